@@ -1,0 +1,97 @@
+"""Errors that a person can act upon.
+
+Every error that the backend raises on purpose is a `RotacubeError`: a stable `code` for programs, and a sentence that
+says what is wrong and what to do. The command line prints the sentence and exits with 2, the server answers it as
+JSON with `status`, the plugin shows it in the message bar.
+"""
+
+from __future__ import annotations
+
+
+class RotacubeError(Exception):
+    """An error with a stable code and a sentence for a person."""
+
+    code = "error"
+    status = 400
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class RasterMissing(RotacubeError):
+    """There is no such raster."""
+
+    code = "raster_missing"
+    status = 404
+
+
+class RasterUnreadable(RotacubeError):
+    """The raster is there but cannot be read: truncated, no raster at all, or refused by the system."""
+
+    code = "raster_unreadable"
+
+
+class RasterNotGeoreferenced(RotacubeError):
+    """The raster has no coordinate reference system or no georeference."""
+
+    code = "raster_not_georeferenced"
+
+
+class RasterBands(RotacubeError):
+    """The raster's bands do not suit the model."""
+
+    code = "raster_bands"
+
+
+class RasterEmpty(RotacubeError):
+    """There is nothing to map: too small, all nodata, or the area lies outside."""
+
+    code = "raster_empty"
+
+
+class OutputUnwritable(RotacubeError):
+    """The result cannot be written: folder, permission, or disk space."""
+
+    code = "output_unwritable"
+
+
+class ModelMissing(RotacubeError):
+    """No model of that name is installed."""
+
+    code = "model_missing"
+    status = 404
+
+
+class ModelDamaged(RotacubeError):
+    """The model's folder does not hold what its card says: a wrong hash, a missing tensor, a broken card."""
+
+    code = "model_damaged"
+
+
+class JobMissing(RotacubeError):
+    """There is no such job."""
+
+    code = "job_missing"
+    status = 404
+
+
+class PreviewMissing(RotacubeError):
+    """The tile has no preview: not finished yet, empty, or dropped to save memory."""
+
+    code = "preview_missing"
+    status = 404
+
+
+class JobCancelled(RotacubeError):
+    """The job was cancelled; nothing was written."""
+
+    code = "cancelled"
+    status = 409
+
+
+class RequestRefused(RotacubeError):
+    """The request lacks the token, comes under a foreign host name, is too large, or does not fit the contract."""
+
+    code = "refused"
+    status = 403

@@ -1,0 +1,148 @@
+"""What passes between the backend and whoever drives it: the contract, published as OpenAPI.
+
+Lengths are metres, areas square metres on the ellipsoid, times seconds, bands count from 1, colours are `#rrggbb`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+JobState = Literal["queued", "running", "finished", "failed", "cancelled"]
+
+
+class ErrorBody(BaseModel):
+    """An error: a stable code for programs, a sentence for a person."""
+
+    code: str
+    message: str
+
+
+class ErrorAnswer(BaseModel):
+    """The body of every answer that is not a success."""
+
+    error: ErrorBody
+
+
+class Health(BaseModel):
+    """A sign of life."""
+
+    status: Literal["ok"] = "ok"
+    version: str
+    pid: int
+    uptime_s: float
+
+
+class OperatorInfo(BaseModel):
+    """Which path an operator takes, and why, in words."""
+
+    name: str
+    path: Literal["compiled", "reference"]
+    why: str
+
+
+class Info(BaseModel):
+    """What the backend runs on."""
+
+    version: str
+    torch: str
+    device: str
+    device_why: str
+    threads: int
+    operators: list[OperatorInfo]
+    model_folders: list[str]
+
+
+class ClassInfo(BaseModel):
+    """One class of a model."""
+
+    id: int
+    name: str
+    color: str
+
+
+class ModelInfo(BaseModel):
+    """What a model's card says."""
+
+    name: str
+    title: str
+    task: str
+    architecture: str
+    bands: list[str]
+    gsd: float = Field(description="ground sample distance in metres")
+    tile: int
+    overlap: int
+    classes: list[ClassInfo]
+    licence: str
+    attribution: str
+    training_data: str
+    accuracy: dict[str, float]
+    parameters: int
+    sha256: str
+
+
+class JobRequest(BaseModel):
+    """Map one raster with one model."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    raster: str = Field(description="what GDAL opens: a path")
+    model: str = Field(description="a model's name, or the folder that holds its card")
+    output: str = Field(description="path of the mask, a Cloud Optimized GeoTIFF")
+    bounds: tuple[float, float, float, float] | None = Field(
+        default=None, description="left, bottom, right, top; the whole raster if absent"
+    )
+    bounds_crs: str | None = Field(default=None, description="CRS of the bounds; the raster's own if absent")
+    bands: list[int] | None = Field(default=None, description="the raster's bands in the model's order, from 1")
+    overwrite: bool = Field(default=False, description="replace a file that is there")
+
+
+class ClassArea(BaseModel):
+    """How much of the mapped area a class covers."""
+
+    id: int
+    name: str
+    color: str
+    pixels: int
+    area_m2: float
+    share: float = Field(description="of the mapped area without nodata, 0 to 1")
+
+
+class JobResult(BaseModel):
+    """What a finished job left."""
+
+    output: str
+    width: int
+    height: int
+    gsd: float
+    classes: list[ClassArea]
+    nodata_pixels: int
+    seconds: float
+    device: str
+
+
+class JobInfo(BaseModel):
+    """A job as it stands."""
+
+    id: str
+    state: JobState
+    request: JobRequest
+    tiles_done: int = 0
+    tiles_total: int = 0
+    seconds_left: float | None = None
+    result: JobResult | None = None
+    error: ErrorBody | None = None
+
+
+class TileEvent(BaseModel):
+    """One finished tile. Corners are x, y in `crs`: upper left, upper right, lower right, lower left of the preview."""
+
+    n: int
+    done: int
+    total: int
+    seconds_left: float | None
+    crs: str = Field(description="WKT")
+    corners: tuple[tuple[float, float], tuple[float, float], tuple[float, float], tuple[float, float]]
+    counts: dict[int, int] = Field(description="pixels per class id")
+    preview: bool = Field(description="whether /tiles/{n}.png has a picture")

@@ -1,0 +1,187 @@
+"""The command line: `rotacube map|serve|models|doctor`.
+
+Exit codes: 0 done; 1 an error that should not be; 2 input that needs a change, which the sentence says; 130
+interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from rotacube import __version__
+from rotacube.errors import RotacubeError
+
+app = typer.Typer(
+    name="rotacube",
+    help="Rooftops from imagery, mapped with ConvNeXt-Cube networks.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+
+
+def main() -> None:
+    """Run the command line; a known error becomes one sentence and exit code 2."""
+    try:
+        app()
+    except RotacubeError as error:
+        if error.code == "cancelled":
+            err.print(error.message, style="yellow", markup=False)
+            sys.exit(130)
+        err.print(f"rotacube: {error.message}", style="red", markup=False, soft_wrap=True)
+        sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Rooftops from imagery, mapped with ConvNeXt-Cube networks."""
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command("map")
+def map_(
+    raster: Annotated[str, typer.Argument(help="What GDAL opens: an orthophoto with a CRS.")],
+    output: Annotated[Path, typer.Argument(help="The mask: a Cloud Optimized GeoTIFF, .tif.")],
+    model: Annotated[str, typer.Option(help="A model's name (see 'rotacube models') or its folder.")] = "rooftop-small",
+    bounds: Annotated[
+        tuple[float, float, float, float] | None, typer.Option(help="Left, bottom, right, top of the area to map.")
+    ] = None,
+    bounds_crs: Annotated[str | None, typer.Option(help="CRS of the bounds; the raster's own if absent.")] = None,
+    bands: Annotated[str | None, typer.Option(help="The raster's bands in the model's order, such as 4,3,2.")] = None,
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a mask that is there.")] = False,
+) -> None:
+    """Map a raster: one class a pixel, on the model's grid. Ctrl-C cancels and leaves nothing behind."""
+    from rotacube.inference.device import choose_place
+    from rotacube.inference.runner import MapRequest, Tile, run_map
+    from rotacube.models.card import load_model
+
+    request = MapRequest(raster, output, bounds, bounds_crs, _band_list(bands), overwrite)
+    place = choose_place(precision)
+    loaded = load_model(model)
+    stop = threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("tiles"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    with Progress(*columns, console=err) as bar:
+        task = bar.add_task(loaded.card.title, total=None, left="")
+
+        def show(tile: Tile) -> None:
+            left = "" if tile.seconds_left is None else f"{_clock(tile.seconds_left)} left"
+            bar.update(task, completed=tile.done, total=tile.total, left=left)
+
+        result = run_map(request, loaded, place=place, on_tile=show, cancelled=stop.is_set)
+    table = Table("class", "area m²", "area ha", "share", "pixels")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    whole = sum(c.area_m2 for c in result.classes)
+    for c in result.classes:
+        table.add_row(
+            c.info.name,
+            f"{c.area_m2:,.0f}",
+            f"{c.area_m2 / 1e4:,.3f}",
+            f"{c.area_m2 / whole:.1%}" if whole else "",
+            f"{c.pixels:,}",
+        )
+    out.print(table)
+    out.print(
+        f"{result.output}: {result.width} x {result.height} pixels of {result.gsd} m, {result.nodata_pixels:,} nodata; "
+        f"{result.seconds:.1f} s on {result.place}.",
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+@app.command()
+def models(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """List the installed models."""
+    from rotacube.models.card import list_models, model_folders
+
+    found = list_models()
+    if as_json:
+        print(json.dumps([card.model_dump() for card, _ in found], ensure_ascii=False))
+        return
+    table = Table("name", "title", "resolution", "classes", "accuracy on its test split", "licence")
+    for card, _ in found:
+        ious = ", ".join(f"{key} {value:.3f}" for key, value in card.accuracy.items() if key.endswith("iou"))
+        names = ", ".join(c.name for c in card.classes)
+        table.add_row(card.name, card.title, f"{card.gsd} m", names, ious, card.licence)
+    out.print(table if found else "No model is installed. Searched:")
+    if not found:
+        for folder in model_folders():
+            out.print(f"  {folder}", markup=False)
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(help="On 127.0.0.1; 0 takes a free one.")] = 0,
+    parent_pipe: Annotated[bool, typer.Option("--parent-pipe", help="End when standard input closes.")] = False,
+    print_openapi: Annotated[bool, typer.Option("--print-openapi", help="Print the contract and end.")] = False,
+) -> None:
+    """Serve the local HTTP interface; the token comes through ROTACUBE_TOKEN."""
+    from rotacube.server.app import create_app
+    from rotacube.server.serve import serve as run
+
+    if print_openapi:
+        print(json.dumps(create_app("").openapi()))
+        return
+    try:
+        run(port, parent_pipe)
+    except RotacubeError as error:
+        print(json.dumps({"error": {"code": error.code, "message": error.message}}), flush=True)
+        raise
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """Say what the backend runs on, which path every operator takes, and why."""
+    from rotacube.server.app import gather_info
+
+    info = gather_info()
+    if as_json:
+        print(info.model_dump_json())
+        return
+    out.print(f"Rotacube {info.version}, PyTorch {info.torch}, {info.threads} threads", markup=False)
+    out.print(f"Device: {info.device}. {info.device_why}", soft_wrap=True, markup=False)
+    for operator in info.operators:
+        out.print(f"Operator {operator.name}: {operator.path} path; {operator.why}.", soft_wrap=True, markup=False)
+    for folder in info.model_folders:
+        out.print(f"Models in {folder}", soft_wrap=True, markup=False)
+
+
+def _band_list(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"'{text}' is no list of band numbers such as 4,3,2", param_hint="--bands") from None
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+if __name__ == "__main__":
+    main()

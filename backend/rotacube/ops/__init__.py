@@ -1,0 +1,20 @@
+"""The operators of the networks: a pure-PyTorch reference each, and a compiled kernel where there is one.
+
+Every operator is a file of its own. The compiled libraries are optional: without them everything runs on the
+references, and `operator_status` says so, in words.
+"""
+
+from __future__ import annotations
+
+from rotacube.ops.cube import Anchor, cube_conv2d, cube_conv2d_reference
+from rotacube.ops.status import DeviceStatus, OperatorStatus, device_status, operator_status
+
+__all__ = [
+    "Anchor",
+    "DeviceStatus",
+    "OperatorStatus",
+    "cube_conv2d",
+    "cube_conv2d_reference",
+    "device_status",
+    "operator_status",
+]

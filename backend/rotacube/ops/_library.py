@@ -1,0 +1,62 @@
+"""The compiled libraries: where they lie, whether they could be opened, and why not.
+
+There are two, both against PyTorch's stable ABI: one for the CPU, and one for CUDA that is opened only where PyTorch
+itself was built for CUDA. They are opened once, on import; the answer is kept as a sentence. The environment variable
+`ROTACUBE_OPS=reference` leaves both shut.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+FOLDER = Path(__file__).resolve().parents[1] / "_lib"
+CPU_FILE = "librotacube_cpu.so"
+CUDA_FILE = "librotacube_cuda.so"
+
+
+@dataclass(frozen=True)
+class Library:
+    """One compiled library: whether it is open, and why (not), as a sentence."""
+
+    loaded: bool
+    why: str
+
+
+def forced_reference() -> str | None:
+    """Returns the sentence that says who switched the compiled operators off, or None where nobody did."""
+    if os.environ.get("ROTACUBE_OPS", "").strip().lower() == "reference":
+        return "the environment variable ROTACUBE_OPS asks for the reference path"
+    return None
+
+
+def _open(file: str, needs: str) -> Library:
+    path = FOLDER / file
+    if not path.is_file():
+        return Library(False, f"the compiled library {file} is not installed (pip builds it where it finds {needs})")
+    try:
+        torch.ops.load_library(str(path))  # type: ignore[no-untyped-call]
+    except (OSError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return Library(False, f"the compiled library {file} could not be opened: {reason}")
+    return Library(True, f"the compiled library {file} is open")
+
+
+def _open_cpu() -> Library:
+    forced = forced_reference()
+    return Library(False, forced) if forced else _open(CPU_FILE, "a C++ compiler")
+
+
+def _open_cuda(cpu: Library) -> Library:
+    if torch.version.cuda is None:
+        return Library(False, "the installed PyTorch has no CUDA support")
+    if not cpu.loaded:  # the CPU library carries the schemas
+        return Library(False, cpu.why)
+    return _open(CUDA_FILE, "nvcc")
+
+
+CPU = _open_cpu()
+CUDA = _open_cuda(CPU)

@@ -1,0 +1,183 @@
+"""Writing a mask: strips to a temporary file, then a Cloud Optimized GeoTIFF moved whole to its final name."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import uuid
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from rotacube.errors import OutputUnwritable
+from rotacube.models.card import CardClass
+from rotacube.raster.grid import Box
+
+NODATA = 255
+_PART = ".rotacube-part"
+
+
+class MaskWriter:
+    """Writes a uint8 mask of class ids with its colours; a context manager.
+
+    On a clean exit after `finish` the file lies under its final name; on any other exit nothing is left.
+
+    Args:
+        output: the final path.
+        box: the part of the grid that the file shows, in the grid's pixels.
+        transform: of that part.
+        crs: WKT.
+        classes: ids, names and colours.
+        tags: provenance, stored in the file.
+        overwrite: whether a file under the final name may be replaced.
+
+    Raises:
+        OutputUnwritable: the folder is missing or not writable, the file is there already, or the disk is full.
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        box: Box,
+        transform: rasterio.Affine,
+        crs: str,
+        classes: list[CardClass],
+        tags: dict[str, str],
+        *,
+        overwrite: bool = False,
+    ) -> None:
+        check_output(output, overwrite, box.height * box.width)
+        self.output, self.box = output, box
+        stem = f".{output.name}.{uuid.uuid4().hex[:8]}"
+        self._strips = output.with_name(f"{stem}.strips{_PART}")
+        self._whole = output.with_name(f"{stem}.cog{_PART}")
+        self._tags = tags
+        try:
+            self._file = rasterio.open(
+                self._strips,
+                "w",
+                driver="GTiff",
+                width=box.width,
+                height=box.height,
+                count=1,
+                dtype="uint8",
+                nodata=NODATA,
+                crs=crs,
+                transform=transform,
+                tiled=True,
+                blockxsize=512,
+                blockysize=512,
+                compress="DEFLATE",
+                zlevel=1,
+                BIGTIFF="IF_SAFER",
+            )
+            self._file.write_colormap(1, _colours(classes))
+            self._file.update_tags(**tags)
+            self._file.update_tags(1, **{f"CLASS_{c.id}": c.name for c in classes})
+        except (RasterioError, OSError) as error:
+            self._drop()
+            raise _unwritable(output, error) from error
+
+    def __enter__(self) -> MaskWriter:
+        return self
+
+    def write(self, box: Box, labels: NDArray[np.uint8]) -> None:
+        """Write class ids of a part of the grid."""
+        top, left = box.top - self.box.top, box.left - self.box.left
+        try:
+            self._file.write(labels, 1, window=Window(left, top, box.width, box.height))
+        except (RasterioError, OSError) as error:
+            raise _unwritable(self.output, error) from error
+
+    def finish(self) -> None:
+        """Make the Cloud Optimized GeoTIFF, check it, and move it into place."""
+        try:
+            self._file.close()
+            _read_through(self._strips)
+            rasterio.shutil.copy(
+                self._strips,
+                self._whole,
+                driver="COG",
+                compress="DEFLATE",
+                level=9,
+                blocksize=512,
+                overview_resampling="mode",
+                bigtiff="IF_SAFER",
+            )
+            _read_through(self._whole)
+            self._whole.replace(self.output)
+        except (RasterioError, OSError) as error:
+            raise _unwritable(self.output, error) from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._drop()
+
+    def _drop(self) -> None:
+        file = getattr(self, "_file", None)
+        if file is not None and not file.closed:
+            with contextlib.suppress(RasterioError, OSError):
+                file.close()
+        for path in (self._strips, self._whole):
+            for leftover in (path, path.with_name(path.name + ".aux.xml"), path.with_name(path.name + ".ovr.tmp")):
+                leftover.unlink(missing_ok=True)
+
+
+def check_output(output: Path, overwrite: bool, pixels: int) -> None:
+    """Check, before any work, that a mask of so many pixels can be written.
+
+    Raises:
+        OutputUnwritable: see `MaskWriter`.
+    """
+    folder = output.parent
+    if not folder.is_dir():
+        raise OutputUnwritable(f"The folder '{folder}' does not exist. Create it, or choose another place.")
+    if output.is_dir():
+        raise OutputUnwritable(f"'{output}' is a folder. Give the name of a file that ends in .tif.")
+    if output.suffix.lower() not in (".tif", ".tiff"):
+        raise OutputUnwritable(f"'{output.name}' does not end in .tif. The mask is a GeoTIFF: give it such a name.")
+    if output.exists() and not overwrite:
+        raise OutputUnwritable(f"'{output}' is there already. Choose another name, or say that it may be replaced.")
+    if not os.access(folder, os.W_OK):
+        raise OutputUnwritable(f"The folder '{folder}' may not be written to. Choose another place.")
+    free = shutil.disk_usage(folder).free
+    # Masks deflate to about a thirtieth; two files lie there for a while.
+    needed = pixels // 15 + 2**20
+    if free < needed:
+        raise OutputUnwritable(
+            f"The disk of '{folder}' has {free / 2**20:.0f} MB left; the mask needs about {needed / 2**20:.0f} MB. "
+            "Free some space, or choose another place."
+        )
+
+
+def sweep(folder: Path, name: str) -> None:
+    """Remove what a killed run for the same output has left."""
+    for path in folder.glob(f".{name}.*{_PART}*"):
+        path.unlink(missing_ok=True)
+
+
+def _read_through(path: Path) -> None:
+    """Read every block: GDAL reports some failed writes only here."""
+    with rasterio.open(path) as file:
+        for _, window in file.block_windows(1):
+            file.read(1, window=window)
+
+
+def _colours(classes: list[CardClass]) -> dict[int, tuple[int, int, int, int]]:
+    return {c.id: (*bytes.fromhex(c.color[1:]), 255) for c in classes} | {NODATA: (0, 0, 0, 0)}
+
+
+def _unwritable(output: Path, error: Exception) -> OutputUnwritable:
+    cause = error.__cause__ or error
+    return OutputUnwritable(
+        f"The mask could not be written to '{output.parent}' ({cause}). The disk may be full or was taken away: free "
+        "some space or choose another place. Nothing was left behind."
+    )

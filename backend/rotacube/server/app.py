@@ -1,0 +1,193 @@
+"""The HTTP interface: see docs/api.md for what OpenAPI cannot say."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import anyio.to_thread
+import torch
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.exceptions import HTTPException
+
+from rotacube import __version__
+from rotacube.errors import RequestRefused, RotacubeError
+from rotacube.models.card import ModelCard, list_models, model_folders
+from rotacube.ops.status import device_status, operator_status
+from rotacube.server.jobs import Job, Jobs
+from rotacube.server.schema import (
+    ClassInfo,
+    ErrorAnswer,
+    Health,
+    Info,
+    JobInfo,
+    JobRequest,
+    ModelInfo,
+    OperatorInfo,
+    TileEvent,
+)
+
+LARGEST = 2**20
+"""Largest body of a request, bytes."""
+HEARTBEAT = 10.0
+"""Seconds without an event after which a sign of life is sent."""
+_LOOPBACK = {"127.0.0.1", "localhost", "[::1]", "::1"}
+
+
+def create_app(token: str, jobs: Jobs | None = None) -> FastAPI:
+    """The application.
+
+    Args:
+        token: the bearer token that every request must carry.
+        jobs: where jobs are kept; fresh if None.
+    """
+    app = FastAPI(
+        title="Rotacube",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        responses={status: {"model": ErrorAnswer} for status in (400, 401, 403, 404, 413, 422, 500)},
+    )
+    queue = jobs or Jobs()
+    started = time.monotonic()
+
+    @app.middleware("http")
+    async def guard(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+        host = request.headers.get("host", "").rsplit(":", 1)[0].lower()
+        if host not in _LOOPBACK:
+            return _error(403, "refused", "Requests are only taken under a loopback host name.")
+        given = request.headers.get("authorization", "")
+        if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+            return _error(401, "unauthorised", "The request lacks the server's token.")
+        length = request.headers.get("content-length", "0")
+        if "transfer-encoding" in request.headers or not length.isdigit() or int(length) > LARGEST:
+            return _error(413, "too_large", f"A request may have at most {LARGEST} bytes, and must say how many.")
+        return await answer(request)
+
+    @app.exception_handler(RotacubeError)
+    async def known(request: Request, error: RotacubeError) -> Response:
+        return _error(error.status, error.code, error.message)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return _error(422, RequestRefused.code, f"The request does not fit at '{place}': {first['msg']}.")
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        return _error(error.status_code, "http", f"{error.detail}.")
+
+    @app.exception_handler(Exception)
+    async def unknown(request: Request, error: Exception) -> Response:
+        return _error(500, "internal", f"The backend failed in a way that it should not ({type(error).__name__}).")
+
+    @app.get("/v1/health")
+    async def health() -> Health:
+        """A sign of life."""
+        return Health(version=__version__, pid=os.getpid(), uptime_s=time.monotonic() - started)
+
+    @app.get("/v1/info")
+    def info() -> Info:
+        """What the backend runs on; launches every operator once."""
+        return gather_info()
+
+    @app.get("/v1/models")
+    def models() -> list[ModelInfo]:
+        """The installed models."""
+        return [describe(card) for card, _ in list_models()]
+
+    @app.post("/v1/jobs", status_code=201)
+    def create(request: JobRequest) -> JobInfo:
+        """Queue a job; input that can be judged at once is refused."""
+        return queue.create(request).info
+
+    @app.get("/v1/jobs")
+    def every() -> list[JobInfo]:
+        """All jobs, the oldest first."""
+        return [job.info for job in queue.all()]
+
+    @app.get("/v1/jobs/{name}")
+    def one(name: str) -> JobInfo:
+        """One job as it stands."""
+        return queue.get(name).info
+
+    @app.post("/v1/jobs/{name}/cancel")
+    def cancel(name: str) -> JobInfo:
+        """Ask a job to end; it does within a tile."""
+        job = queue.get(name)
+        job.cancel()
+        return job.info
+
+    @app.delete("/v1/jobs/{name}", status_code=204)
+    def delete(name: str) -> None:
+        """Cancel a job and forget it; what it wrote stays."""
+        queue.delete(name)
+
+    @app.get(
+        "/v1/jobs/{name}/events",
+        response_class=StreamingResponse,
+        responses={200: {"content": {"text/event-stream": {}}, "model": TileEvent}},
+    )
+    def events(name: str, request: Request) -> StreamingResponse:
+        """Server-sent events: `state` with a JobInfo, `tile` with a TileEvent, `heartbeat`."""
+        last = request.headers.get("last-event-id", "0")
+        stream = _stream(queue.get(name), int(last) if last.isdigit() else 0)
+        return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+    @app.get("/v1/jobs/{name}/tiles/{n}.png", response_class=Response, responses={200: {"content": {"image/png": {}}}})
+    def preview(name: str, n: int) -> Response:
+        """RGBA picture of a finished tile."""
+        return Response(queue.get(name).preview(n), media_type="image/png")
+
+    app.state.jobs = queue
+    return app
+
+
+async def _stream(job: Job, number: int) -> AsyncIterator[str]:
+    while True:
+        events, ended = await anyio.to_thread.run_sync(job.events_after, number, HEARTBEAT, abandon_on_cancel=True)
+        for event in events:
+            number = event.number
+            yield f"id: {event.number}\nevent: {event.kind}\ndata: {event.data}\n\n"
+        if ended:
+            return
+        if not events:
+            yield "event: heartbeat\ndata: {}\n\n"
+
+
+def _error(status: int, code: str, message: str) -> JSONResponse:
+    return JSONResponse({"error": {"code": code, "message": message}}, status)
+
+
+def gather_info() -> Info:
+    """What the backend runs on, in words; launches every operator once."""
+    device = device_status()
+    return Info(
+        version=__version__,
+        torch=torch.__version__,
+        device=device.device,
+        device_why=device.why,
+        threads=torch.get_num_threads(),
+        operators=[OperatorInfo(name=o.name, path=o.path, why=o.why) for o in operator_status()],
+        model_folders=[str(folder) for folder in model_folders() if folder.is_dir()],
+    )
+
+
+def describe(card: ModelCard) -> ModelInfo:
+    """A model's card in the contract's words."""
+    return ModelInfo(
+        **card.model_dump(
+            include={
+                *("name", "title", "task", "architecture", "bands", "gsd", "tile", "overlap", "licence"),
+                *("attribution", "training_data", "accuracy"),
+            }
+        ),
+        classes=[ClassInfo(**c.model_dump()) for c in card.classes],
+        parameters=card.weights.parameters,
+        sha256=card.weights.sha256,
+    )

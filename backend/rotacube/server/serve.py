@@ -1,0 +1,84 @@
+"""The server as a process: binds, says where, and ends with its parent."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import socket
+import sys
+import threading
+import time
+
+import torch
+import uvicorn
+
+from rotacube import __version__
+from rotacube.errors import RotacubeError
+from rotacube.server.app import create_app
+from rotacube.server.jobs import Jobs
+
+TOKEN = "ROTACUBE_TOKEN"  # noqa: S105  (the variable's name, not a token)
+GRACE = 3.0
+"""Seconds that a running job has to end once the parent is gone."""
+
+log = logging.getLogger("rotacube")
+
+
+class ServeError(RotacubeError):
+    """The server cannot start."""
+
+    code = "serve"
+
+
+def serve(port: int, parent_pipe: bool) -> None:
+    """Run until interrupted, or until the parent's pipe closes.
+
+    Args:
+        port: on 127.0.0.1; 0 takes a free one. The first line on stdout is JSON with the port.
+        parent_pipe: end as soon as standard input closes.
+
+    Raises:
+        ServeError: the port cannot be had.
+    """
+    token = os.environ.pop(TOKEN, "")
+    announced = {"version": __version__, "pid": os.getpid()}
+    if not token:
+        token = secrets.token_urlsafe(32)
+        print(f"No {TOKEN} in the environment; this run's token is {token}", file=sys.stderr)
+    _be_modest()
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError as error:
+        raise ServeError(f"Port {port} on 127.0.0.1 cannot be had ({error}). Choose another, or 0 for any.") from error
+    jobs = Jobs()
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(token, jobs), log_level="warning", timeout_graceful_shutdown=1, lifespan="off")
+    )
+    if parent_pipe:
+        threading.Thread(target=_end_with_parent, args=(jobs,), daemon=True).start()
+    print(json.dumps({"port": listener.getsockname()[1], **announced}), flush=True)
+    try:
+        server.run(sockets=[listener])
+    finally:
+        jobs.close()
+
+
+def _be_modest() -> None:
+    """Low priority, and a core left to the person at the machine."""
+    if hasattr(os, "nice"):
+        os.nice(5)
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+
+
+def _end_with_parent(jobs: Jobs) -> None:
+    """Wait for the end of standard input; then cancel, give the job a moment to clean up, and be gone."""
+    while sys.stdin.buffer.read(1024):
+        pass
+    ending = threading.Thread(target=jobs.close, daemon=True)
+    ending.start()
+    ending.join(GRACE)
+    time.sleep(0.1)
+    os._exit(0)

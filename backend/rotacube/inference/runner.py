@@ -7,8 +7,9 @@ size.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -145,8 +146,9 @@ def run_map(
             _provenance(request, card),
             overwrite=request.overwrite,
         )
-        with writer:
-            for box, labels in run.strips():
+        # Closing the strips waits for the reader, which must not outlive the source.
+        with writer, closing(run.strips()) as strips:
+            for box, labels in strips:
                 run.totals.add(labels, source.ground.area(box.left, box.top, box.width, box.height))
                 writer.write(box, labels)
             if not run.totals.pixels.any():
@@ -193,7 +195,7 @@ class _Run:
             self.grid.columns.touching(column.left, column.right),
         )
 
-    def strips(self) -> Iterator[tuple[Box, NDArray[np.uint8]]]:
+    def strips(self) -> Generator[tuple[Box, NDArray[np.uint8]], None, None]:
         """Class ids of the area, in boxes that tile it: each as soon as no later tile can change it."""
         with ThreadPoolExecutor(1) as reader:
             for column in self.columns:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 import uuid
 from pathlib import Path
 from types import TracebackType
@@ -159,9 +160,10 @@ def check_output(output: Path, overwrite: bool, pixels: int) -> None:
 
 
 def sweep(folder: Path, name: str) -> None:
-    """Remove what a killed run for the same output has left."""
-    for path in folder.glob(f".{name}.*{_PART}*"):
-        path.unlink(missing_ok=True)
+    """Remove what a killed run for the same output has left: files that nobody has written to for an hour."""
+    for path in folder.iterdir():
+        if path.name.startswith(f".{name}.") and _PART in path.name and time.time() - path.stat().st_mtime > 3600:
+            path.unlink(missing_ok=True)
 
 
 def _read_through(path: Path) -> None:

@@ -1,0 +1,63 @@
+# What a person does with this project. `make demo` and `make test` set up all that they need.
+
+SHELL := /bin/bash
+PY := .venv/bin/python
+RASTER ?= build/sample/sample.tif
+SOURCES := $(shell find csrc -type f) setup.py pyproject.toml metadata.txt constraints.txt tools/setup.sh
+export ROTACUBE_DATA ?= $(abspath ../shared/data)
+
+.PHONY: setup demo test test-backend test-plugin test-e2e lint format plugin wheel screenshots train-rooftop-small clean
+
+setup: .venv/.done  ## Environments, compiled operators, system packages where missing
+
+.venv/.done: $(SOURCES)
+	tools/setup.sh
+
+build/sample/sample.tif: backend/rotacube/training/scenes.py | setup
+	mkdir -p build/sample
+	$(PY) -m rotacube.training.scenes $@ --seed 2 --height 1536 --width 2048 --nodata-corner
+
+demo: setup $(RASTER) plugin  ## The main job in real QGIS; RASTER=path takes another orthophoto
+	$(PY) tools/qgis_demo.py $(RASTER) build/demo
+
+test: setup  ## All tests
+	$(MAKE) --no-print-directory test-plugin
+	$(MAKE) --no-print-directory test-e2e
+	$(MAKE) --no-print-directory test-backend
+
+test-backend: setup
+	$(PY) -m pytest tests --ignore=tests/plugin --ignore=tests/e2e
+
+test-plugin: setup
+	xvfb-run -a -s "-screen 0 1500x1000x24" .venv-qgis/bin/python -m pytest tests/plugin
+
+test-e2e: setup plugin
+	.venv-qgis/bin/python -m pytest tests/e2e
+
+lint: setup  ## Style and types; changes nothing
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/clang-format --dry-run --Werror $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu')
+
+format: setup
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+	.venv/bin/clang-format -i $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu')
+
+plugin: setup  ## dist/rotacube-<version>.zip for QGIS's "Install from ZIP"
+	$(PY) tools/make_plugin.py
+
+wheel: setup  ## The backend with its compiled operators and weights, in dist/
+	$(PY) -m pip wheel -q --no-deps --no-build-isolation -w dist .
+
+screenshots: demo  ## docs/ pictures from the demo
+	cp build/demo/before.png docs/dock.png
+	cp build/demo/during.png docs/running.png
+	cp build/demo/after.png docs/result.png
+
+train-rooftop-small: setup  ## At most 40 minutes of two CPU cores; needs ROTACUBE_DATA
+	$(PY) -m rotacube.training.rooftop --output resources/models/rooftop-small
+
+clean:
+	rm -rf build dist .venv .venv-qgis backend/*.egg-info

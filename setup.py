@@ -30,6 +30,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 LIBRARIES = {"cpu": "librotacube_cpu.so", "cuda": "librotacube_cuda.so"}
+CPU_SOURCES = ["csrc/cpu/cube_conv2d.cpp", "csrc/cpu/cube_conv2d_plan.cpp"]
 HEADERS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc").rglob("*.h"))
 TORCH_TARGET = "-DTORCH_TARGET_VERSION=0x020a000000000000"  # 2.10, the oldest PyTorch that the libraries load in
 GPU_GENERATIONS = ("75", "80", "86", "89", "90", "100", "120")
@@ -176,12 +177,14 @@ class BuildLibraries(build_ext):
         self.extensions = kept
 
     def copy_extensions_to_source(self) -> None:
-        """Puts new libraries into the source tree; a running program keeps the old file that it has open."""
+        """Puts new libraries into the source tree, each in one step: a program finds the old file or the new one."""
         folder = ROOT / "backend" / "rotacube" / "_lib"
         folder.mkdir(exist_ok=True)
         for extension in self.extensions:
-            (folder / LIBRARIES[extension.name.rpartition(".")[2]]).unlink(missing_ok=True)
-        super().copy_extensions_to_source()
+            target = folder / LIBRARIES[extension.name.rpartition(".")[2]]
+            new = target.with_suffix(".new.so")
+            shutil.copy2(Path(self.build_lib) / self.get_ext_filename(extension.name), new)
+            new.replace(target)
 
     def _remove_old(self, name: str) -> None:
         """Removes a library of an earlier build from the source tree, lest it be taken for this build's."""
@@ -227,7 +230,7 @@ class BuildWheel(bdist_wheel):
 setup(
     version=version(),
     ext_modules=[
-        Extension("rotacube._lib.cpu", ["csrc/ops_cpu.cpp", "csrc/cpu/cube_conv2d.cpp"], depends=HEADERS),
+        Extension("rotacube._lib.cpu", ["csrc/ops_cpu.cpp", *CPU_SOURCES], depends=HEADERS),
         Extension("rotacube._lib.cuda", ["csrc/ops_cuda.cpp", "csrc/cuda/cube_conv2d.cu"], depends=HEADERS),
     ],
     cmdclass={"build_ext": BuildLibraries, "build_py": BuildPython, "bdist_wheel": BuildWheel},

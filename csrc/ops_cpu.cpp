@@ -9,15 +9,33 @@ void run_on_torch_threads(int64_t count, void (*body)(int64_t, int64_t, void*), 
   torch::stable::parallel_for(0, count, 1, [&](int64_t first, int64_t last) { body(first, last, context); });
 }
 
-Tensor cube_conv2d(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
-                   const std::string& anchor) {
-  const CubeShape shape = check_cube_conv2d(x, weight, bias, anchor);
+template <typename X, typename W>
+void run_cube_conv2d(const CubeShape& shape, const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
+                     Tensor& y) {
   std::optional<Tensor> dense_bias;
   if (bias.has_value()) dense_bias = torch::stable::contiguous(*bias);
+  const void* bias_data = dense_bias.has_value() ? dense_bias->const_data_ptr() : nullptr;
+  const cpu::Operands<X, W> operands = {static_cast<const X*>(x.const_data_ptr()),
+                                        strides_of(x),
+                                        static_cast<const W*>(weight.const_data_ptr()),
+                                        strides_of(weight),
+                                        static_cast<const W*>(bias_data),
+                                        static_cast<X*>(y.mutable_data_ptr()),
+                                        strides_of(y)};
+  cpu::cube_conv2d(shape, operands, {torch::stable::get_num_threads(), run_on_torch_threads});
+}
+
+Tensor cube_conv2d(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
+                   const std::string& anchor) {
+  const CubeShape shape = check_cube_conv2d(x, weight, bias, anchor, true);
   Tensor y = empty_output(shape, x);
-  cpu::cube_conv2d(shape, x.const_data_ptr<float>(), strides_of(x), weight.const_data_ptr<float>(), strides_of(weight),
-                   dense_bias.has_value() ? dense_bias->const_data_ptr<float>() : nullptr, y.mutable_data_ptr<float>(),
-                   strides_of(y), {torch::stable::get_num_threads(), run_on_torch_threads});
+  if (x.scalar_type() == ScalarType::Float) {
+    run_cube_conv2d<float, float>(shape, x, weight, bias, y);
+  } else if (weight.scalar_type() == ScalarType::Float) {
+    run_cube_conv2d<cpu::BFloat16, float>(shape, x, weight, bias, y);
+  } else {
+    run_cube_conv2d<cpu::BFloat16, cpu::BFloat16>(shape, x, weight, bias, y);
+  }
   return y;
 }
 

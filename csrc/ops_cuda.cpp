@@ -9,7 +9,7 @@ namespace {
 
 Tensor cube_conv2d(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
                    const std::string& anchor) {
-  const CubeShape shape = check_cube_conv2d(x, weight, bias, anchor);
+  const CubeShape shape = check_cube_conv2d(x, weight, bias, anchor, false);
   const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
   std::optional<Tensor> dense_bias;
   if (bias.has_value()) dense_bias = torch::stable::contiguous(*bias);

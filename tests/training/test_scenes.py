@@ -7,7 +7,8 @@ import pytest
 import rasterio
 
 from rotacube.errors import OutputUnwritable
-from rotacube.training.scenes import Scene, _Canvas, _shadow, draw_scene, write_scene
+from rotacube.training.canvas import Canvas, cast_shadows
+from rotacube.training.scenes import Scene, draw_scene, main, write_scene
 
 TOWN = 1  # a seed that gives a dense town
 
@@ -76,10 +77,10 @@ def test_outlines_lie_on_edges_of_the_picture(town):
 
 
 def test_shadows_fall_away_from_the_sun_on_lower_ground():
-    canvas = _Canvas(np.random.default_rng(0), 100, 100, 0.15)
+    canvas = Canvas(np.random.default_rng(0), 100, 100, 0.15)
     canvas.sun = (0.0, 1.0, 1.0)  # from the bottom of the image, 45 degrees high
     canvas.height[50:60, 40:60] = 3.0
-    shadow = _shadow(canvas) > 0.5
+    shadow = cast_shadows(canvas) > 0.5
     assert shadow[34:49, 42:58].all(), "20 pixels, less 0.3 m of height that count as level and the soft edge"
     assert not shadow[:28].any() and not shadow[51:].any() and not shadow[:, :38].any() and not shadow[:, 62:].any()
 
@@ -119,3 +120,23 @@ def test_a_whole_scene_has_no_mask(tmp_path, town):
 def test_an_unwritable_path_is_told(tmp_path, town):
     with pytest.raises(OutputUnwritable, match="cannot be written"):
         write_scene(tmp_path / "missing" / "scene.tif", town)
+
+
+def test_the_command_line_draws_what_the_function_draws(tmp_path):
+    path, labels = tmp_path / "scene.tif", tmp_path / "labels.tif"
+    main([str(path), "--seed", "4", "--height", "96", "--width", "130", "--labels", str(labels), "--nodata-corner"])
+    scene = draw_scene(4, 96, 130, nodata_corner=True)
+    with rasterio.open(path) as image, rasterio.open(labels) as mask:
+        np.testing.assert_array_equal(image.read(), scene.image)
+        np.testing.assert_array_equal(image.dataset_mask() == 0, scene.nodata)
+        np.testing.assert_array_equal(mask.read(1), scene.mask)
+
+
+@pytest.mark.parametrize("arguments", [["missing/scene.tif"], ["scene.tif", "--height", "0"], ["s.tif", "--gsd", "-1"]])
+def test_the_command_line_says_what_is_wrong(tmp_path, arguments, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

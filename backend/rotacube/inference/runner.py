@@ -133,7 +133,7 @@ def run_map(
     place = place or choose_place()
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES // 2**20), Source(request.raster, model.card, request.bands) as source:
         area = source.box_of_bounds(request.bounds, request.bounds_crs) if request.bounds else source.extent
-        check_output(request.output, request.overwrite, area.height * area.width)
+        check_output(request.output, request.overwrite, area.height * area.width, source.files)
         sweep(request.output.parent, request.output.name)
         card = model.card
         run = _Run(source, model, place, area, on_tile, cancelled)
@@ -144,7 +144,6 @@ def run_map(
             source.crs,
             card.classes,
             _provenance(request, card),
-            overwrite=request.overwrite,
         )
         # Closing the strips waits for the reader, which must not outlive the source.
         with writer, closing(run.strips()) as strips:
@@ -209,7 +208,7 @@ class _Run:
         for i in rows:
             top = i * self.grid.rows.step
             strip = Box(top, column.left, top + tile, column.right)
-            for j, box_logits, box_valid in self._predict(i, cols, reader):
+            for j, box_logits, box_valid in self._predict(column, i, cols, reader):
                 box = self.grid.box(i, j)
                 seen = box & strip
                 into, cut = seen.within(strip), seen.within(box)
@@ -226,7 +225,7 @@ class _Run:
                 array[:, -done:] = 0
 
     def _predict(
-        self, i: int, cols: range, reader: ThreadPoolExecutor
+        self, column: Box, i: int, cols: range, reader: ThreadPoolExecutor
     ) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.bool_]]]:
         """Weighted logits and validity of the tiles of a row that hold anything; the next batch is read meanwhile."""
         size = self.place.batch
@@ -247,9 +246,9 @@ class _Run:
             for position, j in enumerate(columns):
                 valid = tiles[position][1]
                 if results is None or not valid.any():
-                    self._report(i, j, None)
+                    self._report(column, i, j, None)
                     continue
-                self._report(i, j, (results[position], valid))
+                self._report(column, i, j, (results[position], valid))
                 yield j, results[position] * self.grid.weights(i, j), valid
 
     def _infer(self, tiles: list[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -273,12 +272,12 @@ class _Run:
         ids[~valid] = NODATA
         return ids
 
-    def _report(self, i: int, j: int, found: tuple[NDArray[np.float32], NDArray[np.bool_]] | None) -> None:
+    def _report(self, column: Box, i: int, j: int, found: tuple[NDArray[np.float32], NDArray[np.bool_]] | None) -> None:
         left = self.clock.tick()
         if self.on_tile is None:
             return
         box = self.grid.box(i, j)
-        core = self.grid.core(i, j) & self.area
+        core = self.grid.core(i, j) & column
         labels = None
         if found is not None and not core.empty:
             cut = core.within(box)

@@ -28,7 +28,7 @@ Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class CardClass(_Strict):
@@ -129,7 +129,7 @@ def read_card(folder: Path) -> ModelCard:
         raise ModelMissing(f"There is no model in '{folder}': it has no {CARD}. Choose a folder that holds one.")
     try:
         return ModelCard.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ModelDamaged(f"The model card '{path}' cannot be read ({error}). Install the model again.") from error
     except ValidationError as error:
         first = error.errors()[0]

@@ -89,7 +89,8 @@ class ConvNeXtCube(nn.Module):
     ) -> None:
         super().__init__()
         anchors: cycle[Anchor] = cycle(["tl", "br"])
-        self.stem = nn.Sequential(nn.Conv2d(bands, widths[0], 4, 4), ChannelNorm(widths[0], eps=1e-6))
+        patches = nn.Conv2d(bands, widths[0], 4, 4)
+        self.stem = nn.Sequential(patches, ChannelNorm(widths[0], eps=1e-6))
         self.downs = nn.ModuleList(
             nn.Sequential(ChannelNorm(a, eps=1e-6), nn.Conv2d(a, b, 2, 2))
             for a, b in zip(widths, widths[1:], strict=False)
@@ -107,6 +108,10 @@ class ConvNeXtCube(nn.Module):
             ChannelNorm(widths[0], eps=1e-6), nn.Conv2d(widths[0], 16 * outputs, 3, padding=1), nn.PixelShuffle(4)
         )
         self.apply(_init)
+        # Nodata is zero. Without a bias it would stay zero through every layer, and each LayerNorm would multiply its
+        # gradient by 1 / sqrt(eps): to infinity within a few blocks.
+        if patches.bias is not None:
+            nn.init.normal_(patches.bias, std=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits for every pixel."""

@@ -8,6 +8,7 @@ their own.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError, ProjError
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
@@ -36,6 +37,9 @@ from rotacube.errors import (
 from rotacube.models.card import ModelCard
 from rotacube.raster.grid import Box
 from rotacube.raster.ground import Ground
+
+# A raster without georeference is refused, in words of our own.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 CACHE_BYTES = 256 * 2**20
 SAME_GRID = 0.02
@@ -80,6 +84,7 @@ class Source:
             self.crs: str = self._file.crs.to_wkt()
             self._regrid()
             self._vrt = self._warped()
+            self._alpha = 1 + self._vrt.colorinterp.index(ColorInterp.alpha)
             self.radiometry = self._judge_radiometry()
         except BaseException:
             self._file.close()
@@ -102,6 +107,11 @@ class Source:
     def extent(self) -> Box:
         """The whole grid."""
         return Box(0, 0, self.height, self.width)
+
+    @property
+    def files(self) -> list[str]:
+        """The files that GDAL reads: of a VRT also its sources."""
+        return list(self._file.files)
 
     def _regrid(self) -> None:
         file = self._file
@@ -212,9 +222,8 @@ class Source:
         inside = box & self.extent
         if not inside.empty:
             window = Window(inside.left, inside.top, inside.width, inside.height)
-            alpha = self._vrt.count
             with _reading(self.path):
-                data = self._vrt.read([*self.bands, alpha], window=window)
+                data = self._vrt.read([*self.bands, self._alpha], window=window)
             seen = (data[-1] > 0) & np.isfinite(data[:-1]).all(0)
             place = inside.within(box)
             valid[place] = seen
@@ -226,7 +235,11 @@ class Source:
 
 
 def _open(path: str) -> Any:
-    if "://" not in path and not path.startswith("/vsi") and ":" not in path[2:] and not Path(path).exists():
+    try:
+        there = "://" in path or path.startswith("/vsi") or ":" in path[2:] or Path(path).exists()
+    except OSError:  # the name is too long for the system
+        there = False
+    if not there:
         raise RasterMissing(f"There is no raster '{path}'. Check the path; the file may have been moved or deleted.")
     try:
         return rasterio.open(path)

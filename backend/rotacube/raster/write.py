@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -22,6 +23,8 @@ from rotacube.models.card import CardClass
 from rotacube.raster.grid import Box
 
 NODATA = 255
+LONGEST = 200
+"""Bytes of the longest name: temporary files beside it carry longer ones, and file systems end at 255."""
 _PART = ".rotacube-part"
 
 
@@ -31,16 +34,15 @@ class MaskWriter:
     On a clean exit after `finish` the file lies under its final name; on any other exit nothing is left.
 
     Args:
-        output: the final path.
+        output: the final path, which `check_output` found good.
         box: the part of the grid that the file shows, in the grid's pixels.
         transform: of that part.
         crs: WKT.
         classes: ids, names and colours.
         tags: provenance, stored in the file.
-        overwrite: whether a file under the final name may be replaced.
 
     Raises:
-        OutputUnwritable: the folder is missing or not writable, the file is there already, or the disk is full.
+        OutputUnwritable: the folder is not writable, or the disk is full.
     """
 
     def __init__(
@@ -51,10 +53,7 @@ class MaskWriter:
         crs: str,
         classes: list[CardClass],
         tags: dict[str, str],
-        *,
-        overwrite: bool = False,
     ) -> None:
-        check_output(output, overwrite, box.height * box.width)
         self.output, self.box = output, box
         stem = f".{output.name}.{uuid.uuid4().hex[:8]}"
         self._strips = output.with_name(f"{stem}.strips{_PART}")
@@ -132,13 +131,24 @@ class MaskWriter:
                 leftover.unlink(missing_ok=True)
 
 
-def check_output(output: Path, overwrite: bool, pixels: int) -> None:
-    """Check, before any work, that a mask of so many pixels can be written.
+def check_output(output: Path, overwrite: bool, pixels: int, inputs: Iterable[str]) -> None:
+    """Check, before any work, that a mask can be written.
+
+    Args:
+        output: the final path.
+        overwrite: whether a file that is there may be replaced.
+        pixels: how many the mask has.
+        inputs: the files that are read, which are never replaced.
 
     Raises:
-        OutputUnwritable: see `MaskWriter`.
+        OutputUnwritable: the folder is missing or not writable, the name is none for a GeoTIFF, the file is there
+            already or is an input, or the disk is too full.
     """
     folder = output.parent
+    if len(os.fsencode(output.name)) > LONGEST:
+        raise OutputUnwritable(
+            f"The name '{output.name[:40]}...' is too long: it may have {LONGEST} bytes. Choose a shorter one."
+        )
     if not folder.is_dir():
         raise OutputUnwritable(f"The folder '{folder}' does not exist. Create it, or choose another place.")
     if output.is_dir():
@@ -147,6 +157,10 @@ def check_output(output: Path, overwrite: bool, pixels: int) -> None:
         raise OutputUnwritable(f"'{output.name}' does not end in .tif. The mask is a GeoTIFF: give it such a name.")
     if output.exists() and not overwrite:
         raise OutputUnwritable(f"'{output}' is there already. Choose another name, or say that it may be replaced.")
+    if output.exists() and any(Path(path).exists() and output.samefile(path) for path in inputs):
+        raise OutputUnwritable(
+            f"'{output}' is the raster itself. Choose another name: a mask never replaces its source."
+        )
     if not os.access(folder, os.W_OK):
         raise OutputUnwritable(f"The folder '{folder}' may not be written to. Choose another place.")
     free = shutil.disk_usage(folder).free

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -35,7 +36,8 @@ LARGEST = 2**20
 """Largest body of a request, bytes."""
 HEARTBEAT = 10.0
 """Seconds without an event after which a sign of life is sent."""
-_LOOPBACK = {"127.0.0.1", "localhost", "[::1]", "::1"}
+_LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?", re.IGNORECASE)
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 def create_app(token: str, jobs: Jobs | None = None) -> FastAPI:
@@ -57,14 +59,13 @@ def create_app(token: str, jobs: Jobs | None = None) -> FastAPI:
 
     @app.middleware("http")
     async def guard(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-        host = request.headers.get("host", "").rsplit(":", 1)[0].lower()
-        if host not in _LOOPBACK:
+        if not _LOOPBACK.fullmatch(request.headers.get("host", "")):
             return _error(403, "refused", "Requests are only taken under a loopback host name.")
         given = request.headers.get("authorization", "")
         if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
             return _error(401, "unauthorised", "The request lacks the server's token.")
         length = request.headers.get("content-length", "0")
-        if "transfer-encoding" in request.headers or not length.isdigit() or int(length) > LARGEST:
+        if "transfer-encoding" in request.headers or not _NUMBER.fullmatch(length) or int(length) > LARGEST:
             return _error(413, "too_large", f"A request may have at most {LARGEST} bytes, and must say how many.")
         return await answer(request)
 
@@ -136,7 +137,7 @@ def create_app(token: str, jobs: Jobs | None = None) -> FastAPI:
     def events(name: str, request: Request) -> StreamingResponse:
         """Server-sent events: `state` with a JobInfo, `tile` with a TileEvent, `heartbeat`."""
         last = request.headers.get("last-event-id", "0")
-        stream = _stream(queue.get(name), int(last) if last.isdigit() else 0)
+        stream = _stream(queue.get(name), int(last) if _NUMBER.fullmatch(last) else 0)
         return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     @app.get("/v1/jobs/{name}/tiles/{n}.png", response_class=Response, responses={200: {"content": {"image/png": {}}}})

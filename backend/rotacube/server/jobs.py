@@ -30,6 +30,8 @@ PREVIEWS = 4096
 """How many previews a job keeps; the oldest are dropped."""
 EVENTS = 8192
 """How many events a job keeps; who comes later than that misses the oldest tiles."""
+KEPT = 50
+"""How many jobs are remembered; beyond that the oldest that have ended are forgotten."""
 
 log = logging.getLogger("rotacube")
 
@@ -115,8 +117,8 @@ class Job:
     def events_after(self, number: int, wait: float) -> tuple[list[Event], bool]:
         """Events with a greater number, waiting for some at most `wait` seconds; and whether the job has ended."""
         with self.changed:
-            self.changed.wait_for(lambda: self._last > number, wait)
-            missing = min(len(self._events), self._last - number)
+            self.changed.wait_for(lambda: self._last > number or self.ended, wait)
+            missing = max(0, min(len(self._events), self._last - number))
             return list(itertools.islice(self._events, len(self._events) - missing, None)), self.ended
 
     def _append(self, kind: str, data: BaseModel) -> None:
@@ -144,11 +146,12 @@ class Jobs:
         card, _ = find_model(request.model)
         with Source(request.raster, card, request.bands) as source:
             area = source.box_of_bounds(request.bounds, request.bounds_crs) if request.bounds else source.extent
-        check_output(Path(request.output), request.overwrite, area.height * area.width)
+            check_output(Path(request.output), request.overwrite, area.height * area.width, source.files)
         job = Job(request)
         with self._lock:
             self._jobs[job.info.id] = job
-            for old in [j for j in itertools.islice(self._jobs.values(), len(self._jobs) - 50) if j.ended]:
+            surplus = max(0, len(self._jobs) - KEPT)
+            for old in [j for j in itertools.islice(self._jobs.values(), surplus) if j.ended]:
                 del self._jobs[old.info.id]
         self._worker.submit(self._run, job)
         return job

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
 import threading
@@ -51,7 +52,8 @@ def serve(port: int, parent_pipe: bool) -> None:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.bind(("127.0.0.1", port))
-    except OSError as error:
+        listener.listen(128)  # before the port is told: whoever reads it may connect at once
+    except (OSError, OverflowError) as error:
         raise ServeError(f"Port {port} on 127.0.0.1 cannot be had ({error}). Choose another, or 0 for any.") from error
     jobs = Jobs()
     server = uvicorn.Server(
@@ -59,6 +61,8 @@ def serve(port: int, parent_pipe: bool) -> None:
     )
     if parent_pipe:
         threading.Thread(target=_end_with_parent, args=(jobs,), daemon=True).start()
+    # uvicorn raises the signal again once it has shut down; the jobs still need to clean up then.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     print(json.dumps({"port": listener.getsockname()[1], **announced}), flush=True)
     try:
         server.run(sockets=[listener])
@@ -75,7 +79,7 @@ def _be_modest() -> None:
 
 def _end_with_parent(jobs: Jobs) -> None:
     """Wait for the end of standard input; then cancel, give the job a moment to clean up, and be gone."""
-    while sys.stdin.buffer.read(1024):
+    while os.read(sys.stdin.fileno(), 1024):  # unbuffered: a lock on the buffer would abort a shutdown of another cause
         pass
     ending = threading.Thread(target=jobs.close, daemon=True)
     ending.start()

@@ -35,7 +35,7 @@ from rotacube.training.data import Area, RoofCrops, data_root, drawn_areas, resi
 
 GSD = 0.15
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-SIZE, BATCH, STEPS, RATE = 256, 8, 5000, 1.5e-3
+SIZE, BATCH, STEPS, RATE = 256, 8, 4000, 1e-3
 DRAWN = 80
 
 

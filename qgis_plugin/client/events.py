@@ -1,0 +1,138 @@
+"""A job's events, read in a thread of its own and handed to the GUI as signals.
+
+The stream is server-sent events. A broken connection is taken up again with `Last-Event-ID`; silence of thirty seconds
+(the backend sends a heartbeat every ten) counts as broken. Tile previews are fetched and decoded in the same thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import threading
+from typing import Iterator, Optional, Tuple
+
+from qgis.PyQt.QtCore import QObject, pyqtSignal
+from qgis.PyQt.QtGui import QImage
+
+from .http import Client
+from .messages import FINAL_STATES, BackendError, JobInfo, TileEvent, parse
+
+SILENCE_S = 30.0
+RETRIES = 5
+
+
+class EventReader(QObject):
+    """Reads one job's events until its final state."""
+
+    state = pyqtSignal(object)
+    tile = pyqtSignal(object, object)
+    broken = pyqtSignal(int)
+    lost = pyqtSignal(object)
+
+    def __init__(self, client: Client, job: str, parent=None, silence_s: float = SILENCE_S):
+        super().__init__(parent)
+        self._client = client
+        self._job = job
+        self._silence_s = silence_s
+        self._last_id: Optional[str] = None
+        self._stopping = threading.Event()
+        self._socket: Optional[socket.socket] = None
+        self._thread = threading.Thread(target=self._run, name="rotacube-events", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def stop(self, wait_s: float = 2.0) -> None:
+        """Stop reading; no signal comes afterwards."""
+        self._stopping.set()
+        if self._socket is not None:
+            with contextlib.suppress(OSError):  # wakes the thread out of recv
+                self._socket.shutdown(socket.SHUT_RDWR)
+        if self._thread.is_alive():
+            self._thread.join(wait_s)
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                for name, data in self._events():
+                    failures = 0
+                    if self._deliver(name, data):
+                        return
+                reason = BackendError("interrupted", "The backend closed the connection before the job was done.")
+            except BackendError as error:
+                if error.status or error.code == "protocol":
+                    self._emit(self.lost, error)
+                    return
+                reason = error
+            except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
+                # http.client raises the last two when its socket is shut down under its hands
+                reason = BackendError("interrupted", f"The connection to the backend broke ({error}).")
+            failures += 1
+            if failures > RETRIES:
+                self._emit(self.lost, reason)
+                return
+            self._emit(self.broken, failures)
+            self._stopping.wait(min(0.2 * 2**failures, 5.0))
+
+    def _events(self) -> Iterator[Tuple[str, str]]:
+        connection, response = self._client.open_events(self._job, self._last_id, self._silence_s)
+        self._socket = connection.sock
+        try:
+            name, data = "message", []
+            while not self._stopping.is_set():
+                line = response.readline()
+                if not line:
+                    return
+                text = line.decode("utf-8").rstrip("\r\n")
+                field, _, value = text.partition(":")
+                value = value[1:] if value.startswith(" ") else value
+                if not text and data:
+                    yield name, "\n".join(data)
+                if not text:
+                    name, data = "message", []
+                elif field == "id":
+                    self._last_id = value
+                elif field == "event":
+                    name = value
+                elif field == "data":
+                    data.append(value)
+        finally:
+            self._socket = None
+            connection.close()
+
+    def _deliver(self, name: str, data: str) -> bool:
+        """Pass an event on; true after the last one."""
+        if name not in ("state", "tile"):
+            return False
+        try:
+            content = json.loads(data)
+        except ValueError as error:
+            raise BackendError("protocol", "The backend sent an event that is no JSON.") from error
+        if name == "tile":
+            event = parse(TileEvent, content)
+            self._emit(self.tile, event, self._picture(event))
+            return False
+        job = parse(JobInfo, content)
+        self._emit(self.state, job)
+        return job.state in FINAL_STATES
+
+    def _picture(self, event: TileEvent) -> Optional[QImage]:
+        if not event.preview or self._stopping.is_set():
+            return None
+        try:
+            image = QImage.fromData(self._client.tile(self._job, event.n), "PNG")
+        except BackendError:  # a preview is a courtesy: dropped ones are not worth a word
+            return None
+        if image.isNull():
+            return None
+        return image.convertToFormat(QImage.Format.Format_ARGB32_Premultiplied)
+
+    def _emit(self, signal, *values) -> None:
+        if self._stopping.is_set():
+            return
+        with contextlib.suppress(RuntimeError):  # the plugin was unloaded meanwhile
+            signal.emit(*values)

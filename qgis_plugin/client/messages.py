@@ -1,0 +1,200 @@
+"""What passes between plugin and backend, as dataclasses; a test compares them with the backend's OpenAPI document.
+
+Lengths are metres, areas square metres, times seconds, bands count from 1, colours are `#rrggbb`.
+Fields that a newer backend adds are ignored; a field that is missing is an error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional, Tuple, Type, TypeVar
+
+FINAL_STATES = ("finished", "failed", "cancelled")
+Corner = Tuple[float, float]
+T = TypeVar("T")
+
+
+class BackendError(Exception):
+    """An error of the backend or of the way to it: a stable code, a sentence for a person."""
+
+    def __init__(self, code: str, message: str, status: int = 0):
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = status
+
+
+@dataclass(frozen=True)
+class ErrorBody:
+    """An error as the backend words it."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class OperatorInfo:
+    """Which path an operator takes, and why."""
+
+    name: str
+    path: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Info:
+    """What the backend runs on."""
+
+    version: str
+    torch: str
+    device: str
+    device_why: str
+    threads: int
+    operators: List[OperatorInfo]
+    model_folders: List[str]
+
+
+@dataclass(frozen=True)
+class ClassInfo:
+    """One class of a model."""
+
+    id: int
+    name: str
+    color: str
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model's card says."""
+
+    name: str
+    title: str
+    task: str
+    architecture: str
+    bands: List[str]
+    gsd: float
+    tile: int
+    overlap: int
+    classes: List[ClassInfo]
+    licence: str
+    attribution: str
+    training_data: str
+    accuracy: Dict[str, float]
+    parameters: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """Map one raster with one model."""
+
+    raster: str
+    model: str
+    output: str
+    bounds: Optional[Tuple[float, float, float, float]] = None
+    bounds_crs: Optional[str] = None
+    bands: Optional[List[int]] = None
+    overwrite: bool = False
+
+    def to_json(self) -> Dict[str, Any]:
+        """The body of the request, without what is left to the backend."""
+        return {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class ClassArea:
+    """How much of the mapped area a class covers; `share` is 0 to 1, without nodata."""
+
+    id: int
+    name: str
+    color: str
+    pixels: int
+    area_m2: float
+    share: float
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What a finished job left."""
+
+    output: str
+    width: int
+    height: int
+    gsd: float
+    classes: List[ClassArea]
+    nodata_pixels: int
+    seconds: float
+    device: str
+
+
+@dataclass(frozen=True)
+class JobInfo:
+    """A job as it stands."""
+
+    id: str
+    state: str
+    request: JobRequest
+    tiles_done: int = 0
+    tiles_total: int = 0
+    seconds_left: Optional[float] = None
+    result: Optional[JobResult] = None
+    error: Optional[ErrorBody] = None
+
+
+@dataclass(frozen=True)
+class TileEvent:
+    """One finished tile; corners are x, y in `crs`: upper left, upper right, lower right, lower left."""
+
+    n: int
+    done: int
+    total: int
+    seconds_left: Optional[float]
+    crs: str
+    corners: Tuple[Corner, Corner, Corner, Corner]
+    counts: Dict[int, int]
+    preview: bool
+
+
+_NESTED = {
+    (Info, "operators"): [OperatorInfo],
+    (ModelInfo, "classes"): [ClassInfo],
+    (JobResult, "classes"): [ClassArea],
+    (JobInfo, "request"): JobRequest,
+    (JobInfo, "result"): JobResult,
+    (JobInfo, "error"): ErrorBody,
+}
+
+
+def parse(kind: Type[T], data: Any) -> T:
+    """Turn decoded JSON into a dataclass.
+
+    Raises:
+        BackendError: with code `protocol`, when the data does not have the shape agreed upon.
+    """
+    try:
+        values = {}
+        for field in dataclasses.fields(kind):
+            if field.name in data:
+                values[field.name] = _value(kind, field.name, data[field.name])
+        return kind(**values)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise BackendError("protocol", f"The backend's answer does not fit {kind.__name__}: {error}") from error
+
+
+def parse_list(kind: Type[T], data: Any) -> List[T]:
+    """Turn a decoded JSON list into dataclasses."""
+    if not isinstance(data, list):
+        raise BackendError("protocol", f"The backend's answer is not a list of {kind.__name__}.")
+    return [parse(kind, item) for item in data]
+
+
+def _value(kind: type, name: str, value: Any) -> Any:
+    nested = _NESTED.get((kind, name))
+    if nested is None or value is None:
+        if kind is TileEvent and name == "corners":
+            return tuple((float(x), float(y)) for x, y in value)
+        return value
+    if isinstance(nested, list):
+        return parse_list(nested[0], value)
+    return parse(nested, value)

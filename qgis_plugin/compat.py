@@ -1,0 +1,23 @@
+"""The differences between Qt5 and Qt6, and between QGIS 3 and 4: all of them, in one place."""
+
+from __future__ import annotations
+
+from qgis.core import Qgis, QgsCoordinateReferenceSystem, QgsMapLayerProxyModel
+from qgis.PyQt import sip
+
+try:  # Qt6 moved QAction
+    from qgis.PyQt.QtGui import QAction
+except ImportError:
+    from qgis.PyQt.QtWidgets import QAction
+
+RASTER_LAYERS = getattr(Qgis, "LayerFilter", QgsMapLayerProxyModel.Filter).RasterLayer
+WKT_PREFERRED = getattr(Qgis, "CrsWktVariant", QgsCoordinateReferenceSystem.WktVariant).WKT_PREFERRED
+Level = Qgis.MessageLevel
+
+
+def is_alive(qobject) -> bool:
+    """Whether a Qt object is still there: QGIS deletes widgets and layers under Python's hands."""
+    return qobject is not None and not sip.isdeleted(qobject)
+
+
+__all__ = ["RASTER_LAYERS", "WKT_PREFERRED", "Level", "QAction", "is_alive"]

@@ -1,0 +1,52 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+import math
+from typing import Optional
+
+from qgis.PyQt.QtCore import QLocale
+
+from ..i18n import tr
+
+
+def duration(seconds: float) -> str:
+    """`mm:ss`, with hours where there are some."""
+    total = max(0, math.ceil(seconds))
+    hours, rest = divmod(total, 3600)
+    minutes, seconds = divmod(rest, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes:02d}:{seconds:02d}"
+
+
+def progress(done: int, total: int, seconds_left: Optional[float]) -> str:
+    """How far a job is: `tile n of m, mm:ss left`."""
+    text = tr("tile {done} of {total}").format(done=done, total=total)
+    if seconds_left is None:
+        return text
+    return text + ", " + tr("{time} left").format(time=duration(seconds_left))
+
+
+def number(value: float, decimals: int = 0) -> str:
+    """A number with the locale's separators."""
+    return QLocale().toString(float(value), "f", decimals)
+
+
+def hectares(area_m2: float) -> str:
+    """An area in hectares, with as many decimals as make sense."""
+    ha = area_m2 / 10_000
+    return number(ha, 3 if ha < 10 else 2 if ha < 1000 else 0)
+
+
+def share(value: float) -> str:
+    """A share between 0 and 1 as per cent."""
+    return number(100 * value, 1) + " %"
+
+
+def device(name: str) -> str:
+    """A device as the backend names it, with the usual capitals."""
+    return name.replace("cpu", "CPU").replace("cuda", "CUDA")
+
+
+def resolution(gsd: float) -> str:
+    """A ground sample distance."""
+    return number(gsd * 100, 0 if gsd >= 0.1 else 1) + " cm" if gsd < 1 else number(gsd, 1) + " m"

@@ -1,0 +1,19 @@
+"""Small widgets that several parts of the GUI use."""
+
+from __future__ import annotations
+
+from qgis.PyQt.QtGui import QPalette
+from qgis.PyQt.QtWidgets import QLabel
+
+
+def note(text: str = "") -> QLabel:
+    """A line of explanation: wrapped, and paler than the text around it in light and dark themes."""
+    label = QLabel(text)
+    label.setWordWrap(True)
+    palette = label.palette()
+    color = palette.color(QPalette.ColorRole.WindowText)
+    color.setAlpha(165)
+    palette.setColor(QPalette.ColorGroup.Active, QPalette.ColorRole.WindowText, color)
+    palette.setColor(QPalette.ColorGroup.Inactive, QPalette.ColorRole.WindowText, color)
+    label.setPalette(palette)
+    return label

@@ -1,0 +1,97 @@
+"""From the backend's mask to a styled layer in the project, with its origin in the layer's metadata."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Optional
+
+from qgis.core import (
+    QgsLayerMetadata,
+    QgsPalettedRasterRenderer,
+    QgsProject,
+    QgsRasterLayer,
+)
+from qgis.PyQt.QtGui import QColor
+
+from .. import paths
+from ..client.messages import JobRequest, JobResult, ModelInfo
+from ..i18n import tr
+
+GROUP = "Rotacube"
+BACKGROUND = 0
+OPACITY = 0.75  # what lies below stays recognisable
+
+
+class ResultUnreadable(Exception):
+    """The mask is not to be opened; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished job and what it was made from."""
+
+    source_name: str
+    request: JobRequest
+    result: JobResult
+    model: Optional[ModelInfo]
+
+
+def add_mask(finished: Finished, project: QgsProject) -> QgsRasterLayer:
+    """Add the mask to the group "Rotacube" at the top of the layer tree.
+
+    Raises:
+        ResultUnreadable: if QGIS cannot open the file.
+    """
+    output = finished.result.output
+    title = finished.model.title if finished.model else finished.request.model
+    layer = QgsRasterLayer(output, f"{finished.source_name} – {title}", "gdal")
+    if not layer.isValid():
+        text = tr("The mask was written but QGIS cannot open it: {}. Check that the file is still there.")
+        raise ResultUnreadable(text.format(output))
+    style(layer, finished.result)
+    layer.setMetadata(provenance(finished))
+    project.addMapLayer(layer, False)
+    root = project.layerTreeRoot()
+    group = root.findGroup(GROUP) or root.insertGroup(0, GROUP)
+    group.insertLayer(0, layer)
+    group.setExpanded(False)  # the layer panel opens a group only on a change, and only when something is in it
+    group.setExpanded(True)
+    return layer
+
+
+def style(layer: QgsRasterLayer, result: JobResult) -> None:
+    """Colours and names of the classes; the background is transparent."""
+    classes = []
+    for item in result.classes:
+        color = QColor(item.color)
+        if item.id == BACKGROUND:
+            color.setAlpha(0)
+        classes.append(QgsPalettedRasterRenderer.Class(item.id, color, item.name))
+    layer.setRenderer(QgsPalettedRasterRenderer(layer.dataProvider(), 1, classes))
+    layer.setOpacity(OPACITY)
+
+
+def provenance(finished: Finished) -> QgsLayerMetadata:
+    """The layer's metadata: what it was made from, how, when and under which licence."""
+    request, result, model = finished.request, finished.result, finished.model
+    metadata = QgsLayerMetadata()
+    metadata.setType("dataset")
+    metadata.setTitle(f"{finished.source_name} – {model.title if model else request.model}")
+    lines = [
+        tr("Mapped by Rotacube {} from {}").format(paths.version(), Path(request.raster).name),
+        tr("Model: {}").format(f"{model.title} ({model.name}, sha256 {model.sha256})" if model else request.model),
+        tr("Resolution: {} m").format(round(result.gsd, 4)),
+    ]
+    lines += [f"{item.name}: {item.area_m2:.1f} m² ({item.share:.1%})" for item in result.classes]
+    metadata.setAbstract("\n".join(lines))
+    when = datetime.now().astimezone().isoformat(timespec="seconds")
+    metadata.addHistoryItem(f"{when} Rotacube {paths.version()} {result.device}, {result.seconds:.1f} s")
+    metadata.addHistoryItem(json.dumps(request.to_json(), ensure_ascii=False))
+    metadata.setKeywords({"gmd:topicCategory": ["imagery"], "rotacube": [request.model]})
+    if model:
+        metadata.setRights([model.attribution])
+        metadata.setLicenses([model.licence])
+    return metadata

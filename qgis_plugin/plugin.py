@@ -1,0 +1,84 @@
+"""The plugin as QGIS sees it: it wires an action, the dock and the backend together, and takes all of it away again."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtGui import QIcon
+
+from . import paths
+from .client.supervisor import Supervisor
+from .compat import QAction, is_alive
+from .controller import Controller
+from .gui.diagnostics import report
+from .gui.dock import RotacubeDock
+from .gui.settings_dialog import SettingsDialog
+from .i18n import tr
+
+MENU = "&Rotacube"
+
+
+class RotacubePlugin:
+    """Made by `classFactory`; the dock and the backend come with the first click on the action."""
+
+    def __init__(self, iface):
+        self.iface = iface
+        self.action: Optional[QAction] = None
+        self.dock: Optional[RotacubeDock] = None
+        self.supervisor: Optional[Supervisor] = None
+        self.controller: Optional[Controller] = None
+        self.settings: Optional[SettingsDialog] = None
+
+    def initGui(self) -> None:
+        """Add the action to toolbar and Raster menu (QGIS calls this)."""
+        icon = QIcon(paths.resource("icons", "rotacube.svg"))
+        self.action = QAction(icon, tr("Rotacube"), self.iface.mainWindow())
+        self.action.setObjectName("rotacubeAction")
+        self.action.setToolTip(tr("Map rooftops and plants in a raster layer (Rotacube)"))
+        self.action.setCheckable(True)
+        self.action.triggered.connect(self._open_dock)
+        self.iface.addToolBarIcon(self.action)
+        self.iface.addPluginToRasterMenu(MENU, self.action)
+
+    def unload(self) -> None:
+        """Take everything away and end the backend (QGIS and Plugin Reloader call this)."""
+        if self.settings is not None and is_alive(self.settings):
+            self.settings.close()
+            self.settings.deleteLater()
+        if self.controller is not None:
+            self.controller.close()
+            self.supervisor.stop()
+            self.controller.deleteLater()
+            self.supervisor.deleteLater()
+        if is_alive(self.dock):
+            self.iface.removeDockWidget(self.dock)
+            self.dock.deleteLater()
+        if is_alive(self.action):
+            self.iface.removeToolBarIcon(self.action)
+            self.iface.removePluginRasterMenu(MENU, self.action)
+            self.action.deleteLater()
+        self.action = self.dock = self.supervisor = self.controller = self.settings = None
+
+    def _open_dock(self) -> None:
+        """The first click; the dock itself handles those that follow."""
+        self._make_dock()
+        self.action.triggered.disconnect(self._open_dock)
+        self.dock.setToggleVisibilityAction(self.action)
+        self.dock.setUserVisible(True)
+
+    def _make_dock(self) -> None:
+        self.dock = RotacubeDock(self.iface.mainWindow())
+        self.supervisor = Supervisor()
+        self.controller = Controller(self.iface, self.dock, self.supervisor)
+        self.dock.settings_clicked.connect(self._show_settings)
+        self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.dock)
+
+    def _show_settings(self) -> None:
+        if is_alive(self.settings):
+            self.settings.raise_()
+            return
+        self.settings = SettingsDialog(lambda: report(self.supervisor, self.controller.info), self.iface.mainWindow())
+        self.settings.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.settings.changed.connect(self.controller.restart_backend)
+        self.settings.show()

@@ -1,0 +1,262 @@
+"""Runs inside QGIS (`qgis --code`): installs the plugin from its zip and uses it as a person would.
+
+The environment variable ROTACUBE_PLAN names a JSON file:
+
+    zip, raster, out        the plugin, the raster, the folder for mask, screenshots and result.json
+    scenario                "map", "kill_backend", "unload", "refusals" (tries `cases`, each with name, raster, model
+                            and output, one after the other), or "hold" (stays in mid-job until it is killed)
+    model                   a model's name; the first one if absent
+    area                    "layer" (default) or "canvas"
+    during                  at which share of the tiles the screenshot is taken (default 0.6)
+    patience                seconds that a step may take (default 600)
+
+`out/result.json` is written at the end, `out/progress.json` in mid-job.
+"""
+
+import json
+import os
+import time
+import traceback
+from pathlib import Path
+
+import pyplugin_installer
+import qgis.utils
+from qgis.core import QgsProject, QgsRasterLayer
+from qgis.PyQt.QtCore import Qt, QTimer
+from qgis.PyQt.QtTest import QTest
+from qgis.PyQt.QtWidgets import QDockWidget
+from qgis.utils import iface
+
+PLAN = json.loads(Path(os.environ["ROTACUBE_PLAN"]).read_text())
+OUT = Path(PLAN["out"])
+NAME = "rotacube"
+
+
+class Pulse:
+    """How long the GUI's event loop ever stood still since the last look."""
+
+    def __init__(self):
+        self.longest = 0.0
+        self._last = time.monotonic()
+        self._timer = QTimer()
+        self._timer.timeout.connect(self._beat)
+        self._timer.start(20)
+
+    def _beat(self):
+        now = time.monotonic()
+        self.longest = max(self.longest, now - self._last)
+        self._last = now
+
+    def look(self):
+        longest, self.longest = self.longest, 0.0
+        return round(longest, 3)
+
+
+class Driver:
+    """The steps."""
+
+    def __init__(self):
+        self.pulse = Pulse()
+        self.result = {"scenario": PLAN.get("scenario", "map"), "messages": [], "tiles": 0}
+        self.patience = PLAN.get("patience", 600)
+
+    def wait(self, condition, what, seconds=None):
+        end = time.monotonic() + (seconds or self.patience)
+        while not condition():
+            if time.monotonic() > end:
+                raise TimeoutError(f"waited in vain for {what}; messages: {self.messages()}")
+            QTest.qWait(20)
+
+    @property
+    def plugin(self):
+        return qgis.utils.plugins[NAME]
+
+    def messages(self):
+        return [item.text() for item in iface.messageBar().items()]
+
+    def grab(self, name):
+        QTest.qWait(250)
+        iface.mainWindow().grab().save(str(OUT / name))
+
+    def prepare(self):
+        window = iface.mainWindow()
+        window.setGeometry(0, 0, 1400, 900)
+        browser = window.findChild(QDockWidget, "Browser")
+        if browser is not None:
+            browser.hide()
+        pyplugin_installer.instance().installFromZipFile(PLAN["zip"])
+        assert NAME in qgis.utils.active_plugins, "the plugin was not installed"
+        self.layer = QgsRasterLayer(PLAN["raster"], Path(PLAN["raster"]).stem)
+        assert self.layer.isValid(), f"QGIS cannot open {PLAN['raster']}"
+        QgsProject.instance().addMapLayer(self.layer)
+        QTest.qWait(500)
+
+    def open_dock(self):
+        self.plugin.action.trigger()
+        self.dock = self.plugin.dock
+        iface.mainWindow().resizeDocks([self.dock], [370], Qt.Orientation.Horizontal)
+        self.result["gap_while_starting_s"] = 0.0
+        self.pulse.look()
+        picker = self.dock.model_picker
+        self.wait(lambda: picker.current() is not None or self.messages(), "the backend's models", 120)
+        assert picker.current() is not None, self.messages()
+        self.result["gap_while_starting_s"] = self.pulse.look()
+        self.result["backend_pid"] = self.plugin.supervisor.pid
+        if PLAN.get("model"):
+            picker.choose(PLAN["model"])
+        self.result["model"] = picker.current().name
+
+    def fill_in(self):
+        QTest.qWait(300)
+        iface.setActiveLayer(self.layer)
+        iface.zoomToActiveLayer()
+        iface.messageBar().clearWidgets()
+        self.dock.layer_combo.setLayer(self.layer)
+        if PLAN.get("area") == "canvas":
+            iface.mapCanvas().zoomByFactor(0.5)
+            QTest.mouseClick(
+                self.dock.area_canvas, Qt.MouseButton.LeftButton, pos=self.dock.area_canvas.rect().center()
+            )
+            self.dock.area_canvas.setChecked(True)
+        QTest.keyClicks(self.dock.output.lineEdit(), str(OUT / "mask.tif"))
+        self.wait(lambda: not iface.mapCanvas().isDrawing(), "the map", 60)
+        QTest.qWait(700)
+
+    def press_run(self):
+        self.pulse.look()
+        self.added = []
+        self.plugin.controller.mask_added.connect(self.added.append)
+        self.started = time.monotonic()
+        QTest.mouseClick(self.dock.run_button, Qt.MouseButton.LeftButton)
+
+    def tiles_done(self):
+        return self.dock.bar.value() if self.dock.bar.maximum() > 0 else 0
+
+    def until_tiles(self, share):
+        def far_enough():
+            total = self.dock.bar.maximum()
+            return (total > 0 and self.tiles_done() >= max(1, share * total)) or not self.plugin.controller.busy
+
+        self.wait(far_enough, "tiles")
+        self.result["tiles"] = self.dock.bar.maximum()
+        self.result["progress_text"] = self.dock.progress_label.text()
+        self.result["live_tiles"] = self.plugin.controller.live.count() if self.plugin.controller.live else 0
+
+    def until_idle(self, seconds=None):
+        self.wait(lambda: not self.plugin.controller.busy, "the end of the run", seconds)
+        self.result["gap_while_running_s"] = self.pulse.look()
+        self.result["seconds"] = round(time.monotonic() - self.started, 2)
+        self.result["messages"] = self.messages()
+
+    # the scenarios
+
+    def map(self):
+        self.grab("before.png")
+        self.press_run()
+        self.until_tiles(PLAN.get("during", 0.6))
+        self.grab("during.png")
+        self.until_idle()
+        assert self.added, f"no mask was added: {self.messages()}"
+        mask = self.added[0]
+        self.wait(lambda: not iface.mapCanvas().isDrawing(), "the map", 60)
+        QTest.qWait(1200)
+        self.grab("after.png")
+        extent = mask.extent()
+        group = QgsProject.instance().layerTreeRoot().findGroup("Rotacube")
+        self.result.update(
+            mask=mask.source(),
+            mask_valid=mask.isValid(),
+            mask_name=mask.name(),
+            mask_in_group=bool(group) and group.findLayer(mask.id()) is not None,
+            mask_extent=[extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum()],
+            layer_extent=[getattr(self.layer.extent(), f)() for f in ("xMinimum", "yMinimum", "xMaximum", "yMaximum")],
+            crs=mask.crs().authid(),
+            classes=[[c.value, c.label, c.color.name(), c.color.alpha()] for c in mask.renderer().classes()],
+            history=mask.metadata().history(),
+            live_tiles_left=self.plugin.controller.live.count(),
+            table=[
+                [self.dock.result.table.item(row, column).text() for column in range(4)]
+                for row in range(self.dock.result.table.rowCount())
+            ],
+            status=self.dock.status.text(),
+        )
+
+    def kill_backend(self):
+        self.press_run()
+        self.until_tiles(0.1)
+        before = time.monotonic()
+        os.kill(self.plugin.supervisor.pid, 9)
+        self.until_idle(20)
+        self.result["seconds_to_message"] = round(time.monotonic() - before, 2)
+        self.result["gap_after_kill_s"] = self.result["gap_while_running_s"]
+        self.result["messages_after_kill"] = self.messages()
+        self.grab("killed.png")
+        self.result["run_enabled"] = self.dock.run_button.isEnabled()
+        self.result["mask_written"] = (OUT / "mask.tif").exists()
+        iface.messageBar().clearWidgets()
+        self.press_run()
+        self.until_idle()
+        self.result["second_run_added"] = len(self.added) == 1
+
+    def refusals(self):
+        self.result["said"] = {}
+        for case in PLAN["cases"]:
+            layer = QgsRasterLayer(case.get("raster", PLAN["raster"]), case["name"])
+            QgsProject.instance().addMapLayer(layer)
+            self.dock.layer_combo.setLayer(layer)
+            self.dock.model_picker.choose(case.get("model", PLAN["model"]))
+            edit = self.dock.output.lineEdit()
+            edit.clear()
+            QTest.keyClicks(edit, case.get("output", str(OUT / (case["name"] + ".tif"))))
+            iface.messageBar().clearWidgets()
+            QTest.qWait(100)
+            self.press_run()
+            self.wait(lambda: not self.plugin.controller.busy and self.messages(), case["name"], 60)
+            self.result["said"][case["name"]] = self.messages()[0]
+            assert self.dock.run_button.isEnabled() and self.plugin.supervisor.state == "ready"
+            QgsProject.instance().removeMapLayer(layer.id())
+
+    def unload(self):
+        self.press_run()
+        self.until_tiles(0.1)
+        pids, seconds = [self.plugin.supervisor.pid], []
+        for _ in range(2):
+            before = time.monotonic()
+            qgis.utils.unloadPlugin(NAME)
+            seconds.append(round(time.monotonic() - before, 2))
+            QTest.qWait(300)
+            assert iface.mainWindow().findChild(QDockWidget, "RotacubeDock") is None, "the dock is still there"
+            assert not [a for a in iface.rasterMenu().actions() if "Rotacube" in a.text()], "the menu is still there"
+            qgis.utils.loadPlugin(NAME)
+            qgis.utils.startPlugin(NAME)
+            self.plugin.action.trigger()
+            self.wait(lambda: self.plugin.dock.model_picker.current() is not None, "the backend after a reload", 120)
+            pids.append(self.plugin.supervisor.pid)
+        qgis.utils.unloadPlugin(NAME)
+        self.result.update(pids=pids, unload_seconds=seconds)
+
+    def hold(self):
+        self.press_run()
+        self.until_tiles(0.1)
+        progress = {"qgis": os.getpid(), "backend": self.plugin.supervisor.pid, "tiles": self.tiles_done()}
+        (OUT / "progress.part").write_text(json.dumps(progress))
+        (OUT / "progress.part").rename(OUT / "progress.json")
+        QTest.qWait(self.patience * 1000)
+
+    def go(self):
+        try:
+            self.prepare()
+            self.open_dock()
+            self.fill_in()
+            getattr(self, self.result["scenario"])()
+            self.result["ok"] = True
+        except Exception as error:
+            self.result.update(ok=False, error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
+            iface.mainWindow().grab().save(str(OUT / "error.png"))
+        (OUT / "result.json").write_text(json.dumps(self.result, indent=2, ensure_ascii=False))
+        QgsProject.instance().setDirty(False)
+        iface.actionExit().trigger()
+
+
+driver = Driver()
+QTimer.singleShot(800, driver.go)

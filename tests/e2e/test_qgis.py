@@ -1,0 +1,118 @@
+"""The main job in real QGIS: a raster layer becomes a mask layer, and what happens when a process is killed."""
+
+import json
+import os
+import re
+import time
+from pathlib import Path
+
+import pytest
+from support import HERE, run_backend
+
+PATIENCE_S = 240
+
+
+def gone(pid):
+    """Whether a process has ended (one that nobody has waited for yet counts as ended)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def gone_within(pid, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if gone(pid):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.timeout(300)
+def test_raster_layer_becomes_mask_layer(demo, plan, backend_python, models):
+    wanted = plan()
+    result = demo.run(wanted, backend_python, models, PATIENCE_S)
+    out = Path(wanted["out"])
+    assert result["exit_code"] == 0
+    assert result["mask_valid"] and result["mask_in_group"] and result["mask"] == str(out / "mask.tif")
+    assert result["tiles"] > 4 and result["live_tiles"] > 0 and result["live_tiles_left"] == 0
+    assert result["progress_text"].startswith("tile ")
+    assert result["classes"] == [[0, "background", "#000000", 0], [1, "roof", "#e6550d", 255]]
+    assert [row[0] for row in result["table"]] == ["background", "roof"]
+    assert len(result["history"]) == 2 and "tiny" in result["history"][1]
+    step = 0.3  # the model's resolution: the mask's edge lies within a pixel of the source's
+    assert all(abs(a - b) <= step for a, b in zip(result["mask_extent"], result["layer_extent"]))
+    for name in ("before.png", "during.png", "after.png"):
+        assert (out / name).stat().st_size > 50_000
+    assert result["gap_while_starting_s"] < 1 and result["gap_while_running_s"] < 1
+    assert gone_within(result["backend_pid"], 5)
+
+
+@pytest.mark.timeout(300)
+def test_map_view_only(demo, plan, backend_python, models):
+    result = demo.run(plan(area="canvas"), backend_python, models, PATIENCE_S)
+    mask, layer = result["mask_extent"], result["layer_extent"]
+    assert result["mask_valid"]
+    assert layer[0] + 5 < mask[0] < mask[2] < layer[2] - 5
+
+
+@pytest.mark.timeout(300)
+def test_banepa(demo, plan, backend_python, models, banepa_vrt):
+    result = demo.run(plan(raster=str(banepa_vrt)), backend_python, models, PATIENCE_S)
+    assert result["mask_valid"] and result["crs"] == "EPSG:4326"
+    pixel = 0.3 / 98_000  # degrees of longitude there
+    assert all(abs(a - b) <= 1.5 * pixel for a, b in zip(result["mask_extent"], result["layer_extent"]))
+
+
+@pytest.mark.timeout(300)
+def test_killed_backend_gives_a_message_and_no_freeze(demo, plan, backend_python, models):
+    result = demo.run(plan("kill_backend"), backend_python, models, PATIENCE_S)
+    assert "The run was lost" in result["messages_after_kill"][0]
+    assert result["seconds_to_message"] < 3
+    assert result["gap_after_kill_s"] < 1
+    assert result["run_enabled"] and not result["mask_written"] and result["second_run_added"]
+
+
+@pytest.mark.timeout(300)
+def test_bad_input_is_refused_in_words(demo, plan, backend_python, models, tmp_path):
+    run_backend(backend_python, str(HERE / "bad_input.py"), str(tmp_path), models)
+    expected = {
+        "one_band": "band",
+        "all_nodata": "nodata",
+        "one_pixel_wide": "pixel",
+        "no_crs": "no coordinate reference system",
+        "truncated": "truncated|cannot be read|damaged|broken",
+    }
+    cases = [{"name": name, "raster": str(tmp_path / f"{name}.tif")} for name in expected]
+    cases.append({"name": "damaged_model", "raster": str(tmp_path / "fine.tif"), "model": "damaged"})
+    cases.append({"name": "no_folder", "raster": str(tmp_path / "fine.tif"), "output": str(tmp_path / "no" / "m.tif")})
+    expected.update(damaged_model="SHA-256|damaged", no_folder="does not exist")
+    result = demo.run(plan("refusals", cases=cases), backend_python, models, PATIENCE_S)
+    for name, words in expected.items():
+        assert re.search(words, result["said"][name]), f"{name}: {result['said'][name]}"
+    print(json.dumps(result["said"], indent=2))
+
+
+@pytest.mark.timeout(300)
+def test_unloading_leaves_no_process(demo, plan, backend_python, models):
+    result = demo.run(plan("unload"), backend_python, models, PATIENCE_S)
+    assert len(set(result["pids"])) == 3
+    assert all(gone_within(pid, 1) for pid in result["pids"])
+
+
+@pytest.mark.timeout(300)
+def test_killed_qgis_ends_the_backend(demo, plan, backend_python, models):
+    wanted = plan("hold")
+    out = Path(wanted["out"])
+    with demo.screen() as display, demo.qgis(wanted, backend_python, display, models) as process:
+        end = time.monotonic() + PATIENCE_S
+        while not (out / "progress.json").exists():
+            assert process.poll() is None and time.monotonic() < end, "QGIS did not get to the middle of the job"
+            time.sleep(0.1)
+        progress = json.loads((out / "progress.json").read_text())
+        assert progress["qgis"] == process.pid and not gone(progress["backend"])
+        os.kill(process.pid, 9)
+        process.wait()
+        assert gone_within(progress["backend"], 5)
+    assert not (out / "mask.tif").exists()

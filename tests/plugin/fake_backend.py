@@ -1,0 +1,338 @@
+"""A stand-in for the backend: same command line, same interface, invented tiles; on request it misbehaves.
+
+`FAKE_MODE` holds any of these words, separated by commas:
+
+    fail_start      the greeting is an error, exit code 2
+    no_greeting     prints something else first
+    mute            never prints a greeting
+    crash_start     exits at once with 3
+    no_models       knows no model
+    bad_models      /v1/models answers with something that is no JSON
+    refuse          refuses every job (raster_bands)
+    fail_job        the job fails after two tiles (raster_unreadable)
+    die             the process kills itself after three tiles
+    break           the event stream breaks once, after two tiles
+    silent          the event stream falls silent after two tiles, without heartbeats
+    deaf            cancelling is ignored
+    bad_event       an event that is no JSON after two tiles
+    no_result       the job finishes without a result
+    slow            0.3 s a tile instead of 0.02 s
+"""
+
+import argparse
+import json
+import os
+import struct
+import sys
+import threading
+import time
+import zlib
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+from osgeo import gdal, osr
+
+gdal.UseExceptions()
+MODE = set(os.environ.get("FAKE_MODE", "").split(","))
+TILE = 64
+VERSION = os.environ.get("FAKE_VERSION", "0.1.0")
+COLORS = {0: "#000000", 1: "#e2572b"}
+MODEL = {
+    "name": "fake-rooftop",
+    "title": "Rooftops (stand-in)",
+    "task": "segmentation",
+    "architecture": "stand_in",
+    "bands": ["red", "green", "blue"],
+    "gsd": 0.3,
+    "tile": TILE,
+    "overlap": 0,
+    "classes": [{"id": i, "name": n, "color": COLORS[i]} for i, n in enumerate(("background", "building"))],
+    "licence": "CC0",
+    "attribution": "nobody",
+    "training_data": "none",
+    "accuracy": {"iou": 0.5},
+    "parameters": 4_900_000,
+    "sha256": "0" * 64,
+}
+JOBS = {}
+SERVER = {}
+
+
+def png(rgba):
+    """An RGBA array as PNG."""
+    height, width = rgba.shape[:2]
+    raw = b"".join(b"\0" + rgba[row].tobytes() for row in range(height))
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
+
+
+class Job:
+    """One job: its events and what they say."""
+
+    def __init__(self, request):
+        self.id = f"job{len(JOBS) + 1}"
+        self.request = request
+        self.state = "queued"
+        self.done = 0
+        self.total = 0
+        self.result = None
+        self.error = None
+        self.events = []
+        self.pictures = {}
+        self.condition = threading.Condition()
+        self.cancelled = threading.Event()
+        self.streams = 0
+
+    def info(self):
+        return {
+            "id": self.id,
+            "state": self.state,
+            "request": self.request,
+            "tiles_done": self.done,
+            "tiles_total": self.total,
+            "seconds_left": None,
+            "result": self.result,
+            "error": self.error,
+        }
+
+    def emit(self, name, data):
+        with self.condition:
+            self.events.append((name, data if isinstance(data, str) else json.dumps(data)))
+            self.condition.notify_all()
+
+    def set(self, state, **values):
+        self.state = state
+        for key, value in values.items():
+            setattr(self, key, value)
+        self.emit("state", self.info())
+
+    def run(self):
+        try:
+            self.work()
+        except Exception as error:
+            self.set("failed", error={"code": "raster_unreadable", "message": str(error)})
+
+    def work(self):
+        raster = gdal.Open(self.request["raster"])
+        width, height = raster.RasterXSize, raster.RasterYSize
+        band = raster.GetRasterBand(1).ReadAsArray()
+        geo = raster.GetGeoTransform()
+        wkt = raster.GetSpatialRef().ExportToWkt()
+        mask = (band > np.median(band)).astype("uint8")
+        windows = [
+            (x, y, min(TILE, width - x), min(TILE, height - y))
+            for y in range(0, height, TILE)
+            for x in range(0, width, TILE)
+        ]
+        self.set("running", total=len(windows))
+        for n, (x, y, w, h) in enumerate(windows):
+            time.sleep(0.3 if "slow" in MODE else 0.02)
+            if self.cancelled.is_set():
+                return self.set("cancelled")
+            part = mask[y : y + h, x : x + w]
+            rgba = np.zeros((h, w, 4), "uint8")
+            rgba[part == 1] = (226, 87, 43, 255)
+            self.pictures[n] = png(rgba)
+            self.done = n + 1
+            corners = [
+                [geo[0] + geo[1] * cx + geo[2] * cy, geo[3] + geo[4] * cx + geo[5] * cy]
+                for cx, cy in ((x, y), (x + w, y), (x + w, y + h), (x, y + h))
+            ]
+            counts = {str(i): int((part == i).sum()) for i in (0, 1)}
+            left = (len(windows) - n - 1) * 0.3
+            self.emit(
+                "tile",
+                {
+                    "n": n,
+                    "done": n + 1,
+                    "total": len(windows),
+                    "seconds_left": left,
+                    "crs": wkt,
+                    "corners": corners,
+                    "counts": counts,
+                    "preview": True,
+                },
+            )
+            if n == 1 and "fail_job" in MODE:
+                message = "The raster cannot be read any further. Check the file."
+                return self.set("failed", error={"code": "raster_unreadable", "message": message})
+            if n == 1 and "bad_event" in MODE:
+                self.emit("state", "{this is no JSON")
+                time.sleep(60)
+            if n == 2 and "die" in MODE:
+                os.kill(os.getpid(), 9)
+        self.write(mask, geo, wkt)
+        pixel = abs(geo[1] * geo[5])
+        total = mask.size
+        classes = [
+            {**item, "pixels": int((mask == item["id"]).sum()), "area_m2": float((mask == item["id"]).sum() * pixel)}
+            for item in MODEL["classes"]
+        ]
+        for item in classes:
+            item["share"] = item["pixels"] / total
+        result = {
+            "output": self.request["output"],
+            "width": width,
+            "height": height,
+            "gsd": 0.3,
+            "classes": classes,
+            "nodata_pixels": 0,
+            "seconds": 12.3,
+            "device": "cpu",
+        }
+        self.set("finished", result=None if "no_result" in MODE else result)
+
+    def write(self, mask, geo, wkt):
+        path = Path(self.request["output"])
+        if path.exists() and not self.request.get("overwrite"):
+            raise RuntimeError(f"{path} is there already.")
+        driver = gdal.GetDriverByName("GTiff")
+        out = driver.Create(str(path), mask.shape[1], mask.shape[0], 1, gdal.GDT_Byte)
+        out.SetGeoTransform(geo)
+        out.SetSpatialRef(osr.SpatialReference(wkt))
+        out.GetRasterBand(1).WriteArray(mask)
+        out = None
+
+
+class Handler(BaseHTTPRequestHandler):
+    """The interface of docs/api.md."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, text, *args):
+        print(text % args, file=sys.stderr, flush=True)
+
+    def do_GET(self):
+        self.route("GET")
+
+    def do_POST(self):
+        self.route("POST")
+
+    def do_DELETE(self):
+        self.route("DELETE")
+
+    def route(self, method):
+        length = int(self.headers.get("Content-Length") or 0)
+        body = json.loads(self.rfile.read(length)) if length else None
+        if self.headers.get("Authorization") != f"Bearer {os.environ['ROTACUBE_TOKEN']}":
+            return self.fail(401, "refused", "The token is wrong.")
+        parts = self.path.strip("/").split("/")[1:]
+        if parts == ["health"]:
+            return self.answer(200, {"status": "ok", "version": VERSION, "pid": os.getpid(), "uptime_s": 1.0})
+        if parts == ["info"]:
+            operator = {"name": "cube_conv", "path": "reference", "why": "This is a stand-in."}
+            return self.answer(
+                200,
+                {
+                    "version": VERSION,
+                    "torch": "none",
+                    "device": "cpu",
+                    "device_why": "This is a stand-in.",
+                    "threads": 1,
+                    "operators": [operator],
+                    "model_folders": ["/nowhere"],
+                },
+            )
+        if parts == ["models"]:
+            if "bad_models" in MODE:
+                return self.answer(200, b"<html>")
+            return self.answer(200, [] if "no_models" in MODE else [MODEL])
+        if parts == ["jobs"] and method == "POST":
+            if "refuse" in MODE:
+                return self.fail(
+                    400, "raster_bands", "The raster has 1 band, the model needs 3. Choose another raster."
+                )
+            job = Job({"bounds": None, "bounds_crs": None, "bands": None, "overwrite": False, **body})
+            JOBS[job.id] = job
+            job.emit("state", job.info())
+            threading.Thread(target=job.run, daemon=True).start()
+            return self.answer(201, job.info())
+        if parts[0] != "jobs" or parts[1] not in JOBS:
+            return self.fail(404, "job_missing", "There is no such job.")
+        job, rest = JOBS[parts[1]], parts[2:]
+        if rest == ["cancel"]:
+            if "deaf" not in MODE:
+                job.cancelled.set()
+            return self.answer(200, job.info())
+        if rest == ["events"]:
+            return self.stream(job)
+        if rest[:1] == ["tiles"]:
+            return self.answer(200, job.pictures[int(rest[1].split(".")[0])], "image/png")
+        return self.answer(200, job.info())
+
+    def stream(self, job):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        job.streams += 1
+        at = int(self.headers.get("Last-Event-ID") or 0)
+        tiles = 0
+        while True:
+            with job.condition:
+                if len(job.events) <= at and not job.condition.wait(10):
+                    self.wfile.write(b"event: heartbeat\ndata: {}\n\n")
+                    continue
+                name, data = job.events[at]
+            at += 1
+            self.wfile.write(f"id: {at}\nevent: {name}\ndata: {data}\n\n".encode())
+            self.wfile.flush()
+            if name == "state" and job.state in ("finished", "failed", "cancelled") and at == len(job.events):
+                return
+            tiles += name == "tile"
+            if tiles == 2 and "break" in MODE and job.streams == 1:
+                return
+            if tiles == 2 and "silent" in MODE:
+                time.sleep(600)
+
+    def answer(self, status, content, kind="application/json"):
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def fail(self, status, code, message):
+        self.answer(status, {"error": {"code": code, "message": message}})
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("command", choices=["serve"])
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--parent-pipe", action="store_true")
+    arguments = parser.parse_args()
+    print("stand-in starts", file=sys.stderr, flush=True)
+    if "crash_start" in MODE:
+        print("ImportError: no torch here", file=sys.stderr, flush=True)
+        sys.exit(3)
+    if "mute" not in MODE:
+        greet(arguments.port)
+    if arguments.parent_pipe:
+        sys.stdin.buffer.read()
+        os._exit(0)
+
+
+def greet(port):
+    if "fail_start" in MODE:
+        error = {"code": "model_damaged", "message": "The model's folder is damaged. Install it again."}
+        print(json.dumps({"error": error}), flush=True)
+        sys.exit(2)
+    if "no_greeting" in MODE:
+        print("Hello from another program", flush=True)
+        return
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    print(json.dumps({"port": server.server_address[1], "version": VERSION, "pid": os.getpid()}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

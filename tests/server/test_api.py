@@ -1,0 +1,353 @@
+"""The HTTP interface within one process: who is let in, what is refused and in which words, and the contract."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.io import MemoryFile
+from starlette.testclient import TestClient
+
+import rotacube
+from rotacube.errors import JobCancelled, PreviewMissing
+from rotacube.inference.runner import Tile
+from rotacube.models.card import read_card
+from rotacube.raster.grid import Box
+from rotacube.server import app as application
+from rotacube.server import jobs as queue
+from rotacube.server import schema
+from rotacube.server.app import LARGEST, create_app
+from rotacube.server.jobs import Job, Jobs, draw_preview
+from rotacube.server.schema import JobRequest
+
+TOKEN = "a token of letters"
+HOST = "http://127.0.0.1:4321"
+
+
+@pytest.fixture
+def jobs():
+    held = Jobs()
+    yield held
+    held.close()
+
+
+@pytest.fixture
+def client(jobs):
+    return TestClient(
+        create_app(TOKEN, jobs),
+        base_url=HOST,
+        headers={"Authorization": f"Bearer {TOKEN}"},
+        raise_server_exceptions=False,
+    )
+
+
+@pytest.fixture
+def asked(scene_path, model_folder, tmp_path):
+    return {"raster": scene_path, "model": str(model_folder), "output": str(tmp_path / "mask.tif")}
+
+
+def error_of(answer, status, code):
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    body = answer.json()
+    assert set(body) == {"error"} and set(body["error"]) == {"code", "message"}
+    assert body["error"]["code"] == code and body["error"]["message"].endswith(".")
+    return body["error"]["message"]
+
+
+def wait(client, job, *states, seconds=30.0):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        info = client.get(f"/v1/jobs/{job}").json()
+        if info["state"] in states:
+            return info
+        time.sleep(0.02)
+    raise AssertionError(f"the job is {info['state']}")
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer wrong", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}x"])
+@pytest.mark.parametrize("path", ["/v1/health", "/openapi.json", "/nowhere"])
+def test_nobody_is_let_in_without_the_token(client, header, path):
+    client.headers.pop("authorization")
+    answer = client.get(path, headers={} if header is None else {"Authorization": header})
+    error_of(answer, 401, "unauthorised")
+
+
+@pytest.mark.parametrize(
+    "host", ["example.org", "example.org:4321", "127.0.0.1.example.org", "", "10.0.0.1", "localhost.x:1"]
+)
+def test_a_foreign_host_is_refused(client, host):
+    error_of(client.get("/v1/health", headers={"Host": host}), 403, "refused")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:4321", "localhost:80", "LOCALHOST", "[::1]:4321", "[::1]"])
+def test_loopback_names_are_taken(client, host):
+    assert client.get("/v1/health", headers={"Host": host}).status_code == 200
+
+
+def test_large_or_unmeasured_requests_are_refused(client):
+    error_of(client.post("/v1/jobs", content=b" " * (LARGEST + 1)), 413, "too_large")
+    error_of(client.post("/v1/jobs", content=iter([b"{", b"}"])), 413, "too_large")
+    error_of(client.post("/v1/jobs", content=b"{}", headers={"Content-Length": "-2"}), 413, "too_large")
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"", "body"),
+        (b"{", "body"),
+        (b"[]", "body"),
+        (b'{"raster": "a"}', "body.model"),
+        (b'{"raster": "a", "model": "b", "output": "c", "colour": 1}', "body.colour"),
+        (b'{"raster": "a", "model": "b", "output": "c", "bounds": [1, 2, 3]}', "body.bounds"),
+        (b'{"raster": "a", "model": "b", "output": "c", "bands": ["x"]}', "body.bands.0"),
+        (b'{"raster": 1, "model": "b", "output": "c"}', "body.raster"),
+    ],
+)
+def test_what_does_not_fit_the_contract_is_told(client, content, word):
+    answer = client.post("/v1/jobs", content=content, headers={"Content-Type": "application/json"})
+    assert f"'{word}" in error_of(answer, 422, "refused")
+
+
+def test_what_is_not_there_is_told(client):
+    error_of(client.get("/v1/nothing"), 404, "http")
+    error_of(client.put("/v1/jobs"), 405, "http")
+    for path in ("/v1/jobs/x", "/v1/jobs/x/events", "/v1/jobs/x/tiles/0.png"):
+        error_of(client.get(path), 404, "job_missing")
+    error_of(client.post("/v1/jobs/x/cancel"), 404, "job_missing")
+    error_of(client.delete("/v1/jobs/x"), 404, "job_missing")
+
+
+def test_bad_input_gets_a_code_and_a_sentence_and_leaves_nothing(bad_input, client, tmp_path):
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    content = json.dumps(bad_input.request)  # with NaN, which httpx itself would not send
+    answer = client.post("/v1/jobs", content=content, headers={"Content-Type": "application/json"})
+    if answer.status_code == 201:  # only found on the way
+        info = wait(client, answer.json()["id"], "failed", "finished", "cancelled")
+        assert info["state"] == "failed" and info["result"] is None
+        error = info["error"]
+    else:
+        error_of(answer, 404 if bad_input.code.endswith("_missing") else 400, bad_input.code)
+        error = answer.json()["error"]
+    assert error["code"] == bad_input.code and bad_input.word in error["message"]
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_what_can_be_judged_at_once_is_refused_at_once(client, asked, tmp_path, write_raster):
+    flat = write_raster(tmp_path / "flat.tif", np.ones((2, 30, 30), np.uint8))
+    for changes in ({"raster": flat}, {"model": "x"}, {"output": "/no/such.tif"}, {"bounds": [0, 0, 1, 1]}):
+        assert client.post("/v1/jobs", json={**asked, **changes}).status_code in (400, 404)
+    assert client.get("/v1/jobs").json() == []
+
+
+def test_a_failure_that_should_not_be_is_told_as_such(client, asked, monkeypatch):
+    def fail(*_, **__):
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr(queue, "run_map", fail)
+    job = client.post("/v1/jobs", json=asked).json()["id"]
+    info = wait(client, job, "failed")
+    assert info["error"]["code"] == "internal" and "ZeroDivisionError" in info["error"]["message"]
+    monkeypatch.setattr(queue, "find_model", fail)
+    error_of(client.post("/v1/jobs", json=asked), 500, "internal")
+
+
+def test_health_info_and_models_say_what_there_is(client, model_folder, monkeypatch):
+    monkeypatch.setenv("ROTACUBE_MODELS", str(model_folder.parent))
+    assert client.get("/v1/health").json()["version"] == rotacube.__version__
+    info = client.get("/v1/info").json()
+    assert str(model_folder.parent) in info["model_folders"] and info["operators"] and info["device_why"]
+    models = {model["name"]: model for model in client.get("/v1/models").json()}
+    card = read_card(model_folder)
+    assert models["tiny"]["sha256"] == card.weights.sha256 and models["tiny"]["parameters"] == card.weights.parameters
+    assert models["tiny"]["classes"][1] == {"id": 1, "name": "roof", "color": "#e6550d"}
+
+
+def test_the_contract_names_every_shape_and_error(client):
+    document = client.get("/openapi.json").json()
+    shapes = {
+        name for name, kind in vars(schema).items() if isinstance(kind, type) and kind.__module__ == schema.__name__
+    }
+    assert shapes <= set(document["components"]["schemas"])
+    assert {(method, path) for path, methods in document["paths"].items() for method in methods} == {
+        ("get", "/v1/health"),
+        ("get", "/v1/info"),
+        ("get", "/v1/models"),
+        ("post", "/v1/jobs"),
+        ("get", "/v1/jobs"),
+        ("get", "/v1/jobs/{name}"),
+        ("delete", "/v1/jobs/{name}"),
+        ("post", "/v1/jobs/{name}/cancel"),
+        ("get", "/v1/jobs/{name}/events"),
+        ("get", "/v1/jobs/{name}/tiles/{n}.png"),
+    }
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            for status in ("400", "401", "403", "404", "413", "422", "500"):
+                content = operation["responses"][status]["content"]["application/json"]
+                assert content["schema"]["$ref"].endswith("/ErrorAnswer")
+    assert document["info"]["version"] == rotacube.__version__
+
+
+def events_in(text):
+    """Server-sent events as (id, kind, data)."""
+    found = []
+    for block in text.split("\n\n"):
+        if block:
+            fields = dict(line.split(": ", 1) for line in block.split("\n"))
+            found.append((int(fields["id"]) if "id" in fields else None, fields["event"], json.loads(fields["data"])))
+    return found
+
+
+def test_events_tell_the_life_of_a_job_and_can_be_resumed(client, asked):
+    job = client.post("/v1/jobs", json=asked).json()["id"]
+    told = events_in(client.get(f"/v1/jobs/{job}/events").text)
+    numbers = [number for number, _, _ in told]
+    assert numbers == sorted(set(numbers))
+    assert [data["state"] for _, kind, data in told if kind == "state"] == ["queued", "running", "finished"]
+    tiles = [data for _, kind, data in told if kind == "tile"]
+    assert [tile["done"] for tile in tiles] == list(range(1, tiles[0]["total"] + 1))
+    assert told[-1][2]["result"]["output"] == asked["output"] and told[-1][2]["tiles_done"] == tiles[0]["total"]
+    for index in (0, 3, len(told) - 2):
+        headers = {"Last-Event-ID": str(numbers[index])}
+        assert events_in(client.get(f"/v1/jobs/{job}/events", headers=headers).text) == told[index + 1 :]
+
+
+@pytest.mark.parametrize("last", ["1", "99999999", "9" * 5000, "-1", "none", "\u00b2".encode("latin-1")])
+def test_a_stream_of_an_ended_job_ends_at_once_whatever_was_seen(last, client, asked, monkeypatch):
+    monkeypatch.setattr(queue, "run_map", lambda *_, **__: (_ for _ in ()).throw(JobCancelled("The end.")))
+    job = client.post("/v1/jobs", json=asked).json()["id"]
+    wait(client, job, "cancelled")
+    start = time.monotonic()
+    answer = client.get(f"/v1/jobs/{job}/events", headers={"Last-Event-ID": last})
+    assert answer.status_code == 200 and time.monotonic() - start < 2
+    assert "heartbeat" not in answer.text
+
+
+def test_a_silent_job_gives_signs_of_life(client, asked, monkeypatch):
+    monkeypatch.setattr(application, "HEARTBEAT", 0.1)
+    goes_on = threading.Event()
+
+    def work(*_, **__):
+        goes_on.wait(20)
+        raise JobCancelled("The end.")
+
+    monkeypatch.setattr(queue, "run_map", work)
+    job = client.post("/v1/jobs", json=asked).json()["id"]
+    threading.Timer(0.6, goes_on.set).start()
+    told = events_in(client.get(f"/v1/jobs/{job}/events").text)
+    silent = [index for index, (_, kind, _) in enumerate(told) if kind == "heartbeat"]
+    assert 2 <= len(silent) <= 6
+    assert all(told[index][0] is None and told[index][2] == {} for index in silent)
+    assert told[-1][1] == "state" and told[-1][2]["state"] == "cancelled"
+
+
+def test_jobs_wait_for_each_other_and_a_waiting_one_is_cancelled_at_once(client, asked, monkeypatch, tmp_path):
+    started, goes_on = threading.Event(), threading.Event()
+
+    def work(request, model, *, on_tile, cancelled):
+        started.set()
+        while not cancelled() and not goes_on.wait(0.01):
+            pass
+        raise JobCancelled("The end.")
+
+    monkeypatch.setattr(queue, "run_map", work)
+    names = []
+    for index in range(3):
+        names.append(client.post("/v1/jobs", json={**asked, "output": str(tmp_path / f"{index}.tif")}).json()["id"])
+    assert started.wait(20)
+    assert [job["state"] for job in client.get("/v1/jobs").json()] == ["running", "queued", "queued"]
+    assert client.post(f"/v1/jobs/{names[1]}/cancel").json()["state"] == "cancelled"
+    answer = client.delete(f"/v1/jobs/{names[2]}")
+    assert answer.status_code == 204 and answer.content == b""
+    assert [job["id"] for job in client.get("/v1/jobs").json()] == names[:2]
+    client.post(f"/v1/jobs/{names[0]}/cancel")
+    assert wait(client, names[0], "cancelled")["error"] is None
+    assert client.post(f"/v1/jobs/{names[0]}/cancel").json()["state"] == "cancelled", "twice does no harm"
+
+
+def test_old_jobs_are_forgotten_but_none_that_runs(client, asked, monkeypatch):
+    monkeypatch.setattr(queue, "run_map", lambda *_, **__: (_ for _ in ()).throw(JobCancelled("The end.")))
+    names = []
+    for _ in range(54):
+        names.append(client.post("/v1/jobs", json=asked).json()["id"])
+        wait(client, names[-1], "cancelled")
+    kept = [job["id"] for job in client.get("/v1/jobs").json()]
+    assert kept == names[-len(kept) :] and 50 <= len(kept) <= 51
+
+
+def a_tile(n, labels):
+    corners = [(0.0, 0.0), (1.0, 0.0), (1.0, -1.0), (0.0, -1.0)]
+    return Tile(n, n + 1, 10, None, Box(0, 0, 4, 4), corners, "EPSG:32645", labels, {})
+
+
+def test_previews_are_kept_within_bounds(make_card, asked, monkeypatch):
+    monkeypatch.setattr(queue, "PREVIEWS", 2)
+    job = Job(JobRequest(**asked))
+    for n in range(3):
+        job.add_tile(a_tile(n, np.ones((4, 4), np.uint8)), make_card().classes)
+    job.add_tile(a_tile(3, None), make_card().classes)
+    assert job.preview(1)[:4] == job.preview(2)[:4] == b"\x89PNG"
+    for n in (0, 3, 9):
+        with pytest.raises(PreviewMissing):
+            job.preview(n)
+    previews = [json.loads(event.data)["preview"] for event in job.events_after(1, 0)[0]]
+    assert previews == [True, True, True, False]
+
+
+def test_a_late_listener_of_a_long_job_gets_the_latest_events(asked, make_card, monkeypatch):
+    monkeypatch.setattr(queue, "EVENTS", 5)
+    job = Job(JobRequest(**asked))
+    for n in range(20):
+        job.add_tile(a_tile(n, None), make_card().classes)
+    numbers = [event.number for event in job.events_after(0, 0)[0]]
+    assert numbers == [17, 18, 19, 20, 21]
+    assert [event.number for event in job.events_after(19, 0)[0]] == [20, 21]
+
+
+@pytest.mark.parametrize(("shape", "size"), [((4, 7), (4, 7)), ((256, 256), (256, 256)), ((600, 100), (200, 34))])
+def test_a_preview_has_the_colours_of_the_classes(shape, size, make_card):
+    labels = np.full(shape, 255, np.uint8)
+    labels[: shape[0] // 2] = 1
+    labels[:, : shape[1] // 2] = 0
+    with MemoryFile(draw_preview(labels, make_card().classes)) as memory, memory.open() as file:
+        picture = file.read()
+    assert picture.shape == (4, *size)
+    assert picture[:, 0, -1].tolist() == [0xE6, 0x55, 0x0D, 255]
+    assert picture[3, 0, 0] == 0 and picture[3, -1, -1] == 0
+
+
+def test_a_model_is_loaded_once_and_again_when_it_has_changed(client, asked, make_model, tmp_path, monkeypatch):
+    folder = make_model(tmp_path / "model")
+    loads = []
+    load = queue.load_model
+    monkeypatch.setattr(queue, "load_model", lambda name: loads.append(name) or load(name))
+    monkeypatch.setattr(queue, "run_map", lambda *_, **__: (_ for _ in ()).throw(JobCancelled("The end.")))
+
+    def run():
+        job = client.post("/v1/jobs", json={**asked, "model": str(folder)}).json()["id"]
+        assert wait(client, job, "cancelled", "failed")["state"] == "cancelled"
+
+    run()
+    run()
+    assert len(loads) == 1
+    make_model(folder, threshold=0.4)
+    run()
+    assert len(loads) == 2
+
+
+def test_a_finished_job_says_what_it_found(client, asked):
+    job = client.post("/v1/jobs", json={**asked, "bounds": [353005, 3059960, 353055, 3059990]}).json()["id"]
+    info = wait(client, job, "finished", "failed")
+    result = info["result"]
+    with rasterio.open(asked["output"]) as file:
+        labels = file.read(1)
+    assert (result["height"], result["width"]) == labels.shape and result["gsd"] == 0.15
+    assert [c["pixels"] for c in result["classes"]] == [int((labels == i).sum()) for i in (0, 1)]
+    assert sum(c["share"] for c in result["classes"]) == pytest.approx(1, abs=1e-5)
+    assert result["nodata_pixels"] == (labels == 255).sum()
+    assert info["seconds_left"] == 0 and info["tiles_done"] == info["tiles_total"]

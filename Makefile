@@ -51,10 +51,11 @@ plugin: setup  ## dist/rotacube-<version>.zip for QGIS's "Install from ZIP"
 wheel: setup  ## The backend with its compiled operators and weights, in dist/
 	$(PY) -m pip wheel -q --no-deps --no-build-isolation -w dist .
 
-screenshots: demo  ## docs/ pictures from the demo
-	cp build/demo/before.png docs/dock.png
-	cp build/demo/during.png docs/running.png
-	cp build/demo/after.png docs/result.png
+screenshots: setup $(RASTER) plugin  ## The pictures in docs/
+	$(PY) tools/qgis_demo.py $(RASTER) /tmp/rotacube
+	cp /tmp/rotacube/before.png docs/dock.png
+	cp /tmp/rotacube/during.png docs/running.png
+	cp /tmp/rotacube/after.png docs/result.png
 
 train-rooftop-small: setup  ## At most 40 minutes of two CPU cores; needs ROTACUBE_DATA
 	$(PY) -m rotacube.training.rooftop --output resources/models/rooftop-small

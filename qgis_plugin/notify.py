@@ -9,6 +9,7 @@ from .compat import Level, is_alive
 from .i18n import tr
 
 TITLE = "Rotacube"
+FITS = 70  # letters that a message bar shows at once; longer texts get a button "Show more"
 
 
 def log(text: str, level=Level.Info) -> None:
@@ -66,8 +67,8 @@ class Notifier:
     def _push(self, text: str, details: str, level, seconds: int) -> None:
         log(f"{text}\n{details}" if details else text, level)
         bar = self._iface.messageBar()
-        if details:
-            bar.pushMessage(TITLE, text, f"{text}\n\n{details}", level, seconds)
+        if details or len(text) > FITS:
+            bar.pushMessage(TITLE, text, f"{text}\n\n{details}".rstrip(), level, seconds)
         else:
             bar.pushMessage(TITLE, text, level, seconds)
 

@@ -25,7 +25,7 @@ from . import environment
 from .http import Client
 
 STOPPED, STARTING, READY = "stopped", "starting", "ready"
-START_TIMEOUT_S = 60
+START_TIMEOUT_S = 90  # importing PyTorch from a cold disk under an antivirus program takes its time
 _LOGS_KEPT_S = 7 * 24 * 3600
 
 
@@ -167,7 +167,7 @@ class Supervisor(QObject):
             text = tr("The backend did not start ({how}). Check its Python in the settings, or set it up again.")
             self.failed.emit(text.format(how=_in_words(code)), tail)
         else:
-            text = tr("The backend has ended unexpectedly ({how}). Press Run to start again.")
+            text = tr("The backend has ended ({how}). Press Run to start again.")
             self.died.emit(text.format(how=_in_words(code)), tail)
 
     def _too_late(self) -> None:
@@ -206,7 +206,7 @@ def _drain(stream) -> None:
 
 def _in_words(code: int) -> str:
     if code == -getattr(signal, "SIGKILL", 9):
-        return tr("killed from outside, possibly because memory ran out")
+        return tr("killed, perhaps out of memory")
     if code < 0:
         return tr("ended by signal {n}").format(n=-code)
     return tr("exit code {n}").format(n=code if code < 256 else hex(code))

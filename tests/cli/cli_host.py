@@ -11,7 +11,6 @@ import os
 import resource
 import runpy
 import sys
-import tempfile
 import traceback
 
 import safetensors.torch  # noqa: F401
@@ -42,18 +41,24 @@ def child(call: dict, out: int, err: int) -> None:
     os._exit(code)
 
 
+def read_all(pipe: int) -> str:
+    """Everything that comes through a pipe until its other end closes."""
+    with open(pipe, encoding="utf-8") as stream:
+        return stream.read()
+
+
 def main() -> None:
     """Answer calls until standard input ends."""
     for line in sys.stdin:
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            process = os.fork()
-            if process == 0:
-                child(json.loads(line), out.fileno(), err.fileno())
-            _, status = os.waitpid(process, 0)
-            texts = []
-            for stream in (out, err):
-                stream.seek(0)
-                texts.append(stream.read().decode())
+        # Pipes: a limit on the size of files does not hold for them.
+        (out, to_out), (err, to_err) = os.pipe(), os.pipe()
+        process = os.fork()
+        if process == 0:
+            child(json.loads(line), to_out, to_err)
+        os.close(to_out)
+        os.close(to_err)
+        texts = [read_all(out), read_all(err)]
+        _, status = os.waitpid(process, 0)
         answer = {"code": os.waitstatus_to_exitcode(status), "out": texts[0], "err": texts[1]}
         print(json.dumps(answer), flush=True)
 

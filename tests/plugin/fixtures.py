@@ -71,7 +71,7 @@ class Iface:
         return [item.text() for item in self.bar.items()]
 
 
-def wait(condition, seconds=15):
+def wait(condition, seconds=60):
     """Let Qt work until the condition holds."""
     spent = 0
     while not condition():
@@ -133,7 +133,7 @@ def supervisor(fake):
     """Gives supervisors of stand-ins and stops them afterwards."""
     made = []
 
-    def make(mode="", timeout=20, **variables):
+    def make(mode="", timeout=120, **variables):
         made.append(Supervisor(fake(mode, **variables), start_timeout_s=timeout))
         return made[-1]
 
@@ -172,7 +172,7 @@ class Desk:
     def run(self):
         self.click(self.dock.run_button)
 
-    def until_idle(self, seconds=20):
+    def until_idle(self, seconds=60):
         wait(lambda: not self.controller.busy, seconds)
 
     def masks(self):

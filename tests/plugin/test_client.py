@@ -37,7 +37,7 @@ def test_start_and_stop(supervisor):
     assert s.version == "0.1.0" and "stand-in starts" in s.log_tail()
     before = time.monotonic()
     s.stop()
-    assert gone(pid) and time.monotonic() - before < 2 and s.client is None
+    assert gone(pid) and time.monotonic() - before < 4 and s.client is None
     started(s)
     assert s.pid != pid
 
@@ -46,7 +46,7 @@ def test_start_never_blocks_the_gui(supervisor):
     s = supervisor("mute")
     before = time.monotonic()
     s.start()
-    assert time.monotonic() - before < 0.5
+    assert time.monotonic() - before < 2
 
 
 def test_the_pipe_is_not_inherited_by_other_children(supervisor):
@@ -72,7 +72,7 @@ def test_the_token_is_in_the_environment_only(supervisor):
     ],
 )
 def test_bad_starts_are_told(supervisor, mode, words):
-    s = supervisor(mode, timeout=1 if mode == "mute" else 20)
+    s = supervisor(mode, timeout=1 if mode == "mute" else 120)
     failed = QSignalSpy(s.failed)
     s.start()
     pid = s.pid
@@ -94,8 +94,8 @@ def test_death_is_noticed(supervisor):
     s = started(supervisor())
     died = QSignalSpy(s.died)
     os.kill(s.pid, 9)
-    wait(lambda: len(died) == 1, 3)
-    assert "killed from outside" in died[0][0] and s.state == STOPPED
+    wait(lambda: len(died) == 1, 5)
+    assert "killed, perhaps" in died[0][0] and s.state == STOPPED
 
 
 def test_silence_counts_as_broken(supervisor, raster, tmp_path):

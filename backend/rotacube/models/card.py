@@ -235,6 +235,7 @@ def save_model(network: nn.Module, card: dict[str, object], folder: Path) -> Mod
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "model.safetensors"
     save_file({key: tensor.detach().half().contiguous() for key, tensor in network.state_dict().items()}, path)
+    path.chmod(0o644)
     weights = {
         "file": path.name,
         "sha256": file_sha256(path),

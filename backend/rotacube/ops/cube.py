@@ -24,7 +24,7 @@ Anchor = Literal["tl", "br"]
 
 # What was measured decides. In float32 and bfloat16 the forward pass alone is faster on the compiled kernel (bfloat16:
 # 1.1 to 1.6 times on a processor with AVX512_BF16, more without). Together with the backward pass, which has no kernel
-# and fills the lattice again, it is 2 to 10 % slower.
+# and fills the lattice again, it is up to 10 % slower.
 WITH_GRADIENTS = "gradients are wanted, and forward and backward together the reference is faster"
 GPU_REFERENCE = "on GPUs cuDNN runs the reference: the compiled kernel there is plain and not measured to be faster"
 AMX_REFERENCE = (

@@ -32,7 +32,7 @@ test-plugin: setup
 	xvfb-run -a -s "-screen 0 1500x1000x24" .venv-qgis/bin/python -m pytest tests/plugin
 
 test-e2e: setup plugin
-	.venv-qgis/bin/python -m pytest tests/e2e
+	$(PY) -m pytest tests/e2e
 
 lint: setup  ## Style and types; changes nothing
 	.venv/bin/ruff check .

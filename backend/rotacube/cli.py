@@ -84,11 +84,11 @@ def map_(
         TextColumn("{task.fields[left]}"),
     )
     with Progress(*columns, console=err) as bar:
-        task = bar.add_task(loaded.card.title, total=None, left="")
+        task = bar.add_task(loaded.card.title, total=None, left="", visible=False)
 
         def show(tile: Tile) -> None:
             left = "" if tile.seconds_left is None else f"{_clock(tile.seconds_left)} left"
-            bar.update(task, completed=tile.done, total=tile.total, left=left)
+            bar.update(task, completed=tile.done, total=tile.total, left=left, visible=True)
 
         result = run_map(request, loaded, place=place, on_tile=show, cancelled=stop.is_set)
     table = Table("class", "area m²", "area ha", "share", "pixels")

@@ -74,8 +74,9 @@ class Driver:
     def messages(self):
         return [item.text() for item in iface.messageBar().items()]
 
-    def grab(self, name):
-        QTest.qWait(250)
+    def grab(self, name, settle_ms=250):
+        if settle_ms:
+            QTest.qWait(settle_ms)
         iface.mainWindow().grab().save(str(OUT / name))
 
     def prepare(self):
@@ -154,7 +155,8 @@ class Driver:
         self.grab("before.png")
         self.press_run()
         self.until_tiles(PLAN.get("during", 0.6))
-        self.grab("during.png")
+        self.result["busy_during"] = self.plugin.controller.busy
+        self.grab("during.png", settle_ms=0)
         self.until_idle()
         assert self.added, f"no mask was added: {self.messages()}"
         mask = self.added[0]

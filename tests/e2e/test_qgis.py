@@ -36,6 +36,7 @@ def test_raster_layer_becomes_mask_layer(demo, plan, backend_python, models):
     out = Path(wanted["out"])
     assert result["exit_code"] == 0
     assert result["mask_valid"] and result["mask_in_group"] and result["mask"] == str(out / "mask.tif")
+    assert result["busy_during"]
     assert result["tiles"] > 4 and result["live_tiles"] > 0 and result["live_tiles_left"] == 0
     assert result["progress_text"].startswith("tile ")
     assert result["classes"] == [[0, "background", "#000000", 0], [1, "roof", "#e6550d", 255]]

@@ -159,7 +159,7 @@ def find_model(name: str) -> tuple[ModelCard, Path]:
         ModelMissing: there is none; the sentence names those that there are.
         ModelDamaged: its card is not valid.
     """
-    if os.sep in name or Path(name).is_dir():
+    if os.sep in name or (Path(name) / CARD).is_file():
         return read_card(Path(name)), Path(name)
     for parent in model_folders():
         if (parent / name / CARD).is_file():

@@ -176,8 +176,10 @@ def check_output(output: Path, overwrite: bool, pixels: int, inputs: Iterable[st
 def sweep(folder: Path, name: str) -> None:
     """Remove what a killed run for the same output has left: files that nobody has written to for an hour."""
     for path in folder.iterdir():
-        if path.name.startswith(f".{name}.") and _PART in path.name and time.time() - path.stat().st_mtime > 3600:
-            path.unlink(missing_ok=True)
+        if path.name.startswith(f".{name}.") and _PART in path.name:
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > 3600:
+                    path.unlink()
 
 
 def _read_through(path: Path) -> None:

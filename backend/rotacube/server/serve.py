@@ -20,7 +20,7 @@ from rotacube.errors import RotacubeError
 from rotacube.server.app import create_app
 from rotacube.server.jobs import Jobs
 
-TOKEN = "ROTACUBE_TOKEN"  # noqa: S105  (the variable's name, not a token)
+VARIABLE = "ROTACUBE_TOKEN"
 GRACE = 3.0
 """Seconds that a running job has to end once the parent is gone."""
 
@@ -43,11 +43,11 @@ def serve(port: int, parent_pipe: bool) -> None:
     Raises:
         ServeError: the port cannot be had.
     """
-    token = os.environ.pop(TOKEN, "")
+    token = os.environ.pop(VARIABLE, "")
     announced = {"version": __version__, "pid": os.getpid()}
     if not token:
         token = secrets.token_urlsafe(32)
-        print(f"No {TOKEN} in the environment; this run's token is {token}", file=sys.stderr)
+        print(f"No {VARIABLE} in the environment; this run's token is {token}", file=sys.stderr)
     _be_modest()
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:

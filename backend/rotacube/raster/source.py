@@ -44,6 +44,8 @@ warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 CACHE_BYTES = 256 * 2**20
 SAME_GRID = 0.02
 """Up to this relative difference of ground sample distances the raster's own grid is taken: no resampling."""
+WIDEN = 1.5
+"""From this ratio of ground sample distances on, several source pixels are averaged into one."""
 SAMPLE = 1024
 """Pixels along the longer side from which the radiometry of a file is judged."""
 
@@ -124,6 +126,7 @@ class Source:
         self.width, self.height = (
             max(1, math.ceil(n / s - 1e-6)) for n, s in zip((file.width, file.height), scale, strict=True)
         )
+        self._scale = scale
         self.transform = file.transform * Affine.scale(*scale)
         self.gsd = (size[0] * scale[0], size[1] * scale[1])
         self.ground = Ground(self.crs, self.transform)
@@ -132,6 +135,8 @@ class Source:
         file = self._file
         masked = any(MaskFlags.alpha in flags or MaskFlags.per_dataset in flags for flags in file.mask_flag_enums)
         nodata = None if masked else file.nodata
+        # Where pixels shrink, GDAL widens its kernel against aliasing, at twice the time: worth it from WIDEN on.
+        kernel = {} if max(self._scale) > WIDEN else {"XSCALE": "1", "YSCALE": "1"}
         return WarpedVRT(
             file,
             crs=file.crs,
@@ -143,6 +148,7 @@ class Source:
             nodata=nodata,
             add_alpha=ColorInterp.alpha not in file.colorinterp,
             warp_mem_limit=64,
+            **kernel,
         )
 
     def _judge_radiometry(self) -> Radiometry:

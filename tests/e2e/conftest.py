@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support import HERE, REPO, load_tool, run_backend
+from support import REPO, load_tool, run_backend
 
 
 @pytest.fixture(scope="session")
@@ -38,10 +38,10 @@ def plugin_zip(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def models(backend_python, tmp_path_factory):
-    """A folder with a tiny model of random weights."""
+def models(make_model, tmp_path_factory):
+    """A folder with a tiny model of random weights, coarser than the scene."""
     folder = tmp_path_factory.mktemp("models")
-    run_backend(backend_python, str(HERE / "tiny_model.py"), str(folder / "tiny"))
+    make_model(folder / "tiny", gsd=0.3, tile=128)
     return str(folder)
 
 

@@ -259,12 +259,7 @@ class Controller(QObject):
         if self._supervisor.version != paths.version():
             text = tr("The backend is version {}, the plugin {}. Set the backend up again if something does not work.")
             self._notify.warning(text.format(self._supervisor.version, paths.version()))
-
-        def ask():
-            client.wait_until_up()
-            return client.info(), client.models()
-
-        self._background.call(ask, self._introduced, self._not_introduced)
+        self._background.call(lambda: (client.info(), client.models()), self._introduced, self._not_introduced)
 
     def _introduced(self, answer) -> None:
         if self._supervisor.state != READY:

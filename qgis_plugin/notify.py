@@ -6,7 +6,6 @@ from qgis.core import QgsMessageLog
 from qgis.PyQt.QtWidgets import QPushButton
 
 from .compat import Level, is_alive
-from .i18n import tr
 
 TITLE = "Rotacube"
 FITS = 70  # letters that a message bar shows at once; longer texts get a button "Show more"
@@ -71,8 +70,3 @@ class Notifier:
             bar.pushMessage(TITLE, text, f"{text}\n\n{details}".rstrip(), level, seconds)
         else:
             bar.pushMessage(TITLE, text, level, seconds)
-
-
-def unexpected(details: str) -> str:
-    """The sentence for an error that nobody foresaw."""
-    return tr("Something unexpected went wrong; the log panel “Rotacube” holds the details. {}").format(details)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import time
 from typing import Any, List, Optional
 from urllib.parse import quote
 
@@ -24,18 +23,6 @@ class Client:
         self.port = port
         self._token = token
         self._timeout = timeout
-
-    def wait_until_up(self, patience_s: float = 10.0) -> None:
-        """Wait for the first answer: the greeting may come a moment before the server listens."""
-        end = time.monotonic() + patience_s
-        while True:
-            try:
-                self._request("GET", "/v1/health")
-                return
-            except BackendError as error:
-                if error.status or time.monotonic() > end:
-                    raise
-                time.sleep(0.05)
 
     def info(self) -> Info:
         """What the backend runs on."""

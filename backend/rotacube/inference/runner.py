@@ -132,8 +132,7 @@ def run_map(
     start = time.monotonic()
     place = place or choose_place()
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES // 2**20), Source(request.raster, model.card, request.bands) as source:
-        area = source.box_of_bounds(request.bounds, request.bounds_crs) if request.bounds else source.extent
-        check_output(request.output, request.overwrite, area.height * area.width, source.files)
+        area = check_request(request, source)
         sweep(request.output.parent, request.output.name)
         card = model.card
         run = _Run(source, model, place, area, on_tile, cancelled)
@@ -164,6 +163,18 @@ def run_map(
         time.monotonic() - start,
         str(place),
     )
+
+
+def check_request(request: MapRequest, source: Source) -> Box:
+    """The part of the source's grid that a request asks for, checked before any work.
+
+    Raises:
+        RasterEmpty: the area does not touch the raster.
+        OutputUnwritable: the mask cannot be written.
+    """
+    area = source.box_of_bounds(request.bounds, request.bounds_crs) if request.bounds else source.extent
+    check_output(request.output, request.overwrite, area.height * area.width, source.files)
+    return area
 
 
 class _Run:

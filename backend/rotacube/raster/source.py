@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -87,7 +88,6 @@ class Source:
             self._regrid()
             self._vrt = self._warped()
             self._alpha = 1 + self._vrt.colorinterp.index(ColorInterp.alpha)
-            self.radiometry = self._judge_radiometry()
         except BaseException:
             self._file.close()
             raise
@@ -151,8 +151,9 @@ class Source:
             **kernel,
         )
 
-    def _judge_radiometry(self) -> Radiometry:
-        """The card's rule for 8-bit values, else percentiles of a sample of the whole file."""
+    @cached_property
+    def radiometry(self) -> Radiometry:
+        """The card's rule for 8-bit values, else percentiles of a sample of the whole file, drawn when first needed."""
         count = len(self.bands)
         if all(self._file.dtypes[b - 1] == "uint8" for b in self.bands):
             low, high = np.zeros(count), np.full(count, self.card.normalisation.scale)

@@ -58,7 +58,6 @@ class MaskWriter:
         stem = f".{output.name}.{uuid.uuid4().hex[:8]}"
         self._strips = output.with_name(f"{stem}.strips{_PART}")
         self._whole = output.with_name(f"{stem}.cog{_PART}")
-        self._tags = tags
         try:
             self._file = rasterio.open(
                 self._strips,

@@ -17,10 +17,9 @@ from pydantic import BaseModel
 from rasterio.io import MemoryFile
 
 from rotacube.errors import JobCancelled, JobMissing, PreviewMissing, RotacubeError
-from rotacube.inference.runner import MapRequest, MapResult, Tile, run_map
+from rotacube.inference.runner import MapRequest, MapResult, Tile, check_request, run_map
 from rotacube.models.card import CardClass, LoadedModel, find_model, load_model
 from rotacube.raster.source import Source
-from rotacube.raster.write import check_output
 from rotacube.server.schema import ClassArea, ErrorBody, JobInfo, JobRequest, JobResult, TileEvent
 
 ENDED = ("finished", "failed", "cancelled")
@@ -145,8 +144,7 @@ class Jobs:
         """
         card, _ = find_model(request.model)
         with Source(request.raster, card, request.bands) as source:
-            area = source.box_of_bounds(request.bounds, request.bounds_crs) if request.bounds else source.extent
-            check_output(Path(request.output), request.overwrite, area.height * area.width, source.files)
+            check_request(_to_map(request), source)
         job = Job(request)
         with self._lock:
             self._jobs[job.info.id] = job
@@ -192,14 +190,7 @@ class Jobs:
         try:
             model = self._model(request.model)
             result = run_map(
-                MapRequest(
-                    request.raster,
-                    Path(request.output),
-                    request.bounds,
-                    request.bounds_crs,
-                    request.bands,
-                    request.overwrite,
-                ),
+                _to_map(request),
                 model,
                 on_tile=lambda tile: job.add_tile(tile, model.card.classes),
                 cancelled=lambda: job.cancelled,
@@ -223,6 +214,12 @@ class Jobs:
             held = (stamp, load_model(str(folder)))
             self._models = {str(folder): held}
         return held[1]
+
+
+def _to_map(request: JobRequest) -> MapRequest:
+    """The contract's request in the runner's words."""
+    fields = request.model_dump(exclude={"model", "output"})
+    return MapRequest(output=Path(request.output), **fields)
 
 
 def summary(result: MapResult) -> JobResult:

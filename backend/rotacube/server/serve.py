@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import secrets
 import signal
@@ -23,8 +22,6 @@ from rotacube.server.jobs import Jobs
 VARIABLE = "ROTACUBE_TOKEN"
 GRACE = 3.0
 """Seconds that a running job has to end once the parent is gone."""
-
-log = logging.getLogger("rotacube")
 
 
 class ServeError(RotacubeError):

@@ -30,7 +30,10 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 LIBRARIES = {"cpu": "librotacube_cpu.so", "cuda": "librotacube_cuda.so"}
-CPU_SOURCES = ["csrc/cpu/cube_conv2d.cpp", "csrc/cpu/cube_conv2d_plan.cpp"]
+SOURCES = {  # kernels in csrc/cpu and csrc/cuda; csrc/torch registers them with PyTorch, a file an operator
+    "cpu": ["csrc/torch/*_cpu.cpp", "csrc/cpu/*.cpp"],
+    "cuda": ["csrc/torch/*_cuda.cpp", "csrc/cuda/*.cu"],
+}
 HEADERS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc").rglob("*.h"))
 TORCH_TARGET = "-DTORCH_TARGET_VERSION=0x020a000000000000"  # 2.10, the oldest PyTorch that the libraries load in
 GPU_GENERATIONS = ("75", "80", "86", "89", "90", "100", "120")
@@ -230,8 +233,12 @@ class BuildWheel(bdist_wheel):
 setup(
     version=version(),
     ext_modules=[
-        Extension("rotacube._lib.cpu", ["csrc/ops_cpu.cpp", *CPU_SOURCES], depends=HEADERS),
-        Extension("rotacube._lib.cuda", ["csrc/ops_cuda.cpp", "csrc/cuda/cube_conv2d.cu"], depends=HEADERS),
+        Extension(
+            f"rotacube._lib.{kind}",
+            sorted(str(path.relative_to(ROOT)) for pattern in patterns for path in ROOT.glob(pattern)),
+            depends=HEADERS,
+        )
+        for kind, patterns in SOURCES.items()
     ],
     cmdclass={"build_ext": BuildLibraries, "build_py": BuildPython, "bdist_wheel": BuildWheel},
 )

@@ -2,15 +2,10 @@
 #pragma once
 
 #include "../include/cube_conv2d.h"
-#include "bfloat16.h"
+#include "half.h"
+#include "threads.h"
 
 namespace rotacube::cpu {
-
-// How the caller runs work on its threads: calls body(first, last, context) on ranges that cover [0, count).
-struct Threads {
-  int64_t number;
-  void (*run)(int64_t count, void (*body)(int64_t first, int64_t last, void* context), void* context);
-};
 
 // Where the tensors lie. Any strides; y must not overlap the others. The bias lies dense, and may be null.
 template <typename X, typename W>

@@ -8,14 +8,10 @@
 
 #include <cstdint>
 
-#include "bfloat16.h"
 #include "cube_conv2d_plan.h"
+#include "half.h"
 
 namespace rotacube::cpu {
-
-struct alignas(4) Pair {
-  BFloat16 first, second;
-};
 
 template <typename Word>
 struct Words {

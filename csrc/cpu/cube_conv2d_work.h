@@ -13,20 +13,6 @@
 
 namespace rotacube::cpu {
 
-template <typename T>
-struct Free {
-  void operator()(T* memory) const { ::operator delete(memory, std::align_val_t(64)); }
-};
-
-template <typename T>
-using Buffer = std::unique_ptr<T[], Free<T>>;
-
-template <typename T>
-Buffer<T> allocate(int64_t count) {
-  const std::size_t bytes = static_cast<std::size_t>(std::max<int64_t>(count, 1)) * sizeof(T);
-  return Buffer<T>(static_cast<T*>(::operator new(bytes, std::align_val_t(64))));
-}
-
 template <typename X, typename W, typename Word>
 class Work {
  public:

@@ -11,6 +11,8 @@
 
 #include <cstdint>
 
+#include "strides.h"
+
 #if defined(__CUDACC__)
 #define ROTACUBE_HOST_DEVICE __host__ __device__
 #else
@@ -27,14 +29,6 @@ struct CubeShape {
   int64_t outputs;    // O
   int64_t kernel;     // K, odd
   bool bottom_right;  // anchor "br"
-};
-
-// Distances between neighbours, in elements.
-struct Strides {
-  int64_t batch;  // of a weight: between output channels
-  int64_t channel;
-  int64_t row;
-  int64_t column;
 };
 
 // Where one tap falls along one axis: so many coarse pixels away, and in which half of that pixel (0 or 1).

@@ -1,8 +1,8 @@
-// CUDA kernels of the operators whose schemas ops_cpu.cpp defines, against PyTorch's stable ABI.
+// The CUDA kernel of the Cube convolution, whose schema cube_cpu.cpp defines, against PyTorch's stable ABI.
 #include <torch/csrc/stable/accelerator.h>
 
-#include "cuda/cube_conv2d.h"
-#include "include/op_checks.h"
+#include "../cuda/cube_conv2d.h"
+#include "cube_checks.h"
 
 namespace rotacube {
 namespace {
@@ -13,7 +13,7 @@ Tensor cube_conv2d(const Tensor& x, const Tensor& weight, const std::optional<Te
   const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
   std::optional<Tensor> dense_bias;
   if (bias.has_value()) dense_bias = torch::stable::contiguous(*bias);
-  Tensor y = empty_output(shape, x);
+  Tensor y = empty_like(x, shape.batch, shape.outputs, shape.height, shape.width);
   void* stream = nullptr;
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(x.get_device_index(), &stream));
   STD_CUDA_CHECK(cuda::cube_conv2d(shape, x.const_data_ptr<float>(), strides_of(x), weight.const_data_ptr<float>(),

@@ -1,13 +1,10 @@
-// Schemas of all operators, and their CPU kernels, against PyTorch's stable ABI.
-#include "cpu/cube_conv2d.h"
-#include "include/op_checks.h"
+// The schema of the Cube convolution, and its CPU kernel, against PyTorch's stable ABI.
+#include "../cpu/cube_conv2d.h"
+#include "cpu_threads.h"
+#include "cube_checks.h"
 
 namespace rotacube {
 namespace {
-
-void run_on_torch_threads(int64_t count, void (*body)(int64_t, int64_t, void*), void* context) {
-  torch::stable::parallel_for(0, count, 1, [&](int64_t first, int64_t last) { body(first, last, context); });
-}
 
 template <typename X, typename W>
 void run_cube_conv2d(const CubeShape& shape, const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
@@ -22,13 +19,13 @@ void run_cube_conv2d(const CubeShape& shape, const Tensor& x, const Tensor& weig
                                         static_cast<const W*>(bias_data),
                                         static_cast<X*>(y.mutable_data_ptr()),
                                         strides_of(y)};
-  cpu::cube_conv2d(shape, operands, {torch::stable::get_num_threads(), run_on_torch_threads});
+  cpu::cube_conv2d(shape, operands, torch_threads());
 }
 
 Tensor cube_conv2d(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
                    const std::string& anchor) {
   const CubeShape shape = check_cube_conv2d(x, weight, bias, anchor, true);
-  Tensor y = empty_output(shape, x);
+  Tensor y = empty_like(x, shape.batch, shape.outputs, shape.height, shape.width);
   if (x.scalar_type() == ScalarType::Float) {
     run_cube_conv2d<float, float>(shape, x, weight, bias, y);
   } else if (weight.scalar_type() == ScalarType::Float) {
@@ -42,6 +39,8 @@ Tensor cube_conv2d(const Tensor& x, const Tensor& weight, const std::optional<Te
 }  // namespace
 }  // namespace rotacube
 
-STABLE_TORCH_LIBRARY(rotacube, m) { m.def("cube_conv2d(Tensor x, Tensor weight, Tensor? bias, str anchor) -> Tensor"); }
+STABLE_TORCH_LIBRARY_FRAGMENT(rotacube, m) {
+  m.def("cube_conv2d(Tensor x, Tensor weight, Tensor? bias, str anchor) -> Tensor");
+}
 
 STABLE_TORCH_LIBRARY_IMPL(rotacube, CPU, m) { m.impl("cube_conv2d", TORCH_BOX(&rotacube::cube_conv2d)); }

@@ -1,0 +1,97 @@
+// Vectors of float32 and how they are read and written; included once for each instruction set, by the kernels.
+
+namespace rotacube::cpu {
+namespace ROTACUBE_ISA {
+
+constexpr int kLanes = ROTACUBE_LANES;
+
+typedef float Vector __attribute__((vector_size(ROTACUBE_LANES * 4)));
+typedef uint32_t Bits __attribute__((vector_size(ROTACUBE_LANES * 4)));
+typedef int32_t Signed __attribute__((vector_size(ROTACUBE_LANES * 4)));
+typedef uint16_t Halves __attribute__((vector_size(ROTACUBE_LANES * 2)));
+
+// What a matrix product multiplies: a float, or where the processor has them pairs of bfloat16.
+#if defined(ROTACUBE_PAIRS)
+template <typename X>
+using WordOf = std::conditional_t<std::is_same_v<X, BFloat16>, Pair, float>;
+#else
+template <typename X>
+using WordOf = float;
+#endif
+
+inline Vector splat(float value) { return value - Vector{}; }
+
+// memcpy, since none of these need lie aligned: one instruction each.
+inline Vector load(const float* from) {
+  Vector all;
+  std::memcpy(&all, from, sizeof(all));
+  return all;
+}
+
+inline Vector load(const BFloat16* from) {
+  Halves halves;
+  std::memcpy(&halves, from, sizeof(halves));
+  return (Vector)(__builtin_convertvector(halves, Bits) << 16);
+}
+
+inline Vector load(const Float16* from) {
+#if ROTACUBE_LANES == 16
+  return (Vector)_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+#elif ROTACUBE_LANES == 8
+  return (Vector)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+#else
+  Vector all{};
+  for (int i = 0; i < kLanes; ++i) all[i] = widen(from[i]);
+  return all;
+#endif
+}
+
+// Rounds to bfloat16, which is then the upper half of each lane; the lower half is zero.
+inline Bits round_to_bfloat16(Vector values) {
+  const Bits bits = (Bits)values;
+  const Bits rounded = bits + 0x7fff + ((bits >> 16) & 1);
+  return (values == values ? rounded : bits | 0x400000) & 0xffff0000;
+}
+
+inline void store(float* to, Vector values) { std::memcpy(to, &values, sizeof(values)); }
+
+inline void store(BFloat16* to, Vector values) {
+#if defined(ROTACUBE_PAIRS)
+  const __m256bh halves = _mm512_cvtneps_pbh((__m512)values);
+#else
+  const Halves halves = __builtin_convertvector(round_to_bfloat16(values) >> 16, Halves);
+#endif
+  std::memcpy(to, &halves, sizeof(halves));
+}
+
+inline void store(Float16* to, Vector values) {
+#if ROTACUBE_LANES == 16
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
+                      _mm512_cvtps_ph((__m512)values, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#elif ROTACUBE_LANES == 8
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
+                   _mm256_cvtps_ph((__m256)values, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#else
+  for (int i = 0; i < kLanes; ++i) to[i] = narrow<Float16>(values[i]);
+#endif
+}
+
+// The first `count` lanes, at most kLanes; those that are not read are zero.
+template <typename X>
+inline Vector load_some(const X* from, int64_t count) {
+  if (count >= kLanes) return load(from);
+  X part[kLanes] = {};
+  std::memcpy(part, from, static_cast<std::size_t>(count) * sizeof(X));
+  return load(part);
+}
+
+template <typename X>
+inline void store_some(X* to, Vector values, int64_t count) {
+  if (count >= kLanes) return store(to, values);
+  X part[kLanes];
+  store(part, values);
+  std::memcpy(to, part, static_cast<std::size_t>(count) * sizeof(X));
+}
+
+}  // namespace ROTACUBE_ISA
+}  // namespace rotacube::cpu

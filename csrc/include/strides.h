@@ -1,0 +1,16 @@
+// How a tensor of four dimensions lies in memory.
+#pragma once
+
+#include <cstdint>
+
+namespace rotacube {
+
+// Distances between neighbours, in elements.
+struct Strides {
+  int64_t batch;  // of a weight: between output channels
+  int64_t channel;
+  int64_t row;
+  int64_t column;
+};
+
+}  // namespace rotacube

@@ -1,4 +1,4 @@
-// The Cube convolution on the CPU, in float32 and bfloat16: raw pointers and sizes, no PyTorch.
+// The Cube convolution on the CPU, forward and backward: raw pointers and sizes, no PyTorch.
 #pragma once
 
 #include "../include/cube_conv2d.h"
@@ -7,22 +7,30 @@
 
 namespace rotacube::cpu {
 
-// Where the tensors lie. Any strides; y must not overlap the others. The bias lies dense, and may be null.
-template <typename X, typename W>
-struct Operands {
+// x as the lattice is made of it. X is float, BFloat16 or Float16; any strides.
+template <typename X>
+struct CubeInput {
   const X* x;
-  Strides x_strides;
-  const W* weight;
-  Strides weight_strides;
-  const W* bias;
-  X* y;
-  Strides y_strides;
+  Strides strides;
+  const int64_t* order;  // C channels: lattice channel i is x's channel order[i]; null for the natural order
+  const X* mask;         // (B, 1, 2H, 2W), multiplied into the lattice; may be null
+  Strides mask_strides;
 };
 
-// Computes y from x, weight and bias, accumulating in float32; there are <float, float>, <BFloat16, BFloat16> and
-// <BFloat16, float>, whose weights and bias are first rounded to bfloat16. Empty sizes are fine. Throws std::bad_alloc
-// where the scratch memory (packed weights, and a tile a thread) cannot be had.
+// y from x, weight and bias (dense, may be null), both rounded to X. y must not overlap the others.
 template <typename X, typename W>
-void cube_conv2d(const CubeShape& shape, const Operands<X, W>& operands, const Threads& threads);
+void cube_conv2d(const CubeShape& shape, const CubeInput<X>& input, const W* weight, const Strides& weight_strides,
+                 const W* bias, X* y, const Strides& y_strides, const Threads& threads);
+
+// The gradients of x and of the mask; either may be null where it is not wanted. x's own order is undone.
+template <typename X, typename W>
+void cube_conv2d_backward_input(const CubeShape& shape, const CubeInput<X>& input, const X* grad,
+                                const Strides& grad_strides, const W* weight, const Strides& weight_strides, X* grad_x,
+                                const Strides& grad_x_strides, X* grad_mask, const Threads& threads);
+
+// The gradient of the weight (O, C/4, K, K), dense. Sums depend on the number of threads, by rounding.
+template <typename X, typename W>
+void cube_conv2d_backward_weight(const CubeShape& shape, const CubeInput<X>& input, const X* grad,
+                                 const Strides& grad_strides, W* grad_weight, const Threads& threads);
 
 }  // namespace rotacube::cpu

@@ -19,6 +19,13 @@
 #define ROTACUBE_END _Pragma("GCC pop_options")
 #endif
 
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"  // GCC 12 warns about its own intrinsics (bug 105593)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wpsabi"  // vectors never cross the border between instruction sets
+#endif
+
 #define ROTACUBE_ISA generic
 #define ROTACUBE_LANES 4
 #define ROTACUBE_MR 4
@@ -63,6 +70,10 @@ ROTACUBE_END
 #undef ROTACUBE_LANES
 #undef ROTACUBE_MR
 #undef ROTACUBE_NR
+#endif
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
 #endif
 
 #undef ROTACUBE_BEGIN

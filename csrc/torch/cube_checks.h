@@ -6,9 +6,10 @@
 
 namespace rotacube {
 
-// Float32 all through; where `bfloat16_too`, also a bfloat16 input with weight and bias both in bfloat16 or float32.
+// Input float32, bfloat16 or float16; weight and bias both of its type, or both float32.
 inline CubeShape check_cube_conv2d(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
-                                   const std::string& anchor, bool bfloat16_too) {
+                                   const std::optional<Tensor>& order, const std::optional<Tensor>& mask,
+                                   const std::string& anchor) {
   require(anchor == "tl" || anchor == "br", "The anchor of a Cube convolution is \"tl\" or \"br\", not \"", anchor,
           "\".");
   require(x.dim() == 4, "A Cube convolution takes an input of shape (B, C, H, W), not ", shape_of(x), ".");
@@ -19,20 +20,35 @@ inline CubeShape check_cube_conv2d(const Tensor& x, const Tensor& weight, const 
           " channels has the shape (O, ", channels / 4, ", K, K), not ", shape_of(weight), ".");
   require(weight.size(2) == weight.size(3) && weight.size(2) % 2 == 1,
           "The kernel of a Cube convolution is square and odd, not ", weight.size(2), " x ", weight.size(3), ".");
-  const bool half = bfloat16_too && x.scalar_type() == ScalarType::BFloat16;
-  require((half || x.scalar_type() == ScalarType::Float) &&
-              (weight.scalar_type() == ScalarType::Float || (half && weight.scalar_type() == ScalarType::BFloat16)),
-          "The compiled Cube convolution takes float32 input and weight", bfloat16_too ? ", or a bfloat16 input" : "",
-          "; other types take the reference path.");
-  require(weight.device() == x.device(), "Input and weight of a Cube convolution must be on the same device.");
+  check_types("Cube convolution", x, weight, bias);
   if (bias.has_value()) {
     require(bias->dim() == 1 && bias->size(0) == weight.size(0), "The bias of a Cube convolution with ", weight.size(0),
             " outputs has the shape (", weight.size(0), ",), not ", shape_of(*bias), ".");
-    require(bias->scalar_type() == weight.scalar_type(),
-            "The compiled Cube convolution takes a bias of the weight's type.");
-    require(bias->device() == x.device(), "Input and bias of a Cube convolution must be on the same device.");
+  }
+  if (order.has_value()) {
+    require(order->dim() == 1 && order->size(0) == channels && order->scalar_type() == ScalarType::Long &&
+                order->device() == x.device(),
+            "The order of a Cube convolution over ", channels, " channels is an int64 tensor of the shape (", channels,
+            ",) on the input's device.");
+  }
+  if (mask.has_value()) {
+    require(mask->dim() == 4 && mask->size(0) == x.size(0) && mask->size(1) == 1 && mask->size(2) == 2 * x.size(2) &&
+                mask->size(3) == 2 * x.size(3),
+            "The mask of a Cube convolution over ", shape_of(x), " has the shape (", x.size(0), ", 1, ", 2 * x.size(2),
+            ", ", 2 * x.size(3), "), not ", shape_of(*mask), ".");
+    require(mask->scalar_type() == x.scalar_type() && mask->device() == x.device(),
+            "The mask of a compiled Cube convolution has the input's type and device.");
   }
   return {x.size(0), channels, x.size(2), x.size(3), weight.size(0), weight.size(2), anchor == "br"};
+}
+
+inline void check_cube_grad(const CubeShape& shape, const Tensor& grad, const Tensor& x) {
+  require(grad.dim() == 4 && grad.size(0) == shape.batch && grad.size(1) == shape.outputs &&
+              grad.size(2) == shape.height && grad.size(3) == shape.width,
+          "The gradient of this Cube convolution has the shape (", shape.batch, ", ", shape.outputs, ", ", shape.height,
+          ", ", shape.width, "), not ", shape_of(grad), ".");
+  require(grad.scalar_type() == x.scalar_type() && grad.device() == x.device(),
+          "The gradient of a compiled Cube convolution has the input's type and device.");
 }
 
 }  // namespace rotacube

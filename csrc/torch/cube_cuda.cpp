@@ -8,8 +8,10 @@ namespace rotacube {
 namespace {
 
 Tensor cube_conv2d(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
-                   const std::string& anchor) {
-  const CubeShape shape = check_cube_conv2d(x, weight, bias, anchor, false);
+                   const std::optional<Tensor>& order, const std::optional<Tensor>& mask, const std::string& anchor) {
+  const CubeShape shape = check_cube_conv2d(x, weight, bias, order, mask, anchor);
+  require(x.scalar_type() == ScalarType::Float && !order.has_value() && !mask.has_value(),
+          "The CUDA Cube convolution takes float32 without order and mask.");
   const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
   std::optional<Tensor> dense_bias;
   if (bias.has_value()) dense_bias = torch::stable::contiguous(*bias);

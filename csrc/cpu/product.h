@@ -1,0 +1,269 @@
+// Matrix products in register tiles; included once for each instruction set, after vector.h.
+//
+// Both sides are words: floats, or pairs of bfloat16 that lie side by side along the sum. Sums are float32, each in one
+// order whatever the tiles, so that no result depends on where the work was cut.
+
+namespace rotacube::cpu {
+namespace ROTACUBE_ISA {
+
+constexpr int kRows = ROTACUBE_MR;     // most rows of a register tile
+constexpr int kVectors = ROTACUBE_NR;  // most vectors of a row
+
+template <typename Word>
+using LaneOf = std::conditional_t<std::is_same_v<Word, Pair>, BFloat16, float>;
+
+template <typename Word>
+constexpr int64_t kLanesOf = std::is_same_v<Word, Pair> ? 2 : 1;
+
+template <typename Word>
+constexpr int64_t words_for(int64_t lanes) {
+  return (lanes + kLanesOf<Word> - 1) / kLanesOf<Word>;
+}
+
+// Adds the products of one word of the left side with a vector of words of the right side.
+inline void multiply_add(Vector& sum, float left, Vector right) { sum += left * right; }
+inline Vector load_words(const float* from) { return load(from); }
+
+#if defined(ROTACUBE_PAIRS)
+inline void multiply_add(Vector& sum, Pair left, Vector right) {
+  int32_t bits;
+  std::memcpy(&bits, &left, sizeof(bits));
+  sum = (Vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(bits), (__m512bh)right);
+}
+inline Vector load_words(const Pair* from) { return load(reinterpret_cast<const float*>(from)); }
+#endif
+
+// MR rows of the left side, each a list of runs in memory, times NV vectors of columns. Starts from `start` (a value
+// for each column, null for zeros), or where ADD from what c holds.
+template <typename Out, typename Word, bool ADD, int MR, int NV>
+void product_tile(const Segment* segments, int64_t segment_count, const Word* a, int64_t a_stride, const Word* b,
+                  const float* start, Out* c, int64_t c_stride) {
+  Vector sum[MR][NV];
+#pragma GCC unroll 8
+  for (int n = 0; n < NV; ++n) {
+    const Vector first = start != nullptr ? load(start + n * kLanes) : Vector{};
+#pragma GCC unroll 16
+    for (int m = 0; m < MR; ++m) {
+      if constexpr (ADD) {
+        sum[m][n] = load(c + m * c_stride + n * kLanes);
+      } else {
+        sum[m][n] = first;
+      }
+    }
+  }
+  for (int64_t s = 0; s < segment_count; ++s) {
+    const Word* row[MR];
+#pragma GCC unroll 16
+    for (int m = 0; m < MR; ++m) row[m] = a + segments[s].offset + m * a_stride;
+    const int64_t length = segments[s].length;
+    for (int64_t k = 0; k < length; ++k, b += NV * kLanes) {
+      Vector right[NV];
+#pragma GCC unroll 8
+      for (int n = 0; n < NV; ++n) right[n] = load_words(b + n * kLanes);
+#pragma GCC unroll 16
+      for (int m = 0; m < MR; ++m) {
+        const Word left = row[m][k];
+#pragma GCC unroll 8
+        for (int n = 0; n < NV; ++n) multiply_add(sum[m][n], left, right[n]);
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int m = 0; m < MR; ++m) {
+#pragma GCC unroll 8
+    for (int n = 0; n < NV; ++n) store(c + m * c_stride + n * kLanes, sum[m][n]);
+  }
+}
+
+// c (MR rows of NV vectors) += the sum over `steps` words of `lines` lines of a's column times b's row.
+template <typename Word, int MR, int NV>
+void outer_tile(int64_t lines, int64_t steps, const Word* a, int64_t a_line, int64_t a_step, const Word* b,
+                int64_t b_line, int64_t b_step, float* c, int64_t c_stride) {
+  Vector sum[MR][NV];
+#pragma GCC unroll 16
+  for (int m = 0; m < MR; ++m) {
+#pragma GCC unroll 8
+    for (int n = 0; n < NV; ++n) sum[m][n] = load(c + m * c_stride + n * kLanes);
+  }
+  for (int64_t line = 0; line < lines; ++line) {
+    const Word* left = a + line * a_line;
+    const Word* from = b + line * b_line;
+    for (int64_t step = 0; step < steps; ++step, left += a_step, from += b_step) {
+      Vector right[NV];
+#pragma GCC unroll 8
+      for (int n = 0; n < NV; ++n) right[n] = load_words(from + n * kLanes);
+#pragma GCC unroll 16
+      for (int m = 0; m < MR; ++m) {
+#pragma GCC unroll 8
+        for (int n = 0; n < NV; ++n) multiply_add(sum[m][n], left[m], right[n]);
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int m = 0; m < MR; ++m) {
+#pragma GCC unroll 8
+    for (int n = 0; n < NV; ++n) store(c + m * c_stride + n * kLanes, sum[m][n]);
+  }
+}
+
+// Calls run(rows, vectors) with both as compile-time constants.
+template <int MR = kRows, typename Run>
+void with_sizes(int64_t rows, int64_t vectors, const Run& run) {
+  if constexpr (MR > 1) {
+    if (rows < MR) return with_sizes<MR - 1>(rows, vectors, run);
+  }
+  using Rows = std::integral_constant<int, MR>;
+  if constexpr (kVectors >= 3) {
+    if (vectors == 3) return run(Rows(), std::integral_constant<int, 3>());
+  }
+  if (vectors == 2) return run(Rows(), std::integral_constant<int, 2>());
+  run(Rows(), std::integral_constant<int, 1>());
+}
+
+// The right side of a product: its columns in panels of a few vectors, in each the rows (words) one after another.
+template <typename Word>
+struct Packed {
+  Panels panels;
+  int64_t depth;  // rows, in words
+  Buffer<Word> words;
+
+  Packed(int64_t columns, int64_t rows)
+      : panels(make_panels(columns, kLanes, kVectors)),
+        depth(rows),
+        words(allocate<Word>(panels.total * kLanes * rows)) {}
+  const Word* panel(int64_t index) const { return words.get() + panels.first(index) * kLanes * depth; }
+  Word* panel(int64_t index) { return words.get() + panels.first(index) * kLanes * depth; }
+};
+
+// Lines of rows of the left side times some panels; c has as many, and the columns of the first panel that is asked for
+// begin where c does.
+template <bool ADD, typename Out, typename Word>
+void multiply(const Packed<Word>& right, int64_t first_panel, int64_t last_panel, const Segment* segments,
+              int64_t segment_count, int64_t lines, int64_t rows, const Word* a, int64_t a_line, int64_t a_stride,
+              const float* start, Out* c, int64_t c_line, int64_t c_stride) {
+  const int64_t pieces = (rows + kRows - 1) / kRows;
+  const int64_t origin = right.panels.first(first_panel);
+  for (int64_t panel = first_panel; panel < last_panel; ++panel) {
+    const int64_t column = (right.panels.first(panel) - origin) * kLanes;
+    const Word* const b = right.panel(panel);
+    const float* const from = start != nullptr ? start + column : nullptr;
+    for (int64_t line = 0; line < lines; ++line) {
+      for (int64_t piece = 0; piece < pieces; ++piece) {
+        const int64_t row = piece * rows / pieces;
+        with_sizes((piece + 1) * rows / pieces - row, right.panels.vectors(panel), [&](auto mr, auto nv) {
+          product_tile<Out, Word, ADD, mr.value, nv.value>(segments, segment_count, a + line * a_line + row * a_stride,
+                                                           a_stride, b, from,
+                                                           c + line * c_line + row * c_stride + column, c_stride);
+        });
+      }
+    }
+  }
+}
+
+// c (rows of a, columns of b) += a^T b, both read line by line and step by step. c's rows are whole vectors.
+template <typename Word>
+void multiply_outer(int64_t lines, int64_t steps, const Word* a, int64_t a_line, int64_t a_step, int64_t a_columns,
+                    const Word* b, int64_t b_line, int64_t b_step, int64_t b_columns, float* c, int64_t c_stride) {
+  const Panels panels = make_panels(b_columns, kLanes, kVectors);
+  const int64_t pieces = (a_columns + kRows - 1) / kRows;
+  for (int64_t panel = 0; panel < panels.count; ++panel) {
+    const int64_t column = panels.first(panel) * kLanes;
+    for (int64_t piece = 0; piece < pieces; ++piece) {
+      const int64_t row = piece * a_columns / pieces;
+      with_sizes((piece + 1) * a_columns / pieces - row, panels.vectors(panel), [&](auto mr, auto nv) {
+        outer_tile<Word, mr.value, nv.value>(lines, steps, a + row, a_line, a_step, b + column, b_line, b_step,
+                                             c + row * c_stride + column, c_stride);
+      });
+    }
+  }
+}
+
+// Writes one lane of a word; lane 0 also clears the other.
+inline void put(float& word, int64_t, float value) { word = value; }
+inline void put(Pair& word, int64_t lane, BFloat16 value) {
+  if (lane == 0) {
+    word = {value, {0}};
+  } else {
+    word.second = value;
+  }
+}
+
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define ROTACUBE_SHUFFLES
+#endif
+#endif
+
+#if defined(ROTACUBE_SHUFFLES)
+// Swaps the off-diagonal halves of two rows that lie S lanes apart in a block that is being transposed.
+template <int S, int... LANE>
+inline void swap_halves(Vector& upper, Vector& lower, std::integer_sequence<int, LANE...>) {
+  const Vector a = upper, b = lower;
+  upper = __builtin_shufflevector(a, b, ((LANE & S) ? kLanes + LANE - S : LANE)...);
+  lower = __builtin_shufflevector(a, b, ((LANE & S) ? kLanes + LANE : LANE + S)...);
+}
+
+template <int S>
+inline void transpose(Vector (&block)[kLanes]) {
+  if constexpr (S < kLanes) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) {
+      if ((i & S) == 0) swap_halves<S>(block[i], block[i + S], std::make_integer_sequence<int, kLanes>());
+    }
+    transpose<2 * S>(block);
+  }
+}
+#endif
+
+// One panel of a right side from weights of type W, rounded to X. Column c and row r of the whole matrix lie at
+// from[columns[c] + row.from]; the row goes to lane row.row of the depth. Columns past the last are zero.
+template <typename X, typename W, typename Word>
+void pack_panel(const W* from, const std::vector<int64_t>& columns, const std::vector<WeightPlace>& rows, int64_t panel,
+                Packed<Word>& to) {
+  constexpr int64_t kIn = kLanesOf<Word>;
+  const int64_t width = to.panels.vectors(panel) * kLanes;
+  const int64_t begin = to.panels.first(panel) * kLanes;
+  const int64_t count = static_cast<int64_t>(rows.size());
+  for (int64_t v = 0; v < width; v += kLanes) {
+    Word* const target = to.panel(panel) + v;
+    const int64_t real = std::clamp<int64_t>(static_cast<int64_t>(columns.size()) - begin - v, 0, kLanes);
+    const int64_t* column = columns.data() + begin + v;
+    int64_t next = 0;
+#if defined(ROTACUBE_SHUFFLES)
+    while (real == kLanes && next + kLanes <= count && rows[next + kLanes - 1].from == rows[next].from + kLanes - 1) {
+      Vector block[kLanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) block[i] = load(from + rows[next].from + column[i]);
+      transpose<1>(block);
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) {
+        const int64_t row = rows[next + i].row;
+        Word* const words = target + row / kIn * width;
+        Bits bits = (Bits)block[i];
+        if constexpr (kIn == 2) {
+          bits = round_to_bfloat16(block[i]);
+          bits = row % 2 == 0 ? bits >> 16 : bits | (Bits)load_words(words);
+        } else if constexpr (!std::is_same_v<X, float> && !std::is_same_v<X, W>) {
+          X rounded[kLanes];
+          store(rounded, block[i]);
+          bits = (Bits)load(rounded);
+        }
+        std::memcpy(words, &bits, sizeof(bits));
+      }
+      next += kLanes;
+    }
+#endif
+    for (; next < count; ++next) {
+      Word* const words = target + rows[next].row / kIn * width;
+      for (int64_t i = 0; i < kLanes; ++i) {
+        const X weight = i < real ? convert<X>(from[rows[next].from + column[i]]) : X{};
+        put(words[i], rows[next].row % kIn, convert<LaneOf<Word>>(weight));
+      }
+    }
+  }
+}
+
+#undef ROTACUBE_SHUFFLES
+
+}  // namespace ROTACUBE_ISA
+}  // namespace rotacube::cpu

@@ -207,6 +207,7 @@ void cube_forward(const CubeShape& shape, const CubeInput<X>& input, const W* we
   Packed<Word> packed(shape.outputs, shape.kernel * shape.kernel * run);
   std::vector<int64_t> columns;
   for (int64_t o = 0; o < shape.outputs; ++o) columns.push_back(o * weight_strides.batch);
+  fill_columns(columns);
   std::vector<WeightPlace> places;
   int64_t row = 0;
   for (const CubePlan::Run& one : plan.runs) {
@@ -285,6 +286,7 @@ void cube_backward_input(const CubeShape& shape, const CubeInput<X>& input, cons
         columns.push_back(tap_offset(weight_strides, tap, shape.kernel) + g * weight_strides.channel);
       }
     }
+    fill_columns(columns);
     threads.for_each(packed[index].panels.count,
                      [&](int64_t panel) { pack_panel<X>(weight, columns, places, panel, packed[index]); });
   };

@@ -215,52 +215,66 @@ inline void transpose(Vector (&block)[kLanes]) {
 }
 #endif
 
-// One panel of a right side from weights of type W, rounded to X. Column c and row r of the whole matrix lie at
-// from[columns[c] + row.from]; the row goes to lane row.row of the depth. Columns past the last are zero.
-template <typename X, typename W, typename Word>
-void pack_panel(const W* from, const std::vector<int64_t>& columns, const std::vector<WeightPlace>& rows, int64_t panel,
-                Packed<Word>& to) {
+// Packs a vector of columns, kLanes of them, for all rows, in weights of type W that are rounded to X. Row r of column
+// i lies at from[rows[r].from + columns[i]], and goes to lane rows[r].row (of pairs) of the words at to(rows[r].row). A
+// negative column is one of zeros. The rows are in the order of memory; the first lane of a word comes first.
+template <typename X, typename W, typename Word, typename To>
+void pack_vector(const W* from, const int64_t* columns, const std::vector<WeightPlace>& rows, const To& to) {
   constexpr int64_t kIn = kLanesOf<Word>;
-  const int64_t width = to.panels.vectors(panel) * kLanes;
-  const int64_t begin = to.panels.first(panel) * kLanes;
   const int64_t count = static_cast<int64_t>(rows.size());
-  for (int64_t v = 0; v < width; v += kLanes) {
-    Word* const target = to.panel(panel) + v;
-    const int64_t real = std::clamp<int64_t>(static_cast<int64_t>(columns.size()) - begin - v, 0, kLanes);
-    const int64_t* column = columns.data() + begin + v;
-    int64_t next = 0;
+  bool whole = true;
+  for (int64_t i = 0; i < kLanes; ++i) whole = whole && columns[i] >= 0;
+  int64_t next = 0;
 #if defined(ROTACUBE_SHUFFLES)
-    while (real == kLanes && next + kLanes <= count && rows[next + kLanes - 1].from == rows[next].from + kLanes - 1) {
-      Vector block[kLanes];
+  while (whole && next < count) {  // runs of neighbours in memory are transposed
+    int64_t run = 1;
+    while (run < kLanes && next + run < count && rows[next + run].from == rows[next].from + run) ++run;
+    if (run == 1) break;
+    Vector block[kLanes];
 #pragma GCC unroll 16
-      for (int i = 0; i < kLanes; ++i) block[i] = load(from + rows[next].from + column[i]);
-      transpose<1>(block);
-#pragma GCC unroll 16
-      for (int i = 0; i < kLanes; ++i) {
-        const int64_t row = rows[next + i].row;
-        Word* const words = target + row / kIn * width;
-        Bits bits = (Bits)block[i];
-        if constexpr (kIn == 2) {
-          bits = round_to_bfloat16(block[i]);
-          bits = row % 2 == 0 ? bits >> 16 : bits | (Bits)load_words(words);
-        } else if constexpr (!std::is_same_v<X, float> && !std::is_same_v<X, W>) {
-          X rounded[kLanes];
-          store(rounded, block[i]);
-          bits = (Bits)load(rounded);
-        }
-        std::memcpy(words, &bits, sizeof(bits));
+    for (int i = 0; i < kLanes; ++i) block[i] = load_some(from + rows[next].from + columns[i], run);
+    transpose<1>(block);
+    for (int64_t i = 0; i < run; ++i) {
+      const int64_t row = rows[next + i].row;
+      Word* const words = to(row);
+      Bits bits = (Bits)block[i];
+      if constexpr (kIn == 2) {
+        bits = round_to_bfloat16(block[i]);
+        bits = row % 2 == 0 ? bits >> 16 : bits | (Bits)load_words(words);
+      } else if constexpr (!std::is_same_v<X, float> && !std::is_same_v<X, W>) {
+        X rounded[kLanes];
+        store(rounded, block[i]);
+        bits = (Bits)load(rounded);
       }
-      next += kLanes;
+      std::memcpy(words, &bits, sizeof(bits));
     }
+    next += run;
+  }
 #endif
-    for (; next < count; ++next) {
-      Word* const words = target + rows[next].row / kIn * width;
-      for (int64_t i = 0; i < kLanes; ++i) {
-        const X weight = i < real ? convert<X>(from[rows[next].from + column[i]]) : X{};
-        put(words[i], rows[next].row % kIn, convert<LaneOf<Word>>(weight));
-      }
+  for (; next < count; ++next) {
+    Word* const words = to(rows[next].row);
+    for (int64_t i = 0; i < kLanes; ++i) {
+      const X weight = columns[i] < 0 ? X{} : convert<X>(from[rows[next].from + columns[i]]);
+      put(words[i], rows[next].row % kIn, convert<LaneOf<Word>>(weight));
     }
   }
+}
+
+// One panel of a right side; `columns` are filled up with negative ones to whole vectors.
+template <typename X, typename W, typename Word>
+void pack_panel(const W* from, const std::vector<int64_t>& columns, const std::vector<WeightPlace>& rows, int64_t panel,
+                Packed<Word>& packed) {
+  const int64_t width = packed.panels.vectors(panel) * kLanes;
+  for (int64_t v = 0; v < width; v += kLanes) {
+    Word* const target = packed.panel(panel) + v;
+    pack_vector<X, W, Word>(from, columns.data() + packed.panels.first(panel) * kLanes + v, rows,
+                            [&](int64_t row) { return target + row / kLanesOf<Word> * width; });
+  }
+}
+
+// Fills up with columns of zeros to whole vectors.
+inline void fill_columns(std::vector<int64_t>& columns) {
+  while (columns.size() % kLanes != 0 || columns.empty()) columns.push_back(-1);
 }
 
 #undef ROTACUBE_SHUFFLES

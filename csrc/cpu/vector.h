@@ -80,6 +80,10 @@ inline void store(Float16* to, Vector values) {
 template <typename X>
 inline Vector load_some(const X* from, int64_t count) {
   if (count >= kLanes) return load(from);
+#if ROTACUBE_LANES == 16
+  const unsigned wanted = (1u << count) - 1;
+  if constexpr (std::is_same_v<X, float>) return (Vector)_mm512_maskz_loadu_ps(static_cast<__mmask16>(wanted), from);
+#endif
   X part[kLanes] = {};
   std::memcpy(part, from, static_cast<std::size_t>(count) * sizeof(X));
   return load(part);

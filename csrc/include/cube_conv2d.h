@@ -13,12 +13,6 @@
 
 #include "strides.h"
 
-#if defined(__CUDACC__)
-#define ROTACUBE_HOST_DEVICE __host__ __device__
-#else
-#define ROTACUBE_HOST_DEVICE
-#endif
-
 namespace rotacube {
 
 struct CubeShape {

@@ -3,6 +3,12 @@
 
 #include <cstdint>
 
+#if defined(__CUDACC__)
+#define ROTACUBE_HOST_DEVICE __host__ __device__
+#else
+#define ROTACUBE_HOST_DEVICE
+#endif
+
 namespace rotacube {
 
 // Distances between neighbours, in elements.

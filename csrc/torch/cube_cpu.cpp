@@ -4,6 +4,7 @@
 
 #include "../cpu/cube_conv2d.h"
 #include "cpu_threads.h"
+#include "cpu_types.h"
 #include "cube_checks.h"
 
 namespace rotacube {
@@ -15,17 +16,6 @@ cpu::CubeInput<X> cube_input(const Tensor& x, const std::optional<Tensor>& order
           order.has_value() ? order->const_data_ptr<int64_t>() : nullptr,
           mask.has_value() ? static_cast<const X*>(mask->const_data_ptr()) : nullptr,
           mask.has_value() ? strides_of(*mask) : Strides{}};
-}
-
-// Calls run(X{}, W{}) with the types of input and weight.
-template <typename Run>
-void with_types(const Tensor& x, const Tensor& weight, const Run& run) {
-  const bool wide = weight.scalar_type() == ScalarType::Float;
-  if (x.scalar_type() == ScalarType::Float) return run(float(), float());
-  if (x.scalar_type() == ScalarType::BFloat16) {
-    return wide ? run(cpu::BFloat16(), float()) : run(cpu::BFloat16(), cpu::BFloat16());
-  }
-  wide ? run(cpu::Float16(), float()) : run(cpu::Float16(), cpu::Float16());
 }
 
 // Dense, and each channel once: the kernels read and write where it points.

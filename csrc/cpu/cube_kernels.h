@@ -190,6 +190,12 @@ inline Tiles cube_tiles(const CubeShape& shape, int64_t words_a_pixel, int64_t l
                     threads);
 }
 
+// Threads share the tiles. But with less of an image than of weights they share the outputs, so that each has a part of
+// the weights for itself.
+inline bool less_image_than_weights(const CubeShape& shape) {
+  return shape.batch * shape.height * shape.width * 4 <= shape.outputs * shape.kernel * shape.kernel;
+}
+
 inline int64_t tap_offset(const Strides& strides, int tap, int64_t kernel) {
   return tap / kernel * strides.row + tap % kernel * strides.column;
 }
@@ -226,9 +232,10 @@ void cube_forward(const CubeShape& shape, const CubeInput<X>& input, const W* we
     start[o] = bias != nullptr && o < shape.outputs ? widen(convert<X>(bias[o])) : 0.0f;
   }
 
-  // With too few tiles for all threads the outputs are split too.
-  const Tiles tiles = cube_tiles(shape, 4 * run, 4 * kRows, threads.number);
-  const int64_t parts = std::min(packed.panels.count, std::max<int64_t>(threads.number / tiles.count(), 1));
+  const bool small = less_image_than_weights(shape);
+  const Tiles tiles = cube_tiles(shape, 4 * run, small ? 256 : 4 * kRows, small ? 1 : threads.number);
+  const int64_t wanted = small ? threads.number : threads.number / tiles.count();
+  const int64_t parts = std::clamp<int64_t>(wanted, 1, packed.panels.count);
   const int64_t pixel = 4 * run, rim = plan.before + plan.after;
   const bool direct = strides.channel == 1 && shape.outputs % kLanes == 0;
   threads.for_each(tiles.count() * parts, [&](int64_t unit) {
@@ -391,12 +398,17 @@ void cube_backward_weight(const CubeShape& shape, const CubeInput<X>& input, con
   constexpr int64_t kWeightPixels = 384;
   // A pixel's words, and some between that keep the pixels of a column in different sets of the cache.
   const int64_t pixel = shape.channels + 2 * kLanes, grad_pixel = shape.outputs + kLanes;
-  const Tiles tiles = cube_tiles(shape, pixel + grad_pixel, kWeightPixels, threads.number);
-  const int64_t workers = std::min(threads.number, tiles.count());
+  const bool small = less_image_than_weights(shape);
+  const Tiles tiles = cube_tiles(shape, pixel + grad_pixel, kWeightPixels, small ? 1 : threads.number);
+  const int64_t workers = small ? 1 : std::min(threads.number, tiles.count());
+  const int64_t parts = small ? std::min(threads.number, shape.outputs) : 1;
   const Buffer<float> sums = allocate<float>(workers * shape.outputs * sums_wide);
-  threads.for_each(workers, [&](int64_t worker) {
-    float* const mine = sums.get() + worker * shape.outputs * sums_wide;
-    std::memset(mine, 0, sizeof(float) * shape.outputs * sums_wide);
+  threads.for_each(workers * parts, [&](int64_t index) {
+    const int64_t worker = index / parts;
+    const int64_t first_output = index % parts * shape.outputs / parts;
+    const int64_t outputs = (index % parts + 1) * shape.outputs / parts - first_output;
+    float* const mine = sums.get() + (worker * shape.outputs + first_output) * sums_wide;
+    std::memset(mine, 0, sizeof(float) * outputs * sums_wide);
     // Of pairs there are two tiles: for taps an even number of pixels away, and for those an odd number away.
     const int64_t row_words = kPairs ? (tiles.most_columns() + rim) / 2 + 2 : tiles.most_columns() + rim;
     const int64_t grad_words = kPairs ? (tiles.most_columns() + 1) / 2 : tiles.most_columns();
@@ -422,15 +434,14 @@ void cube_backward_weight(const CubeShape& shape, const CubeInput<X>& input, con
         }
       }
       for (int64_t r = 0; r < at.rows; ++r) {
-        const X* const from =
-            grad + at.image * grad_strides.batch + (at.top + r) * grad_strides.row + at.left * grad_strides.column;
+        const X* const from = grad + at.image * grad_strides.batch + (at.top + r) * grad_strides.row +
+                              at.left * grad_strides.column + first_output * grad_strides.channel;
         Word* const to = grads.get() + r * grad_words * grad_pixel;
         if constexpr (kPairs) {
-          read_row(from, grad_strides.channel, grad_strides.column, at.columns, shape.outputs, lanes.get(),
-                   shape.outputs);
-          pair_pixels(lanes.get(), shape.outputs, at.columns, 0, shape.outputs, (at.columns + 1) / 2, to, grad_pixel);
+          read_row(from, grad_strides.channel, grad_strides.column, at.columns, outputs, lanes.get(), outputs);
+          pair_pixels(lanes.get(), outputs, at.columns, 0, outputs, (at.columns + 1) / 2, to, grad_pixel);
         } else {
-          read_row(from, grad_strides.channel, grad_strides.column, at.columns, shape.outputs, to, grad_pixel);
+          read_row(from, grad_strides.channel, grad_strides.column, at.columns, outputs, to, grad_pixel);
         }
       }
       for (std::size_t i = 0; i < plan.runs.size(); ++i) {
@@ -439,8 +450,8 @@ void cube_backward_weight(const CubeShape& shape, const CubeInput<X>& input, con
         const Word* from = tile.get() + (one.down + plan.before) * row_words * pixel + one.place * groups;
         from += kPairs ? (shift % 2) * tile_words + (shift + 1) / 2 * pixel : shift * pixel;
         multiply_outer(at.rows, kPairs ? (at.columns + 1) / 2 : at.columns, grads.get(), grad_words * grad_pixel,
-                       grad_pixel, shape.outputs, from, row_words * pixel, pixel, one.places() * groups,
-                       mine + firsts[i], sums_wide);
+                       grad_pixel, outputs, from, row_words * pixel, pixel, one.places() * groups, mine + firsts[i],
+                       sums_wide);
       }
     }
   });

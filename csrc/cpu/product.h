@@ -239,7 +239,7 @@ void pack_vector(const W* from, const int64_t* columns, const std::vector<Weight
       Word* const words = to(row);
       Bits bits = (Bits)block[i];
       if constexpr (kIn == 2) {
-        bits = round_to_bfloat16(block[i]);
+        if constexpr (!std::is_same_v<X, W>) bits = round_to_bfloat16(block[i]);
         bits = row % 2 == 0 ? bits >> 16 : bits | (Bits)load_words(words);
       } else if constexpr (!std::is_same_v<X, float> && !std::is_same_v<X, W>) {
         X rounded[kLanes];

@@ -1,11 +1,9 @@
-// How the CPU operators run work on the caller's threads, and where they keep what is theirs while they run.
+// How the CPU operators run work on the caller's threads.
 #pragma once
 
-#include <algorithm>
-#include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <new>
+
+#include "buffer.h"
 
 namespace rotacube::cpu {
 
@@ -25,20 +23,5 @@ struct Threads {
         const_cast<void*>(static_cast<const void*>(&body)));
   }
 };
-
-template <typename T>
-struct Free {
-  void operator()(T* memory) const { ::operator delete(memory, std::align_val_t(64)); }
-};
-
-// Memory on a cache line's border, not set to anything.
-template <typename T>
-using Buffer = std::unique_ptr<T[], Free<T>>;
-
-template <typename T>
-Buffer<T> allocate(int64_t count) {
-  const std::size_t bytes = static_cast<std::size_t>(std::max<int64_t>(count, 1)) * sizeof(T);
-  return Buffer<T>(static_cast<T*>(::operator new(bytes, std::align_val_t(64))));
-}
 
 }  // namespace rotacube::cpu

@@ -6,15 +6,20 @@ references, and `operator_status` says so, in words.
 
 from __future__ import annotations
 
-from rotacube.ops.cube import Anchor, cube_conv2d, cube_conv2d_reference
+from rotacube.ops.cube import Anchor, Mode, cube_conv2d, cube_conv2d_reference
+from rotacube.ops.rotation import Pool, rotation_conv2d, rotation_conv2d_reference
 from rotacube.ops.status import DeviceStatus, OperatorStatus, device_status, operator_status
 
 __all__ = [
     "Anchor",
     "DeviceStatus",
+    "Mode",
     "OperatorStatus",
+    "Pool",
     "cube_conv2d",
     "cube_conv2d_reference",
     "device_status",
     "operator_status",
+    "rotation_conv2d",
+    "rotation_conv2d_reference",
 ]

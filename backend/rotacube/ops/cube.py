@@ -2,11 +2,14 @@
 
 Input `x` is (B, C, H, W) with C a multiple of 4; `weight` is (O, C/4, K, K) with K odd; the output is (B, O, H, W). The
 channels 4g, 4g+1, 4g+2, 4g+3 of a pixel are the four phases (0,0), (0,1), (1,0), (1,1) of group g on a lattice of twice
-the resolution (Cube Kernel, "reconstruction"). That lattice is sampled at its even positions (anchor "tl", the paper's)
-or at its odd ones (anchor "br"), with zeros outside. For K = 3 the support on the coarse grid is one-sided: rows and
-columns {-1, 0} for "tl", {0, +1} for "br"; alternating the two from block to block recentres a network.
+the resolution (Cube Kernel, "reconstruction"), after an `order` of channels (the Channel Router's) where there is one.
+A `mask` (the spatial attention's) multiplies the lattice. The lattice is sampled at its even positions (anchor "tl",
+the paper's) or at its odd ones (anchor "br"), with zeros outside. For K = 3 the support on the coarse grid is
+one-sided: rows and columns {-1, 0} for "tl", {0, +1} for "br"; alternating the two from block to block recentres a
+network.
 
-The work is 2 * (C/4) * O * K^2 * H * W floating-point operations, a quarter of a standard convolution's.
+The work is 2 * (C/4) * O * K^2 * H * W floating-point operations, a quarter of a standard convolution's. Two ablations
+of the paper run in plain PyTorch: stride 1, and mode "grouped", which reads equation (3) as a grouped convolution.
 """
 
 from __future__ import annotations
@@ -19,21 +22,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rotacube.ops import _library
+from rotacube.ops._dispatch import COMPILED, LEFT_ASIDE, autocast, cast_weight, empty_as, no_kernel_for, why_no_kernel
 
 Anchor = Literal["tl", "br"]
+Mode = Literal["lattice", "grouped"]
 
-# What was measured decides. In float32 and bfloat16 the forward pass alone is faster on the compiled kernel (bfloat16:
-# 1.1 to 1.6 times on a processor with AVX512_BF16, more without). Together with the backward pass, which has no kernel
-# and fills the lattice again, it is up to 10 % slower.
-WITH_GRADIENTS = "gradients are wanted, and forward and backward together the reference is faster"
-GPU_REFERENCE = "on GPUs cuDNN runs the reference: the compiled kernel there is plain and not measured to be faster"
+ABLATION_REFERENCE = "stride 1 and the grouped mode are ablations, in plain PyTorch"
 AMX_REFERENCE = (
     "this processor has AMX, which oneDNN uses for the reference in bfloat16: the compiled kernel does not, and is not "
     "measured to be faster"
 )
 ARCHITECTURE_REFERENCE = "in bfloat16 the compiled kernel is measured on x86-64 only"
-# Sentences with which a kernel is left aside that would run all the same.
-LEFT_ASIDE = (GPU_REFERENCE, AMX_REFERENCE, ARCHITECTURE_REFERENCE)
+SET_ASIDE = (*LEFT_ASIDE, AMX_REFERENCE, ARCHITECTURE_REFERENCE)
 
 
 def _why_not_bfloat16() -> str | None:
@@ -43,79 +43,116 @@ def _why_not_bfloat16() -> str | None:
 
 
 BFLOAT16_REFERENCE = _why_not_bfloat16()
-_AUTOCAST_CASTS = (torch.float32, torch.bfloat16, torch.float16)
 
 
-def cube_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, anchor: Anchor = "tl") -> Tensor:
+def cube_conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    order: Tensor | None = None,
+    mask: Tensor | None = None,
+    stride: int = 2,
+    anchor: Anchor = "tl",
+    mode: Mode = "lattice",
+) -> Tensor:
     """Cube convolution, on the compiled kernel where that covers the case, else on the reference.
 
-    The compiled kernel covers float32 and bfloat16 on the CPU, bfloat16 also under autocast, which casts as it does for
-    a convolution; sums are float32. float16, float64, GPUs, and calls that record gradients take the reference (so does
-    bfloat16 on processors with AMX); `torch.ops.rotacube.cube_conv2d` differentiates all the same.
+    The compiled kernel covers float32, bfloat16 and float16 on the CPU, forward and backward, also under autocast,
+    which casts as it does for a convolution; sums are float32. Neither the lattice nor a permuted copy is written to
+    memory. float64, GPUs, stride 1 and mode "grouped" take the reference (so does bfloat16 on processors with AMX).
 
     Args:
         x: (B, C, H, W), C a multiple of 4; any strides.
         weight: (O, C/4, K, K), K odd, of the type of `x`.
         bias: (O,) or None.
+        order: (C,) int64, a permutation: channel i of the lattice is channel `order[i]` of `x`. None: as they are.
+        mask: (B, 1, 2H, 2W), of the type of `x`, multiplied into the lattice; or None.
+        stride: of the convolution on the lattice; 1 is for the ablation.
         anchor: "tl" samples the lattice at even positions, "br" at odd ones.
+        mode: "lattice", or "grouped": four groups of C/4 channels, O a multiple of 4, no mask.
 
     Returns:
-        (B, O, H, W); channels_last where `x` is; of the type of `x`, or of autocast.
+        (B, O, H, W), or with stride 1 (B, O, 2H, 2W); channels_last where `x` is; of the type of `x`, or of autocast.
 
     Raises:
-        ValueError: The shapes do not fit each other, K is even, or the anchor is unknown.
+        ValueError: The shapes do not fit each other, K is even, or a choice is unknown or does not go with another.
     """
-    check(x, weight, bias, anchor)
-    if why_reference(x, weight, bias) is None:
-        if torch.is_autocast_enabled("cpu"):
-            x, weight, bias = _cast(x, weight, bias)
-        out: Tensor = torch.ops.rotacube.cube_conv2d(x, weight, bias, anchor)
+    check(x, weight, bias, order, mask, stride, anchor, mode)
+    if why_reference(x, weight, bias, order, mask, stride, mode) is None:
+        x, *masks = autocast([x] if mask is None else [x, mask])
+        weight, bias = cast_weight(x, weight, bias)
+        out: Tensor = torch.ops.rotacube.cube_conv2d(x, weight, bias, order, masks[0] if masks else None, anchor)
         return out
-    return _reference(x, weight, bias, anchor)
+    return _reference(x, weight, bias, order, mask, stride, anchor, mode)
 
 
-def cube_conv2d_reference(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, anchor: Anchor = "tl") -> Tensor:
+def cube_conv2d_reference(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    order: Tensor | None = None,
+    mask: Tensor | None = None,
+    stride: int = 2,
+    anchor: Anchor = "tl",
+    mode: Mode = "lattice",
+) -> Tensor:
     """Cube convolution in plain PyTorch: the oracle of the tests, and the path without a compiled library.
 
     Arguments, result and errors are those of `cube_conv2d`.
     """
-    check(x, weight, bias, anchor)
-    return _reference(x, weight, bias, anchor)
+    check(x, weight, bias, order, mask, stride, anchor, mode)
+    return _reference(x, weight, bias, order, mask, stride, anchor, mode)
 
 
-def why_reference(x: Tensor, weight: Tensor, bias: Tensor | None) -> str | None:
-    """Says why these tensors take the reference path, or None where the compiled kernel covers them."""
-    device = x.device.type
-    if device == "cuda":
-        return _library.CUDA.why if not _library.CUDA.loaded else GPU_REFERENCE
-    if device != "cpu":
-        return f"there is no compiled kernel for the device {device}"
-    if not _library.CPU.loaded:
-        return _library.CPU.why
-    tensors = [x, weight] if bias is None else [x, weight, bias]
-    if any(t.device != x.device for t in tensors):
-        return "weight or bias is on another device than the input"
+def why_reference(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    order: Tensor | None = None,
+    mask: Tensor | None = None,
+    stride: int = 2,
+    mode: Mode = "lattice",
+) -> str | None:
+    """Says why these arguments take the reference path, or None where the compiled kernel covers them."""
+    if stride != 2 or mode != "lattice":
+        return ABLATION_REFERENCE
+    tensors = [t for t in (x, weight, bias, mask) if t is not None]
+    why = why_no_kernel(tensors if order is None else [*tensors, order])
+    if why is not None:
+        return why
     kind = x.dtype
-    if torch.is_autocast_enabled(device):
-        kind = torch.get_autocast_dtype(device)
-        if kind == torch.bfloat16 and any(t.dtype not in _AUTOCAST_CASTS for t in tensors):
+    if torch.is_autocast_enabled(x.device.type):
+        if any(t.dtype not in COMPILED for t in tensors):
             return "autocast does not cast these types"
+        kind = torch.get_autocast_dtype(x.device.type)
     elif any(t.dtype != kind for t in tensors):
-        return "weight or bias is of another type than the input"
-    if kind == torch.bfloat16:
-        if BFLOAT16_REFERENCE is not None:
-            return BFLOAT16_REFERENCE
-    elif kind != torch.float32:
-        return f"the compiled kernel is float32 and bfloat16, not {str(kind).removeprefix('torch.')}"
-    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-        return WITH_GRADIENTS
-    return None
+        return "weight, bias or mask is of another type than the input"
+    if kind not in COMPILED:
+        return no_kernel_for(kind)
+    return BFLOAT16_REFERENCE if kind == torch.bfloat16 else None
 
 
-def check(x: Tensor, weight: Tensor, bias: Tensor | None, anchor: str) -> None:
+def check(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    order: Tensor | None = None,
+    mask: Tensor | None = None,
+    stride: int = 2,
+    anchor: str = "tl",
+    mode: str = "lattice",
+) -> None:
     """Raises ValueError, with a sentence, where the arguments are no Cube convolution."""
     if anchor not in ("tl", "br"):
         raise ValueError(f'The anchor of a Cube convolution is "tl" or "br", not {anchor!r}.')
+    if mode not in ("lattice", "grouped"):
+        raise ValueError(f'The mode of a Cube convolution is "lattice" or "grouped", not {mode!r}.')
+    if stride not in (1, 2):
+        raise ValueError(f"The stride of a Cube convolution is 2, or 1 for the ablation, not {stride!r}.")
+    if stride == 1 and (anchor != "tl" or mode != "lattice"):
+        raise ValueError('Stride 1 samples the whole lattice: it goes with mode "lattice" and anchor "tl" only.')
     if x.dim() != 4:
         raise ValueError(f"A Cube convolution takes an input of shape (B, C, H, W), not {tuple(x.shape)}.")
     if x.shape[1] == 0 or x.shape[1] % 4 != 0:
@@ -134,80 +171,120 @@ def check(x: Tensor, weight: Tensor, bias: Tensor | None, anchor: str) -> None:
             f"The bias of a Cube convolution with {weight.shape[0]} outputs has the shape ({weight.shape[0]},), "
             f"not {tuple(bias.shape)}."
         )
+    if mode == "grouped" and (weight.shape[0] % 4 != 0 or mask is not None):
+        raise ValueError("A grouped Cube convolution has a multiple of 4 outputs and no mask.")
+    if order is not None and (order.shape != (x.shape[1],) or order.dtype != torch.int64):
+        raise ValueError(
+            f"The order of a Cube convolution over {x.shape[1]} channels is an int64 tensor of shape "
+            f"({x.shape[1]},), not {order.dtype} {tuple(order.shape)}."
+        )
+    if mask is not None and mask.shape != (x.shape[0], 1, 2 * x.shape[2], 2 * x.shape[3]):
+        raise ValueError(
+            f"The mask of a Cube convolution over {tuple(x.shape)} has the shape ({x.shape[0]}, 1, {2 * x.shape[2]}, "
+            f"{2 * x.shape[3]}), not {tuple(mask.shape)}."
+        )
 
 
-def _cast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Casts to bfloat16, except a float32 weight with its bias: the kernel rounds those itself while it packs them."""
-    x = x.to(torch.bfloat16)
-    if weight.dtype != torch.float32 or (bias is not None and bias.dtype != torch.float32):
-        weight = weight.to(torch.bfloat16)
-        bias = None if bias is None else bias.to(torch.bfloat16)
-    return x, weight, bias
-
-
-def _lattice(x: Tensor, k: int, anchor: str) -> tuple[Tensor, int]:
-    """Returns the fine lattice as the strided convolution reads it, and the padding that is left to that."""
-    fine = F.pixel_shuffle(x, 2)
-    half = k // 2
-    if anchor == "tl":
-        return fine, half
-    return F.pad(fine, (half - 1, half, half - 1, half)), 0
-
-
-def _reference(x: Tensor, weight: Tensor, bias: Tensor | None, anchor: str) -> Tensor:
+def _reference(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    order: Tensor | None = None,
+    mask: Tensor | None = None,
+    stride: int = 2,
+    anchor: str = "tl",
+    mode: str = "lattice",
+) -> Tensor:
+    if order is not None:
+        x = x[:, order]
+    half = weight.shape[2] // 2
     if x.numel() == 0 or weight.numel() == 0:  # PyTorch refuses some empty shapes
         nothing = x.sum() * 0 + weight.sum() * 0  # keeps the graph: gradients are zeros, not missing
+        if mask is not None:
+            nothing = nothing + mask.sum() * 0
         if bias is not None:
             nothing = nothing + bias.reshape(1, -1, 1, 1)
-        return x.new_zeros((x.shape[0], weight.shape[0], *x.shape[2:])) + nothing
-    fine, padding = _lattice(x, weight.shape[2], anchor)
-    return F.conv2d(fine, weight, bias, stride=2, padding=padding)
+        scale = 3 - stride
+        return x.new_zeros((x.shape[0], weight.shape[0], scale * x.shape[2], scale * x.shape[3])) + nothing
+    if mode == "grouped":
+        return F.conv2d(x, weight, bias, padding=half, groups=4)
+    fine = F.pixel_shuffle(x, 2)
+    if mask is not None:
+        fine = fine * mask
+    if anchor == "tl":
+        return F.conv2d(fine, weight, bias, stride=stride, padding=half)
+    return F.conv2d(F.pad(fine, (half - 1, half, half - 1, half)), weight, bias, stride=2)
 
 
-def _fake(x: Tensor, weight: Tensor, bias: Tensor | None, anchor: str) -> Tensor:
-    channels_last = not x.is_contiguous() and x.stride(1) == 1
-    return torch.empty(
-        (x.shape[0], weight.shape[0], x.shape[2], x.shape[3]),
-        dtype=x.dtype,
-        device=x.device,
-        memory_format=torch.channels_last if channels_last else torch.contiguous_format,
-    )
+def _fake(
+    x: Tensor, weight: Tensor, bias: Tensor | None, order: Tensor | None, mask: Tensor | None, anchor: str
+) -> Tensor:
+    return empty_as(x, x.shape[0], weight.shape[0], x.shape[2], x.shape[3])
 
 
-def _keep_for_backward(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None, str], output: Tensor) -> None:
-    x, weight, bias, anchor = inputs
-    ctx.save_for_backward(x, weight)
-    ctx.outputs = None if bias is None else bias.shape[0]
-    ctx.anchor = anchor
-
-
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
-    x, weight = ctx.saved_tensors
-    wanted = list(ctx.needs_input_grad[:3])
-    if x.numel() == 0 or weight.numel() == 0:
-        like = (x, weight, None if ctx.outputs is None else weight.new_empty(ctx.outputs))
-        zeros = [torch.zeros_like(t) if t is not None and want else None for t, want in zip(like, wanted, strict=True)]
-        return zeros[0], zeros[1], zeros[2], None
-    fine, padding = _lattice(x, weight.shape[2], ctx.anchor)
-    bias_sizes = None if ctx.outputs is None else [ctx.outputs]
-    kernel = weight.to(x.dtype)  # a bfloat16 input may come with a float32 weight and bias
-    grad_fine, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
-        grad, fine, kernel, bias_sizes, [2, 2], [padding, padding], [1, 1], False, [0, 0], 1, wanted
-    )
-    grad_x = None
-    if wanted[0]:
-        if ctx.anchor == "br":
-            half = weight.shape[2] // 2
-            grad_fine = F.pad(grad_fine, (1 - half, -half, 1 - half, -half))  # undoes the padding
-        grad_x = F.pixel_unshuffle(grad_fine, 2)
+def _fake_backward(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    order: Tensor | None,
+    mask: Tensor | None,
+    anchor: str,
+    want_x: bool,
+    want_weight: bool,
+    want_mask: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    fine = (x.shape[0], 1, 2 * x.shape[2], 2 * x.shape[3])
     return (
-        grad_x,
-        grad_weight.to(weight.dtype) if wanted[1] else None,
-        grad_bias.to(weight.dtype) if wanted[2] else None,
+        empty_as(x, *x.shape) if want_x else x.new_empty(0),
+        weight.new_empty(weight.shape if want_weight else (0,)),
+        x.new_empty(fine if want_mask else (0,)),
+    )
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, weight, bias, order, mask, ctx.anchor = inputs
+    ctx.save_for_backward(x, weight, order, mask)
+    ctx.bias_type = None if bias is None else bias.dtype
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, weight, order, mask = ctx.saved_tensors
+    want_x, want_weight, want_bias, _, want_mask, _ = ctx.needs_input_grad
+    grad_x, grad_weight, grad_mask = torch.ops.rotacube.cube_conv2d_backward(
+        grad, x, weight, order, mask, ctx.anchor, want_x, want_weight, want_mask
+    )
+    return (
+        grad_x if want_x else None,
+        grad_weight if want_weight else None,
+        grad.sum((0, 2, 3), dtype=ctx.bias_type) if want_bias else None,
+        None,
+        grad_mask if want_mask else None,
         None,
     )
 
 
-if _library.CPU.loaded:  # it carries the schema
+def _keep_twice(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    grad, x, weight, order, mask, ctx.anchor, *ctx.wanted = inputs
+    ctx.save_for_backward(grad, x, weight, order, mask)
+
+
+def _backward_twice(ctx: Any, *pulls: Tensor) -> tuple[Tensor | None, ...]:
+    """Differentiates the reference's backward pass: gradients of gradients are rare, and need no kernel."""
+    grad, x, weight, order, mask = ctx.saved_tensors
+    with torch.enable_grad():
+        grad, x, weight = (t.detach().requires_grad_() for t in (grad, x, weight))
+        mask = None if mask is None else mask.detach().requires_grad_()
+        out = _reference(x, weight.to(x.dtype), None, order, mask, 2, ctx.anchor)
+        leaves = [leaf for leaf, want in zip((x, weight, mask), ctx.wanted, strict=True) if want]
+        first = torch.autograd.grad(out, leaves, grad, create_graph=True)
+        wanted = [pull for pull, want in zip(pulls, ctx.wanted, strict=True) if want]
+        inputs = [grad, x, weight] if mask is None else [grad, x, weight, mask]
+        second = torch.autograd.grad(first, inputs, wanted, allow_unused=True)
+    return (*second[:3], None, None if mask is None else second[3], None, None, None, None)
+
+
+if _library.CPU.loaded:  # it carries the schemas
     torch.library.register_fake("rotacube::cube_conv2d", _fake)
-    torch.library.register_autograd("rotacube::cube_conv2d", _backward, setup_context=_keep_for_backward)
+    torch.library.register_autograd("rotacube::cube_conv2d", _backward, setup_context=_keep)
+    torch.library.register_fake("rotacube::cube_conv2d_backward", _fake_backward)
+    torch.library.register_autograd("rotacube::cube_conv2d_backward", _backward_twice, setup_context=_keep_twice)

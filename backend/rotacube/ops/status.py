@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from rotacube.ops import _library
-from rotacube.ops.cube import LEFT_ASIDE, cube_conv2d_reference, why_reference
+from rotacube.ops.cube import SET_ASIDE, cube_conv2d_reference, why_reference
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,10 @@ def _cube(name: str, device: str, dtype: torch.dtype = torch.float32) -> Operato
     weight = torch.linspace(-1, 1, 3 * 2 * 3 * 3, device=device).reshape(3, 2, 3, 3).to(dtype)
     with torch.no_grad(), torch.autocast(device, enabled=False):
         why = why_reference(x, weight, None)
-        if why is not None and why not in LEFT_ASIDE:
+        if why is not None and why not in SET_ASIDE:
             return OperatorStatus(name, "reference", why)
         try:
-            got = torch.ops.rotacube.cube_conv2d(x, weight, None, "tl")
+            got = torch.ops.rotacube.cube_conv2d(x, weight, None, None, None, "tl")
             want = cube_conv2d_reference(x.double(), weight.double())
             error = ((got - want).abs().max() / want.abs().max()).item()
         except RuntimeError as failure:

@@ -1,0 +1,67 @@
+"""What the dispatch of all operators has in common: where a compiled kernel is used, autocast, and how outputs lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rotacube.ops import _library
+
+HALVES = (torch.bfloat16, torch.float16)
+COMPILED = (torch.float32, *HALVES)
+"""The types of the compiled kernels."""
+
+GPU_REFERENCE = "on GPUs the reference runs: the compiled kernel there is not measured to be faster"
+ONNX_REFERENCE = "ONNX knows the plain operators of the reference only"
+# Sentences with which a kernel is left aside that would run all the same.
+LEFT_ASIDE = (GPU_REFERENCE, ONNX_REFERENCE)
+
+
+def why_no_kernel(tensors: Sequence[Tensor]) -> str | None:
+    """Says why no compiled kernel can take these tensors, types aside; None where one can. The first is the input."""
+    device = tensors[0].device
+    if device.type == "cuda":
+        return _library.CUDA.why if not _library.CUDA.loaded else GPU_REFERENCE
+    if device.type != "cpu":
+        return f"there is no compiled kernel for the device {device.type}"
+    if not _library.CPU.loaded:
+        return _library.CPU.why
+    if any(t.device != device for t in tensors):
+        return "the tensors are on different devices"
+    if torch.onnx.is_in_onnx_export():
+        return ONNX_REFERENCE
+    return None
+
+
+def no_kernel_for(kind: torch.dtype) -> str:
+    """The sentence for a type that the compiled kernels do not know."""
+    return f"the compiled kernel is float32, bfloat16 and float16, not {str(kind).removeprefix('torch.')}"
+
+
+def autocast(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Casts tensors to the type of autocast where it is on and all of them are of types that it casts."""
+    device = tensors[0].device.type
+    if not torch.is_autocast_enabled(device) or any(t.dtype not in COMPILED for t in tensors):
+        return list(tensors)
+    kind = torch.get_autocast_dtype(device)
+    return [t.to(kind) for t in tensors]
+
+
+def cast_weight(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Casts to the type of `x`, except a float32 weight with its bias: the kernels round those themselves."""
+    if weight.dtype == torch.float32 and (bias is None or bias.dtype == torch.float32):
+        return weight, bias
+    return weight.to(x.dtype), None if bias is None else bias.to(x.dtype)
+
+
+def empty_as(x: Tensor, *shape: int) -> Tensor:
+    """An empty tensor (B, C, H, W) of the type of `x`, which lies as the compiled kernels' outputs lie."""
+    channels_last = not x.is_contiguous() and x.stride(1) == 1
+    return torch.empty(
+        shape,
+        dtype=x.dtype,
+        device=x.device,
+        memory_format=torch.channels_last if channels_last else torch.contiguous_format,
+    )

@@ -1,11 +1,10 @@
 // The Cube convolution; included once for each instruction set.
+// clang-format off: each of these needs those before it
 #include "vector.h"
-//
 #include "product.h"
-//
 #include "rows.h"
-//
 #include "lattice.h"
+// clang-format on
 
 namespace rotacube::cpu {
 namespace ROTACUBE_ISA {

@@ -1,9 +1,9 @@
 // The rotation-invariant convolution, forward; included once for each instruction set.
+// clang-format off: each of these needs those before it
 #include "vector.h"
-//
 #include "product.h"
-//
 #include "rows.h"
+// clang-format on
 
 namespace rotacube::cpu {
 namespace ROTACUBE_ISA {

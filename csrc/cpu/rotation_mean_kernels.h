@@ -1,9 +1,9 @@
 // The mean over rotations of a 3 x 3 convolution; included once for each instruction set.
+// clang-format off: each of these needs those before it
 #include "vector.h"
-//
 #include "product.h"
-//
 #include "rows.h"
+// clang-format on
 
 namespace rotacube::cpu {
 namespace ROTACUBE_ISA {

@@ -21,6 +21,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -99,12 +100,17 @@ def build_cpu(sources: list[str], target: Path, scratch: Path) -> None:
     """Compiles and links the CPU library."""
     torch = torch_folder()
     flags = ["-std=c++17", "-O3", "-DNDEBUG", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-fvisibility=hidden"]
+    common = [find_compiler(), *flags, "-Wall", "-Wextra", TORCH_TARGET, "-isystem", str(torch / "include")]
+    objects = [str(scratch / f"{Path(source).stem}.o") for source in sources]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        compiled = [
+            pool.submit(call, [*common, "-c", source, "-o", object_file])
+            for source, object_file in zip(sources, objects, strict=True)
+        ]
+    for one in compiled:
+        print(one.result(), end="")
     built = scratch / target.name
-    output = call(
-        [find_compiler(), *flags, "-Wall", "-Wextra", TORCH_TARGET, "-isystem", str(torch / "include"), *sources]
-        + ["-shared", "-o", str(built), f"-L{torch / 'lib'}", "-ltorch_cpu"]
-    )
-    print(output, end="")
+    print(call([*common, *objects, "-shared", "-o", str(built), f"-L{torch / 'lib'}", "-ltorch_cpu"]), end="")
     built.replace(target)
 
 

@@ -7,6 +7,8 @@ references, and `operator_status` says so, in words.
 from __future__ import annotations
 
 from rotacube.ops.cube import Anchor, Mode, cube_conv2d, cube_conv2d_reference
+from rotacube.ops.involution import involution2d, involution2d_reference
+from rotacube.ops.kronecker import kronecker_fusion, kronecker_fusion_reference
 from rotacube.ops.rotation import Pool, rotation_conv2d, rotation_conv2d_reference
 from rotacube.ops.status import DeviceStatus, OperatorStatus, device_status, operator_status
 
@@ -19,6 +21,10 @@ __all__ = [
     "cube_conv2d",
     "cube_conv2d_reference",
     "device_status",
+    "involution2d",
+    "involution2d_reference",
+    "kronecker_fusion",
+    "kronecker_fusion_reference",
     "operator_status",
     "rotation_conv2d",
     "rotation_conv2d_reference",

@@ -43,7 +43,9 @@ def no_kernel_for(kind: torch.dtype) -> str:
 def autocast(tensors: Sequence[Tensor]) -> list[Tensor]:
     """Casts tensors to the type of autocast where it is on and all of them are of types that it casts."""
     device = tensors[0].device.type
-    if not torch.is_autocast_enabled(device) or any(t.dtype not in COMPILED for t in tensors):
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+        return list(tensors)
+    if any(t.dtype not in COMPILED for t in tensors):
         return list(tensors)
     kind = torch.get_autocast_dtype(device)
     return [t.to(kind) for t in tensors]

@@ -1,0 +1,39 @@
+// float32, bfloat16 and float16 in device code: single, and in packs of 16 bytes.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <cstdint>
+
+namespace rotacube::cuda {
+
+__device__ inline float widen(float value) { return value; }
+__device__ inline float widen(__nv_bfloat16 value) { return __bfloat162float(value); }
+__device__ inline float widen(__half value) { return __half2float(value); }
+
+template <typename T>
+__device__ T narrow(float value);
+
+template <>
+__device__ inline float narrow<float>(float value) {
+  return value;
+}
+
+template <>
+__device__ inline __nv_bfloat16 narrow<__nv_bfloat16>(float value) {
+  return __float2bfloat16_rn(value);
+}
+
+template <>
+__device__ inline __half narrow<__half>(float value) {
+  return __float2half_rn(value);
+}
+
+// COUNT neighbours, read and written at once.
+template <typename T, int COUNT>
+struct alignas(sizeof(T) * COUNT) Pack {
+  T at[COUNT];
+};
+
+}  // namespace rotacube::cuda

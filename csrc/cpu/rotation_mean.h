@@ -10,13 +10,14 @@
 
 namespace rotacube::cpu {
 
-// y from x, weight (O, C, 3) of centre, edge and corner, and bias (O,); both dense and rounded to X, the bias may be
-// null. shape.kernel is 3; x and y may lie in any strides.
+// y from x, weight (O, C, 3, 3) and bias (O,). The mean of the weight is rounded to X, the bias too; it lies dense, and
+// may be null. shape.kernel is 3; the others may lie in any strides.
 template <typename X, typename W>
-void rotation_mean(const RotationShape& shape, const X* x, const Strides& x_strides, const W* weight, const W* bias,
-                   X* y, const Strides& y_strides, const Threads& threads);
+void rotation_mean(const RotationShape& shape, const X* x, const Strides& x_strides, const W* weight,
+                   const Strides& weight_strides, const W* bias, X* y, const Strides& y_strides,
+                   const Threads& threads);
 
-// The gradient of that weight (O, C, 3), dense. Its sums depend on the number of threads, by rounding.
+// The gradient of the weight (O, C, 3, 3), dense. Its sums depend on the number of threads, by rounding.
 template <typename X, typename W>
 void rotation_mean_backward_weight(const RotationShape& shape, const X* grad, const Strides& grad_strides, const X* x,
                                    const Strides& x_strides, W* grad_weight, const Threads& threads);

@@ -73,9 +73,10 @@ class Neighbourhoods {
 
 constexpr int64_t kMeanTileWords = 64 * 1024;
 
-template <typename X, typename W>
-void mean_forward(const RotationShape& shape, const X* x, const Strides& x_strides, const W* weight, const W* bias,
-                  X* y, const Strides& y_strides, const Threads& threads) {
+// weight is (O, C, 3): centre, edge, corner.
+template <typename X>
+void mean_forward(const RotationShape& shape, const X* x, const Strides& x_strides, const float* weight,
+                  const float* bias, X* y, const Strides& y_strides, const Threads& threads) {
   using Word = WordOf<X>;
   using Lane = LaneOf<Word>;
   const int64_t run = words_for<Word>(shape.channels), run_lanes = run * kLanesOf<Word>;
@@ -90,9 +91,7 @@ void mean_forward(const RotationShape& shape, const X* x, const Strides& x_strid
   threads.for_each(packed.panels.count, [&](int64_t panel) { pack_panel<X>(weight, columns, places, panel, packed); });
   const int64_t padded = packed.panels.total * kLanes;
   const Buffer<float> start = allocate<float>(padded);
-  for (int64_t o = 0; o < padded; ++o) {
-    start[o] = bias != nullptr && o < shape.outputs ? widen(convert<X>(bias[o])) : 0.0f;
-  }
+  for (int64_t o = 0; o < padded; ++o) start[o] = o < shape.outputs ? bias[o] : 0.0f;
 
   const Tiles tiles = make_tiles(shape.batch, shape.out_height(), shape.out_width(),
                                  std::max<int64_t>(kMeanTileWords / (3 * run), 4 * kRows), threads.number);
@@ -118,9 +117,9 @@ void mean_forward(const RotationShape& shape, const X* x, const Strides& x_strid
   });
 }
 
-template <typename X, typename W>
+template <typename X>
 void mean_backward_weight(const RotationShape& shape, const X* grad, const Strides& grad_strides, const X* x,
-                          const Strides& x_strides, W* grad_weight, const Threads& threads) {
+                          const Strides& x_strides, float* grad_weight, const Threads& threads) {
   using Word = WordOf<X>;
   using Lane = LaneOf<Word>;
   constexpr bool kPairs = kLanesOf<Word> == 2;
@@ -170,7 +169,7 @@ void mean_backward_weight(const RotationShape& shape, const X* grad, const Strid
         for (int64_t worker = 0; worker < workers; ++worker) {
           total += sums[(worker * shape.outputs + o) * sums_wide + kind * shape.channels + c];
         }
-        grad_weight[(o * shape.channels + c) * 3 + kind] = convert<W>(total);
+        grad_weight[(o * shape.channels + c) * 3 + kind] = total;
       }
     }
   });

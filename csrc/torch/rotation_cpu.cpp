@@ -53,24 +53,16 @@ std::tuple<Tensor, Tensor> rotation_conv2d_backward(const Tensor& grad, const Te
   return {grad_x, grad_weight};
 }
 
-// The mean over rotations takes a weight (O, C, 3): centre, edge and corner of the kernel's mean over its rotations.
 RotationShape check_mean(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias, int64_t padding) {
-  require(x.dim() == 4 && weight.dim() == 3 && weight.size(1) == x.size(1) && weight.size(2) == 3,
-          "The mean over rotations takes an input (B, C, H, W) and a weight (O, C, 3), not ", shape_of(x), " and ",
-          shape_of(weight), ".");
-  require(padding >= 0 && padding <= 2, "The padding of the mean over rotations is 0, 1 or 2, not ", padding, ".");
-  check_types("mean over rotations", x, weight, bias);
-  const RotationShape shape = {x.size(0), x.size(1), x.size(2), x.size(3), weight.size(0), 3, padding, 4};
-  require(shape.out_height() >= 0 && shape.out_width() >= 0, "The mean over rotations with padding ", padding,
-          " needs a larger input than ", shape_of(x), ".");
-  require(!bias.has_value() || (bias->dim() == 1 && bias->size(0) == shape.outputs),
-          "The bias of a mean over rotations has a value for each output.");
+  const RotationShape shape = check_rotation_conv2d(x, weight, bias, 4, padding);
+  require(shape.kernel == 3 && padding <= 2,
+          "The compiled mean over rotations has a kernel of 3 x 3 and a padding of at most 2, not ", shape.kernel,
+          " and ", padding, ".");
   return shape;
 }
 
 Tensor rotation_mean(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias, int64_t padding) {
   const RotationShape shape = check_mean(x, weight, bias, padding);
-  const Tensor dense_weight = torch::stable::contiguous(weight);
   const std::optional<Tensor> dense_bias = dense(bias);
   Tensor y = empty_like(x, shape.batch, shape.outputs, shape.out_height(), shape.out_width());
   with_types(x, weight, [&](auto x_type, auto w_type) {
@@ -78,8 +70,9 @@ Tensor rotation_mean(const Tensor& x, const Tensor& weight, const std::optional<
     using W = decltype(w_type);
     const void* bias_data = dense_bias.has_value() ? dense_bias->const_data_ptr() : nullptr;
     cpu::rotation_mean(shape, static_cast<const X*>(x.const_data_ptr()), strides_of(x),
-                       static_cast<const W*>(dense_weight.const_data_ptr()), static_cast<const W*>(bias_data),
-                       static_cast<X*>(y.mutable_data_ptr()), strides_of(y), torch_threads());
+                       static_cast<const W*>(weight.const_data_ptr()), strides_of(weight),
+                       static_cast<const W*>(bias_data), static_cast<X*>(y.mutable_data_ptr()), strides_of(y),
+                       torch_threads());
   });
   return y;
 }
@@ -88,8 +81,8 @@ Tensor rotation_mean_backward_weight(const Tensor& grad, const Tensor& x, const 
   const RotationShape shape = check_mean(x, weight, std::nullopt, padding);
   check_rotation_grad({shape.batch, shape.channels, shape.height, shape.width, shape.outputs, 3, padding, 1}, grad, x,
                       x);
-  const int64_t sizes[3] = {shape.outputs, shape.channels, 3};
-  Tensor grad_weight = empty_dense(weight, {sizes, 3});
+  const int64_t sizes[4] = {shape.outputs, shape.channels, 3, 3};
+  Tensor grad_weight = empty_dense(weight, {sizes, 4});
   with_types(x, weight, [&](auto x_type, auto w_type) {
     using X = decltype(x_type);
     using W = decltype(w_type);

@@ -73,7 +73,7 @@ def rotation_conv2d(
     filters, bias = cast_weight(cast, filters, bias)
     out: Tensor
     if pool == "mean":
-        out = torch.ops.rotacube.rotation_mean(cast, _rings(filters), bias, side)
+        out = torch.ops.rotacube.rotation_mean(cast, filters, bias, side)
     else:
         wants = torch.is_grad_enabled() and any(t.requires_grad for t in (cast, filters))
         out, _ = torch.ops.rotacube.rotation_conv2d(cast, filters, bias, rotations, side, wants, "scatter")
@@ -182,12 +182,6 @@ def steer(weight: Tensor, orientations: int) -> Tensor:
 def averaged(filters: Tensor) -> Tensor:
     """The mean of (O, C, K, K) over its four rotations."""
     return sum((torch.rot90(filters, r, (2, 3)) for r in range(1, 4)), filters) / 4
-
-
-def _rings(filters: Tensor) -> Tensor:
-    """Centre, edge and corner (O, C, 3) of the mean of (O, C, 3, 3) over its rotations."""
-    flat = filters.flatten(2)
-    return torch.stack([flat[..., 4], flat[..., 1::2].mean(-1), flat[..., [0, 2, 6, 8]].mean(-1)], 2)
 
 
 def _reference(x: Tensor, filters: Tensor, rotations: int, pool: Pool, padding: int, bias: Tensor | None) -> Tensor:

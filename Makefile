@@ -6,7 +6,7 @@ RASTER ?= build/sample/sample.tif
 SOURCES := $(shell find csrc -type f) setup.py pyproject.toml metadata.txt constraints.txt tools/setup.sh
 export ROTACUBE_DATA ?= $(abspath ../shared/data)
 
-.PHONY: setup demo test test-backend test-plugin test-e2e lint format plugin wheel screenshots train-rooftop-small clean
+.PHONY: setup demo test test-backend test-plugin test-e2e test-asan lint format plugin wheel screenshots bench-ops train-rooftop-small clean
 
 setup: .venv/.done  ## Environments, compiled operators, system packages where missing
 
@@ -34,6 +34,18 @@ test-plugin: setup
 test-e2e: setup plugin
 	$(PY) -m pytest tests/e2e
 
+# tests/ops/test_sanitizer.py fails where the library in use is not this one.
+ASAN_LIBRARY := build/asan/rotacube/_lib/librotacube_cpu.so
+$(ASAN_LIBRARY): $(SOURCES) | setup
+	ROTACUBE_SANITIZE=address ROTACUBE_REQUIRE_EXT=1 ROTACUBE_SKIP_CUDA=1 \
+	  $(PY) setup.py -q build_ext --build-lib build/asan --build-temp build/asan/temp
+
+test-asan: setup $(ASAN_LIBRARY)  ## The operators' tests, the CPU library under AddressSanitizer; minutes to build
+	ROTACUBE_LIBRARY_FOLDER=$(abspath $(dir $(ASAN_LIBRARY))) ROTACUBE_EXPECT_SANITIZER=1 \
+	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	  LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
+	  $(PY) -m pytest tests/ops --timeout 3000
+
 lint: setup  ## Style and types; changes nothing
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -56,6 +68,12 @@ screenshots: setup $(RASTER) plugin  ## The pictures in docs/
 	cp /tmp/rotacube/before.png docs/dock.png
 	cp /tmp/rotacube/during.png docs/running.png
 	cp /tmp/rotacube/after.png docs/result.png
+
+DEVICE ?= cpu
+BENCH_PAGE := docs/results/ops$(if $(filter cuda,$(DEVICE)),-cuda).md
+bench-ops: setup  ## The operators against PyTorch's own; DEVICE=cuda on a GPU, RECORD=1 writes docs/results
+	.venv/bin/rotacube bench ops --device $(DEVICE) --json build/bench/ops$(if $(filter cuda,$(DEVICE)),-cuda).json \
+	  $(if $(RECORD),--record $(BENCH_PAGE)) $(BENCH_ARGUMENTS)
 
 train-rooftop-small: setup  ## At most 40 minutes of two CPU cores; needs ROTACUBE_DATA
 	$(PY) -m rotacube.training.rooftop --output resources/models/rooftop-small

@@ -10,7 +10,8 @@ Where one of them is missing or a compile fails, a warning says so and the packa
 then runs on its reference in plain PyTorch.
 
 Environment: CXX (compiler), CUDA_HOME (CUDA toolkit), ROTACUBE_REQUIRE_EXT=1 (a library that cannot be built is an
-error), ROTACUBE_SKIP_CUDA=1 (no CUDA library).
+error), ROTACUBE_SKIP_CUDA=1 (no CUDA library), ROTACUBE_SANITIZE=address (the CPU library for AddressSanitizer and
+UndefinedBehaviorSanitizer, slow, for tests; `make test-asan` puts it into a folder of its own).
 """
 
 from __future__ import annotations
@@ -100,6 +101,11 @@ def build_cpu(sources: list[str], target: Path, scratch: Path) -> None:
     """Compiles and links the CPU library."""
     torch = torch_folder()
     flags = ["-std=c++17", "-O3", "-DNDEBUG", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-fvisibility=hidden"]
+    sanitizer = os.environ.get("ROTACUBE_SANITIZE", "")
+    if sanitizer not in ("", "address"):
+        raise CannotBuildError(f"ROTACUBE_SANITIZE is address or nothing, not {sanitizer}")
+    if sanitizer:
+        flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1", "-g"]
     common = [find_compiler(), *flags, "-Wall", "-Wextra", TORCH_TARGET, "-isystem", str(torch / "include")]
     objects = [str(scratch / f"{Path(source).stem}.o") for source in sources]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -134,8 +140,8 @@ def build_cuda(sources: list[str], target: Path, scratch: Path, nvcc: str) -> No
     built = scratch / target.name
     flags = ["-std=c++17", "-O3", "-DNDEBUG", "-DUSE_CUDA", TORCH_TARGET, "-isystem", str(torch / "include")]
     output = call(
-        [nvcc, *flags, *generations, "-Xcompiler=-fPIC,-fvisibility=hidden,-Wall", *sources, "-cudart=static"]
-        + ["-Xlinker=--exclude-libs=ALL,--no-as-needed", "-shared", "-o", str(built)]
+        [nvcc, "--threads=0", *flags, *generations, "-Xcompiler=-fPIC,-fvisibility=hidden,-Wall", *sources]
+        + ["-cudart=static", "-Xlinker=--exclude-libs=ALL,--no-as-needed", "-shared", "-o", str(built)]
         + [f"-L{folder}", "-ltorch_cuda", f"-L{torch / 'lib'}", "-ltorch_cpu"]
     )
     print(output, end="")

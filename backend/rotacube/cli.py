@@ -1,4 +1,4 @@
-"""The command line: `rotacube map|serve|models|doctor`.
+"""The command line: `rotacube map|serve|models|doctor|bench`.
 
 Exit codes: 0 done; 1 an error that should not be; 2 input that needs a change, which the sentence says; 130
 interrupted.
@@ -28,6 +28,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+bench = typer.Typer(help="Measure what Rotacube runs on.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 
 
@@ -155,18 +157,43 @@ def serve(
 @app.command()
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
     """Say what the backend runs on, which path every operator takes, and why."""
+    from rotacube.bench import doctor as operators
     from rotacube.server.app import gather_info
 
-    info = gather_info()
+    info, compiled = gather_info(), operators.compiled()
     if as_json:
-        print(info.model_dump_json())
+        print(json.dumps({**info.model_dump(), "compiled": compiled.to_json()}, ensure_ascii=False))
         return
     out.print(f"Rotacube {info.version}, PyTorch {info.torch}, {info.threads} threads", markup=False)
     out.print(f"Device: {info.device}. {info.device_why}", soft_wrap=True, markup=False)
     for operator in info.operators:
         out.print(f"Operator {operator.name}: {operator.path} path; {operator.why}.", soft_wrap=True, markup=False)
+    for line in operators.lines(compiled):
+        out.print(line, soft_wrap=True, markup=False)
     for folder in info.model_folders:
         out.print(f"Models in {folder}", soft_wrap=True, markup=False)
+
+
+@bench.command("ops")
+def bench_ops(
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    json_path: Annotated[Path, typer.Option("--json", help="The rows, as JSON.")] = Path("build/bench/ops.json"),
+    record: Annotated[Path | None, typer.Option(help="Also write a page, such as docs/results/ops.md.")] = None,
+    plan: Annotated[Path | None, typer.Option(help="Also write each algorithm's times, as JSON.")] = None,
+    only: Annotated[str | None, typer.Option(help="Sections, such as cube,rotation; all if absent.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A few rows and rounds, to see that it works.")] = False,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves PyTorch's number.", min=0)] = 0,
+) -> None:
+    """Measure the operators against PyTorch's own, with targets; takes about 15 minutes."""
+    from rotacube.bench.allocator import keep_freed_memory
+
+    if device == "cpu":
+        keep_freed_memory()  # before anything is imported that takes long
+    from rotacube.bench.command import bench_ops as run
+    from rotacube.bench.ops import SECTIONS, Options
+
+    sections = SECTIONS if only is None else tuple(only.split(","))
+    run(Options(device, json_path, record, plan, sections, quick, threads), out, err)
 
 
 def _band_list(text: str | None) -> list[int] | None:

@@ -27,8 +27,8 @@ def relative_error(got: torch.Tensor, want: torch.Tensor) -> float:
     return ((got.double() - want).abs().max() / want.abs().max().clamp_min(1e-30)).item()
 
 
-def operator(x, weight, bias=None, *, anchor="tl"):
-    return torch.ops.rotacube.cube_conv2d(x, weight, bias, anchor)
+def operator(x, weight, bias=None, *, order=None, mask=None, anchor="tl"):
+    return torch.ops.rotacube.cube_conv2d(x, weight, bias, order, mask, anchor)
 
 
 @st.composite

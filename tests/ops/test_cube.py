@@ -188,7 +188,7 @@ def test_opcheck(anchor, layout, with_bias):
     x = some(2, 8, 5, 3).contiguous(memory_format=layout).requires_grad_()
     weight = some(3, 2, 3, 3).requires_grad_()
     bias = some(3).requires_grad_() if with_bias else None
-    torch.library.opcheck(torch.ops.rotacube.cube_conv2d.default, (x, weight, bias, anchor))
+    torch.library.opcheck(torch.ops.rotacube.cube_conv2d.default, (x, weight, bias, None, None, anchor))
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
@@ -227,9 +227,9 @@ for c, o, h, w, k in [(8, 3, 5, 7, 3), (96, 96, 9, 33, 3), (64, 40, 12, 20, 5), 
             assert (got - want).abs().max() < 1e-4 * want.abs().max(), (c, o, h, w, k, anchor, layout)
             x, half, half_bias = x.bfloat16(), weight.bfloat16(), bias.bfloat16()
             want = cube_conv2d_reference(x.double(), half.double(), half_bias.double(), anchor=anchor)
-            got = torch.ops.rotacube.cube_conv2d(x, half, half_bias, anchor)
+            got = torch.ops.rotacube.cube_conv2d(x, half, half_bias, None, None, anchor)
             assert (got - want).abs().max() < 4e-3 * want.abs().max(), (c, o, h, w, k, anchor, layout)
-            assert torch.equal(torch.ops.rotacube.cube_conv2d(x, weight, bias, anchor), got)
+            assert torch.equal(torch.ops.rotacube.cube_conv2d(x, weight, bias, None, None, anchor), got)
 print(operator_status()[0].path)
 """
 
@@ -246,21 +246,16 @@ def test_narrower_instruction_sets(instructions):
 # Dispatch
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
-def test_other_types_take_the_reference(dtype):
-    x, weight = some(1, 8, 4, 5).to(dtype), some(3, 2, 3, 3).to(dtype)
+def test_other_types_take_the_reference():
+    x, weight = some(1, 8, 4, 5).double(), some(3, 2, 3, 3).double()
     assert why_reference(x, weight, None) is not None
-    out = cube_conv2d(x, weight)
-    assert out.dtype == dtype
-    assert relative_error(out, cube_conv2d_reference(x.double(), weight.double())) < 0.02
+    assert cube_conv2d(x, weight).dtype == torch.float64
 
 
 @compiled
-def test_recorded_gradients_take_the_reference():
+def test_recorded_gradients_take_the_kernel():
     x, weight = some(1, 8, 4, 5), some(3, 2, 3, 3).requires_grad_()
-    assert why_reference(x, weight, None) is not None
-    with torch.no_grad():
-        assert why_reference(x, weight, None) is None
+    assert why_reference(x, weight, None) is None
     with torch.inference_mode():
         assert why_reference(x, weight, None) is None
 
@@ -285,10 +280,12 @@ def test_status_says_what_runs_and_why():
 def test_status_does_not_believe_a_wrong_kernel(monkeypatch):
     from rotacube.ops import status
 
-    monkeypatch.setattr(status, "cube_conv2d_reference", lambda x, weight: cube_conv2d_reference(x, weight) * 1.02)
+    right = status.cube_conv2d_reference
+    monkeypatch.setattr(status, "cube_conv2d_reference", lambda x, weight: right(x, weight) * 1.02)
     for found in status.operator_status():
-        assert found.path == "reference"
-        assert "off by" in found.why
+        if found.name.startswith("cube_conv2d"):
+            assert found.path == "reference"
+            assert "off by" in found.why
 
 
 # What does not fit
@@ -314,14 +311,14 @@ def test_bad_arguments_get_a_sentence(x, weight, bias, anchor, sentence):
             run(*arguments, anchor=anchor)
     if _library.CPU.loaded:  # the operator itself says the same, for who calls it past Python's face
         with pytest.raises(RuntimeError, match=sentence):
-            torch.ops.rotacube.cube_conv2d(*arguments, anchor)
+            torch.ops.rotacube.cube_conv2d(*arguments, None, None, anchor)
 
 
 @compiled
 def test_the_operator_itself_refuses_other_types():
-    with pytest.raises(RuntimeError, match="takes float32 input and weight"):
-        torch.ops.rotacube.cube_conv2d(some(1, 4, 3, 3).double(), some(2, 1, 3, 3).double(), None, "tl")
-    with pytest.raises(RuntimeError, match="takes float32 input and weight"):
-        torch.ops.rotacube.cube_conv2d(some(1, 4, 3, 3), some(2, 1, 3, 3).bfloat16(), None, "tl")
+    with pytest.raises(RuntimeError, match="takes a float32, bfloat16 or float16 input"):
+        torch.ops.rotacube.cube_conv2d(some(1, 4, 3, 3).double(), some(2, 1, 3, 3).double(), None, None, None, "tl")
+    with pytest.raises(RuntimeError, match="takes a float32, bfloat16 or float16 input"):
+        torch.ops.rotacube.cube_conv2d(some(1, 4, 3, 3), some(2, 1, 3, 3).bfloat16(), None, None, None, "tl")
     with pytest.raises(RuntimeError, match="a bias of the weight's type"):
-        torch.ops.rotacube.cube_conv2d(some(1, 4, 3, 3), some(2, 1, 3, 3), some(2).double(), "tl")
+        torch.ops.rotacube.cube_conv2d(some(1, 4, 3, 3), some(2, 1, 3, 3), some(2).double(), None, None, "tl")

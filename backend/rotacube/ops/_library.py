@@ -2,7 +2,8 @@
 
 There are two, both against PyTorch's stable ABI: one for the CPU, and one for CUDA that is opened only where PyTorch
 itself was built for CUDA. They are opened once, on import; the answer is kept as a sentence. The environment variable
-`ROTACUBE_OPS=reference` leaves both shut.
+`ROTACUBE_OPS=reference` leaves both shut, and `ROTACUBE_LIBRARY_FOLDER` names another folder to open them from, such as
+one with a build for AddressSanitizer.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import torch
 
-FOLDER = Path(__file__).resolve().parents[1] / "_lib"
+FOLDER = Path(os.environ.get("ROTACUBE_LIBRARY_FOLDER") or Path(__file__).resolve().parents[1] / "_lib").resolve()
+ABI_TARGET = "2.10"  # the oldest PyTorch that the libraries load in; setup.py compiles against its stable ABI
 CPU_FILE = "librotacube_cpu.so"
 CUDA_FILE = "librotacube_cuda.so"
 

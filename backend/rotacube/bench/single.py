@@ -1,0 +1,50 @@
+"""One orientation: the scatter algorithm against the standard convolution (paper C, appendix A).
+
+The paper measures seven sizes, 8 to 512, and nine pairs of channels and filters, and does not name the pairs in its
+text. Here they are all pairs of 32, 64 and 128, float32, 3x3, batch 1.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rotacube.bench.calls import Operands, Shape, compare, named
+from rotacube.bench.rotation import algorithm
+from rotacube.bench.rows import Case, Measured, Place
+from rotacube.bench.timing import QUICK, Effort, measure
+
+SIZES = (8, 16, 32, 64, 128, 256, 512)
+WIDTHS = (32, 64, 128)
+EFFORT = Effort(rounds=9, seconds=0.3, most=3.0)
+
+
+def cases() -> list[Case]:
+    """A case for each size and pair; without target."""
+    return [
+        Case("single", what(shape), "times", partial(_run, shape), quick=shape == Shape(32, 32, 16))
+        for side in SIZES
+        for shape in [Shape(channels, outputs, side) for channels in WIDTHS for outputs in WIDTHS]
+    ]
+
+
+def what(shape: Shape) -> str:
+    """The title of a case."""
+    return f"scatter with one orientation, float32, {shape}"
+
+
+def _run(shape: Shape, place: Place) -> Measured:
+    def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return F.conv2d(x, weight, bias, padding=1)
+
+    operands = Operands(shape, 1, torch.float32, place, False)
+    groups = {
+        "baseline": named("conv2d", operands.of(convolve, shape.channels)),
+        "ours": named("scatter", operands.of(algorithm("scatter", 1), shape.channels)),
+    }
+    found = measure(groups, QUICK if place.effort == QUICK else EFFORT, place.device)
+    x, y, w = shape.numbers(1, shape.channels)
+    return compare(found, place, 18.0 * shape.channels * y, 4 * (x + y + w), torch.float32)

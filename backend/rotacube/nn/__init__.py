@@ -1,5 +1,16 @@
 """Layers made of the operators."""
 
-from rotacube.nn.cube import CubeConv2d
+from rotacube.nn.cube import ChannelRouter, CubeConv2d, LatticeAttention
+from rotacube.nn.involution import Involution2d
+from rotacube.nn.kronecker import FusionMode, KroneckerFusion
+from rotacube.nn.rotation import RotationConv2d
 
-__all__ = ["CubeConv2d"]
+__all__ = [
+    "ChannelRouter",
+    "CubeConv2d",
+    "FusionMode",
+    "Involution2d",
+    "KroneckerFusion",
+    "LatticeAttention",
+    "RotationConv2d",
+]

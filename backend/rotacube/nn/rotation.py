@@ -1,0 +1,121 @@
+"""The rotation-invariant convolution as a layer (Accelerated Rotation-Invariant Convolution, equations 5 to 20)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from rotacube.ops.rotation import Pool, averaged, rotation_conv2d, steer
+
+
+class RotationConv2d(nn.Module):
+    """A convolution in several orientations, pooled over them at every pixel.
+
+    Takes `(B, in_channels, H, W)` to `(B, m * out_channels, H', W')`, m = 1 for 1 and 4 orientations, else a quarter of
+    their number; without pooling to `(B, m * out_channels, 4, H', W')` (`(B, out_channels, 1, H', W')` for one).
+
+    Args:
+        in_channels: any.
+        out_channels: filters, before they are steered.
+        kernel_size: odd.
+        orientations: 1, 4, or 4m with two base filters that are steered to m angles.
+        pool: "max", "mean" or None, over the four symmetric orientations of each filter.
+        padding: zeros on every side; "same" keeps height and width.
+        bias: whether to add a bias per output channel.
+
+    Attributes:
+        total_channels: m * out_channels.
+        weight: (O, C, K, K), or with steering (2, O, C, K, K): Gx and Gy.
+
+    Raises:
+        ValueError: `kernel_size` is even, or `orientations` is neither 1 nor a multiple of 4.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        *,
+        orientations: int = 4,
+        pool: Pool = "max",
+        padding: int | Literal["same"] = "same",
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        if kernel_size % 2 == 0:
+            raise ValueError(f"a rotation convolution needs an odd kernel size, not {kernel_size}")
+        if orientations != 1 and (orientations < 4 or orientations % 4):
+            raise ValueError(f"a rotation convolution has 1 orientation or a multiple of 4, not {orientations}")
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.orientations = orientations
+        self.pool: Pool = pool
+        self.padding: int | Literal["same"] = padding
+        self.total_channels = out_channels * max(orientations // 4, 1)
+        bases = (2,) if orientations > 4 else ()
+        self.weight = nn.Parameter(torch.empty(*bases, out_channels, in_channels, kernel_size, kernel_size))
+        self.bias = nn.Parameter(torch.zeros(self.total_channels)) if bias else None
+        nn.init.normal_(self.weight, std=(2 / (in_channels * kernel_size**2)) ** 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve and pool."""
+        return rotation_conv2d(
+            x, self.weight, orientations=self.orientations, pool=self.pool, padding=self.padding, bias=self.bias
+        )
+
+    def magnitude_loss(self) -> Tensor:
+        """Equation 19: the mean over outputs of `(|gx|^2 - |gy|^2)^2`; zero without steering."""
+        if self.weight.dim() == 4:
+            return self.weight.new_zeros(())
+        along, across = self.weight.flatten(2).square().sum(2)
+        loss: Tensor = (along - across).square().mean()
+        return loss
+
+    def orthogonality_loss(self, eps: float = 1e-8) -> Tensor:
+        """Equation 20: the mean over outputs of `(<gx, gy> / (|gx| |gy| + eps))^2`; zero without steering."""
+        if self.weight.dim() == 4:
+            return self.weight.new_zeros(())
+        along, across = self.weight.flatten(2)
+        lengths = along.norm(dim=1) * across.norm(dim=1)
+        loss: Tensor = ((along * across).sum(1) / (lengths + eps)).square().mean()
+        return loss
+
+    def to_plain_conv(self) -> PlainRotationConv2d:
+        """The same layer as one plain convolution and a maximum, for export; its weights are copies."""
+        return PlainRotationConv2d(self)
+
+    def extra_repr(self) -> str:
+        """The layer's sizes, for printing."""
+        return (
+            f"{self.in_channels}, {self.out_channels}, {tuple(self.weight.shape[-2:])}, "
+            f"orientations={self.orientations}, pool={self.pool!r}"
+        )
+
+
+class PlainRotationConv2d(nn.Module):
+    """A rotation-invariant convolution in PyTorch's own operators: one convolution, and the pooling."""
+
+    def __init__(self, layer: RotationConv2d) -> None:
+        super().__init__()
+        filters = steer(layer.weight.detach(), layer.orientations)
+        self.rotations = 1 if layer.pool == "mean" else min(layer.orientations, 4)
+        if layer.pool == "mean" and layer.orientations > 1:
+            filters = averaged(filters)
+        turned = torch.stack([torch.rot90(filters, r, (2, 3)) for r in range(self.rotations)], 1).flatten(0, 1)
+        kernel = filters.shape[-1]
+        padding = kernel // 2 if layer.padding == "same" else layer.padding
+        self.pool = layer.pool
+        self.conv = nn.Conv2d(layer.in_channels, turned.shape[0], kernel, padding=padding)
+        self.conv.weight = nn.Parameter(turned.clone())
+        bias = turned.new_zeros(filters.shape[0]) if layer.bias is None else layer.bias.detach()
+        self.conv.bias = nn.Parameter(bias.repeat_interleave(self.rotations))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve and pool as the layer does."""
+        every: Tensor = self.conv(x)
+        batch, channels, *size = every.shape
+        every = every.reshape(batch, channels // self.rotations, self.rotations, *size)
+        return every if self.pool is None else every.amax(2)

@@ -44,6 +44,9 @@ echo "Installing the backend into .venv"
 .venv/bin/python -m pip install -q --disable-pip-version-check 'setuptools>=77' -c constraints.txt torch
 ROTACUBE_REQUIRE_EXT=${ROTACUBE_REQUIRE_EXT:-1} .venv/bin/python -m pip install -q --disable-pip-version-check \
   --no-build-isolation -c constraints.txt -e '.[dev,train]'
+# An oracle for the rotation convolution; what it says that it needs beside NumPy and SciPy, the tests do not use.
+.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps 'e2cnn==0.2.3' ||
+  echo "e2cnn could not be installed: the test against it is skipped."
 
 if ! .venv-qgis/bin/python -c '' >/dev/null 2>&1; then
   rm -rf .venv-qgis

@@ -188,7 +188,7 @@ def bench_ops(
     from rotacube.bench.allocator import keep_freed_memory
 
     if device == "cpu":
-        keep_freed_memory()  # before anything is imported that takes long
+        keep_freed_memory()
     from rotacube.bench.command import bench_ops as run
     from rotacube.bench.ops import SECTIONS, Options
 

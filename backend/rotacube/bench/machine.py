@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -70,7 +71,10 @@ def describe_commit() -> str:
 
 def _git(*arguments: str) -> str:
     folder = Path(__file__).resolve().parent
-    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    git = shutil.which("git")
+    if git is None:
+        raise FileNotFoundError("git is not installed")
+    done = subprocess.run([git, *arguments], cwd=folder, capture_output=True, text=True, check=True)
     return done.stdout.strip("\n")
 
 

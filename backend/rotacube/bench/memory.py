@@ -8,6 +8,7 @@ own count. A call on a tiny input comes first, for what is loaded once and stays
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from functools import partial
@@ -48,9 +49,9 @@ def _run(shape: Shape, dtype: str, recording: bool, place: Place) -> Measured:
         return Measured(None, "not measured: this system does not tell a process its high-water mark")
     order = json.dumps([shape.channels, shape.outputs, shape.side, dtype, recording, torch.get_num_threads()])
     # The allocator as it is by itself: one that keeps freed memory would hide what is taken anew.
-    env["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     command = [sys.executable, "-m", "rotacube.bench.memory", order]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or ["the process failed"]
         return Measured(None, f"not measured: {lines[-1]}")

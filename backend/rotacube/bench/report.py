@@ -22,7 +22,7 @@ TITLES = {
     "memory": "Peak extra memory of the rotation-invariant convolution's forward pass",
     "single": "One orientation: scatter against the standard convolution (paper's appendix A)",
 }
-STYLES = {"pass": "green", "short": "red", "not measured": "yellow", "no target": "dim"}
+STYLES = dict(zip(("pass", "short", "not measured", "no target"), ("green", "red", "yellow", "dim"), strict=True))
 
 
 @dataclass(frozen=True)

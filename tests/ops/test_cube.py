@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from cube_cases import ANCHORS, PACKAGE_PARENT, compiled, operands, operator, re
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotacube.ops import _library, cube_conv2d, cube_conv2d_reference, device_status, operator_status
-from rotacube.ops.cube import BFLOAT16_REFERENCE, why_reference
+from rotacube.ops import _dispatch, _library, cube_conv2d, cube_conv2d_reference, device_status, operator_status
+from rotacube.ops._dispatch import HALF_REFERENCE
+from rotacube.ops.cube import why_reference
 
 
 def by_definition(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, anchor: str) -> np.ndarray:
@@ -268,7 +270,7 @@ def test_other_devices_take_the_reference():
 def test_status_says_what_runs_and_why():
     status = {one.name: one for one in operator_status()}
     assert status["cube_conv2d"].path == ("compiled" if _library.CPU.loaded else "reference")
-    half = _library.CPU.loaded and BFLOAT16_REFERENCE is None
+    half = _library.CPU.loaded and HALF_REFERENCE[torch.bfloat16] is None
     assert status["cube_conv2d bfloat16"].path == ("compiled" if half else "reference")
     assert all(len(one.why) > 10 for one in status.values())
     device = device_status()
@@ -280,12 +282,23 @@ def test_status_says_what_runs_and_why():
 def test_status_does_not_believe_a_wrong_kernel(monkeypatch):
     from rotacube.ops import status
 
-    right = status.cube_conv2d_reference
-    monkeypatch.setattr(status, "cube_conv2d_reference", lambda x, weight: right(x, weight) * 1.02)
-    for found in status.operator_status():
-        if found.name.startswith("cube_conv2d"):
-            assert found.path == "reference"
-            assert "off by" in found.why
+    probes = [replace(p, reference=lambda x, w, right=p.reference: right(x, w) * 1.02) for p in status._PROBES]
+    monkeypatch.setattr(status, "_PROBES", probes)
+    found = status.operator_status()
+    assert len(found) == 15
+    for one in found:
+        assert one.path == "reference"
+        assert "off by" in one.why
+
+
+@compiled
+def test_status_names_a_kernel_that_is_left_aside(monkeypatch):
+    monkeypatch.setitem(HALF_REFERENCE, torch.bfloat16, _dispatch.AMX_REFERENCE)
+    status = {one.name: one for one in operator_status()}
+    for name in ("cube_conv2d", "rotation_conv2d", "rotation_conv2d mean"):
+        assert status[name].path == "compiled"
+        assert status[f"{name} bfloat16"].path == "reference"
+        assert status[f"{name} bfloat16"].why.startswith(_dispatch.AMX_REFERENCE + "; it runs and agrees")
 
 
 # What does not fit

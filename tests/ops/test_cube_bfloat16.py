@@ -8,7 +8,8 @@ from cube_cases import ANCHORS, compiled, operands, operator, relative_error, so
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotacube.ops import _library, cube, cube_conv2d, cube_conv2d_reference
+from rotacube.ops import _library, cube_conv2d, cube_conv2d_reference
+from rotacube.ops._dispatch import HALF_REFERENCE
 from rotacube.ops.cube import why_reference
 
 BF16 = torch.bfloat16
@@ -19,7 +20,7 @@ LAYOUTS = (torch.contiguous_format, torch.channels_last)
 def bfloat16_is_compiled():
     """The kernel is tested on processors too where the reference is preferred."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cube, "BFLOAT16_REFERENCE", None)
+        patch.setitem(HALF_REFERENCE, BF16, None)
         yield
 
 
@@ -137,7 +138,7 @@ def test_autocast_casts_as_for_a_convolution(types, mixed, with_bias):
 
 
 def test_autocast_without_the_kernel(monkeypatch):
-    monkeypatch.setattr(cube, "BFLOAT16_REFERENCE", "so it is")
+    monkeypatch.setitem(HALF_REFERENCE, BF16, "so it is")
     x, weight = some(1, 8, 4, 5), some(3, 2, 3, 3)
     with autocast():
         assert why_reference(x, weight, None) == ("so it is" if _library.CPU.loaded else _library.CPU.why)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rotacube.ops import _library, cube_conv2d, cube_conv2d_reference
+from rotacube.ops._dispatch import ONNX_REFERENCE
 from rotacube.ops.cube import why_reference
 
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -72,11 +73,15 @@ def test_bad_choices_get_a_sentence(choices, sentence):
             run(some(1, 8, 4, 5), some(3, 2, 3, 3), **choices)
 
 
-@compiled
 @pytest.mark.parametrize("order", [[0, 1, 2, 2], [0, 1, 2, 4], [-1, 1, 2, 3]])
 def test_an_order_that_is_no_permutation_is_refused(order):
-    with pytest.raises(RuntimeError, match="names each channel once"):
-        cube_conv2d(some(1, 4, 3, 3), some(2, 1, 3, 3), order=torch.tensor(order))
+    x, weight, order = some(1, 4, 3, 3), some(2, 1, 3, 3), torch.tensor(order)
+    for run in (cube_conv2d, cube_conv2d_reference):
+        with pytest.raises(ValueError, match="names each channel once"):
+            run(x, weight, order=order)
+    if _library.CPU.loaded:
+        with pytest.raises(RuntimeError, match="names each channel once"):
+            operator(x, weight, order=order)
 
 
 @pytest.mark.parametrize("anchor", ANCHORS)
@@ -187,19 +192,39 @@ def test_opcheck(layout, dtype):
 
 @compiled
 @pytest.mark.parametrize("anchor", ANCHORS)
-def test_gradients_of_gradients(anchor):
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_gradients_of_gradients_of_gradients(anchor, layout):
     order = shuffled(8)
+    values = [some(2, 8, 4, 5).contiguous(memory_format=layout), some(3, 2, 3, 3, seed=1), some_mask(some(2, 8, 4, 5))]
 
-    def twice(run, dtype):
-        x, weight = some(2, 8, 4, 5).to(dtype).requires_grad_(), some(3, 2, 3, 3, seed=1).to(dtype).requires_grad_()
-        mask = some_mask(some(2, 8, 4, 5)).to(dtype).requires_grad_()
-        out = run(x, weight, order=order, mask=mask, anchor=anchor)
-        grad = some(*out.shape, seed=6).to(dtype).requires_grad_()
-        first = torch.autograd.grad(out, [x, weight, mask], grad, create_graph=True)
-        return torch.autograd.grad(first, [x, weight, mask, grad], [some(*f.shape, seed=7).to(dtype) for f in first])
+    def thrice(run, dtype):
+        leaves, orders = [t.to(dtype).requires_grad_() for t in values], []
+        out = run(leaves[0], leaves[1], order=order, mask=leaves[2], anchor=anchor)
+        for _ in range(3):
+            found = torch.autograd.grad((out.tanh() * out).sum(), leaves, create_graph=True)
+            orders += found
+            out = sum(f.square().mean() for f in found)
+        return orders
 
-    for one, other in zip(twice(cube_conv2d, torch.float32), twice(cube_conv2d_reference, torch.float64), strict=True):
+    for one, other in zip(
+        thrice(cube_conv2d, torch.float32), thrice(cube_conv2d_reference, torch.float64), strict=True
+    ):
         assert relative_error(one, other) < 1e-4
+
+
+@compiled
+def test_gradients_of_gradients_that_are_wanted_alone():
+    x, weight = some(2, 8, 4, 5), some(3, 2, 3, 3, seed=1).requires_grad_()
+    (first,) = torch.autograd.grad(cube_conv2d(x, weight).square().sum(), weight, create_graph=True)
+    wide = weight.detach().double().requires_grad_()
+    out = cube_conv2d_reference(x.double(), wide).square().sum()
+    (want,) = torch.autograd.grad(out, wide, create_graph=True)
+    assert (
+        relative_error(
+            torch.autograd.grad(first.square().sum(), weight)[0], torch.autograd.grad(want.square().sum(), wide)[0]
+        )
+        < 1e-4
+    )
 
 
 @compiled
@@ -214,7 +239,21 @@ def test_exports_as_one_operator():
     torch.testing.assert_close(exported.module()(x, weight, some_mask(x)), Layer()(x, weight, some_mask(x)))
 
 
-@pytest.mark.skipif(not _library.CPU.loaded, reason=_library.CPU.why)
+@compiled
 def test_onnx_gets_plain_operators(monkeypatch):
+    x, weight = some(1, 8, 4, 5), some(3, 2, 3, 3)
+    assert why_reference(x, weight) is None
     monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
-    assert why_reference(some(1, 8, 4, 5), some(3, 2, 3, 3), None) is not None
+    assert why_reference(x, weight) == ONNX_REFERENCE
+
+
+@compiled
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_what_lies_elsewhere_takes_the_reference(device):
+    """An order or mask on another device than the input does not reach the kernel."""
+    x, weight = some(1, 8, 4, 5), some(3, 2, 3, 3)
+    mask = some_mask(x).to(device)
+    assert (why_reference(x, weight, None, mask) is None) == (device == "cpu")
+    if device == "meta":
+        with pytest.raises(ValueError, match="on the input's device"):
+            cube_conv2d(x, weight, order=shuffled(8).to(device))

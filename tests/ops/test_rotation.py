@@ -202,11 +202,11 @@ def test_of_equal_values_the_first_counts():
     assert bool((turned(x, weight, 4, 1).max(0).indices == 0).all())
 
 
-@compiled
-def test_what_is_no_number_stays_where_it_is():
+@pytest.mark.parametrize("run", [rotation_conv2d, rotation_conv2d_reference])
+def test_what_is_no_number_stays_where_it_is(run):
     x = some(1, 3, 7, 9)
     x[0, 1, 3, 4] = float("nan")
-    out = rotation_conv2d(x, some(5, 3, 3, 3, seed=1))
+    out = run(x, some(5, 3, 3, 3, seed=1))
     assert bool(out[..., 2:5, 3:6].isnan().all())
     out[..., 2:5, 3:6] = 0
     assert bool(out.isfinite().all())

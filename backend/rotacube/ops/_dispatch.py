@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
 
 import torch
@@ -15,8 +16,23 @@ COMPILED = (torch.float32, *HALVES)
 
 GPU_REFERENCE = "on GPUs the reference runs: the compiled kernel there is not measured to be faster"
 ONNX_REFERENCE = "ONNX knows the plain operators of the reference only"
+AMX_REFERENCE = (
+    "this processor has AMX, which oneDNN uses for the reference in bfloat16: the compiled kernel does not, and is not "
+    "measured to be faster"
+)
+ARCHITECTURE_REFERENCE = "in half precision the compiled kernel is measured on x86-64 only"
 # Sentences with which a kernel is left aside that would run all the same.
-LEFT_ASIDE = (GPU_REFERENCE, ONNX_REFERENCE)
+LEFT_ASIDE = (GPU_REFERENCE, ONNX_REFERENCE, AMX_REFERENCE, ARCHITECTURE_REFERENCE)
+
+
+def _why_not_half(kind: torch.dtype) -> str | None:
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return ARCHITECTURE_REFERENCE
+    return AMX_REFERENCE if kind == torch.bfloat16 and torch.cpu._is_amx_tile_supported() else None
+
+
+# Why the convolutions leave their kernel aside on this processor, by type: what was measured decides.
+HALF_REFERENCE = {kind: _why_not_half(kind) for kind in HALVES}
 
 
 def why_no_kernel(tensors: Sequence[Tensor]) -> str | None:
@@ -33,6 +49,21 @@ def why_no_kernel(tensors: Sequence[Tensor]) -> str | None:
     if torch.onnx.is_in_onnx_export():
         return ONNX_REFERENCE
     return None
+
+
+def why_no_convolution(tensors: Sequence[Tensor]) -> str | None:
+    """Says why these tensors, of one convolution, take plain PyTorch; None where its kernel runs. The first is x."""
+    why = why_no_kernel(tensors)
+    if why is not None:
+        return why
+    kind, device = tensors[0].dtype, tensors[0].device.type
+    if torch.is_autocast_enabled(device):
+        if any(t.dtype not in COMPILED for t in tensors):
+            return "autocast does not cast these types"
+        kind = torch.get_autocast_dtype(device)
+    elif any(t.dtype != kind for t in tensors):
+        return "weight, bias or mask is of another type than the input"
+    return HALF_REFERENCE.get(kind) if kind in COMPILED else no_kernel_for(kind)
 
 
 def no_kernel_for(kind: torch.dtype) -> str:

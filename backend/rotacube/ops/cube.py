@@ -14,7 +14,6 @@ of the paper run in plain PyTorch: stride 1, and mode "grouped", which reads equ
 
 from __future__ import annotations
 
-import platform
 from typing import Any, Literal
 
 import torch
@@ -22,27 +21,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rotacube.ops import _library
-from rotacube.ops._dispatch import COMPILED, LEFT_ASIDE, autocast, cast_weight, empty_as, no_kernel_for, why_no_kernel
+from rotacube.ops._dispatch import autocast, cast_weight, empty_as, why_no_convolution
 
 Anchor = Literal["tl", "br"]
 Mode = Literal["lattice", "grouped"]
 
 ABLATION_REFERENCE = "stride 1 and the grouped mode are ablations, in plain PyTorch"
-AMX_REFERENCE = (
-    "this processor has AMX, which oneDNN uses for the reference in bfloat16: the compiled kernel does not, and is not "
-    "measured to be faster"
-)
-ARCHITECTURE_REFERENCE = "in bfloat16 the compiled kernel is measured on x86-64 only"
-SET_ASIDE = (*LEFT_ASIDE, AMX_REFERENCE, ARCHITECTURE_REFERENCE)
-
-
-def _why_not_bfloat16() -> str | None:
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        return ARCHITECTURE_REFERENCE
-    return AMX_REFERENCE if torch.cpu._is_amx_tile_supported() else None
-
-
-BFLOAT16_REFERENCE = _why_not_bfloat16()
 
 
 def cube_conv2d(
@@ -60,7 +44,8 @@ def cube_conv2d(
 
     The compiled kernel covers float32, bfloat16 and float16 on the CPU, forward and backward, also under autocast,
     which casts as it does for a convolution; sums are float32. Neither the lattice nor a permuted copy is written to
-    memory. float64, GPUs, stride 1 and mode "grouped" take the reference (so does bfloat16 on processors with AMX).
+    memory. float64, GPUs, stride 1 and mode "grouped" take the reference (so does bfloat16 on processors with AMX). The
+    compiled path can be differentiated any number of times.
 
     Args:
         x: (B, C, H, W), C a multiple of 4; any strides.
@@ -76,10 +61,11 @@ def cube_conv2d(
         (B, O, H, W), or with stride 1 (B, O, 2H, 2W); channels_last where `x` is; of the type of `x`, or of autocast.
 
     Raises:
-        ValueError: The shapes do not fit each other, K is even, or a choice is unknown or does not go with another.
+        ValueError: The shapes do not fit each other, K is even, the order is no permutation, or a choice is unknown or
+            does not go with another.
     """
     check(x, weight, bias, order, mask, stride, anchor, mode)
-    if why_reference(x, weight, bias, order, mask, stride, mode) is None:
+    if why_reference(x, weight, bias, mask, stride, mode) is None:
         x, *masks = autocast([x] if mask is None else [x, mask])
         weight, bias = cast_weight(x, weight, bias)
         out: Tensor = torch.ops.rotacube.cube_conv2d(x, weight, bias, order, masks[0] if masks else None, anchor)
@@ -109,8 +95,7 @@ def cube_conv2d_reference(
 def why_reference(
     x: Tensor,
     weight: Tensor,
-    bias: Tensor | None,
-    order: Tensor | None = None,
+    bias: Tensor | None = None,
     mask: Tensor | None = None,
     stride: int = 2,
     mode: Mode = "lattice",
@@ -118,20 +103,7 @@ def why_reference(
     """Says why these arguments take the reference path, or None where the compiled kernel covers them."""
     if stride != 2 or mode != "lattice":
         return ABLATION_REFERENCE
-    tensors = [t for t in (x, weight, bias, mask) if t is not None]
-    why = why_no_kernel(tensors if order is None else [*tensors, order])
-    if why is not None:
-        return why
-    kind = x.dtype
-    if torch.is_autocast_enabled(x.device.type):
-        if any(t.dtype not in COMPILED for t in tensors):
-            return "autocast does not cast these types"
-        kind = torch.get_autocast_dtype(x.device.type)
-    elif any(t.dtype != kind for t in tensors):
-        return "weight, bias or mask is of another type than the input"
-    if kind not in COMPILED:
-        return no_kernel_for(kind)
-    return BFLOAT16_REFERENCE if kind == torch.bfloat16 else None
+    return why_no_convolution([t for t in (x, weight, bias, mask) if t is not None])
 
 
 def check(
@@ -173,16 +145,27 @@ def check(
         )
     if mode == "grouped" and (weight.shape[0] % 4 != 0 or mask is not None):
         raise ValueError("A grouped Cube convolution has a multiple of 4 outputs and no mask.")
-    if order is not None and (order.shape != (x.shape[1],) or order.dtype != torch.int64):
-        raise ValueError(
-            f"The order of a Cube convolution over {x.shape[1]} channels is an int64 tensor of shape "
-            f"({x.shape[1]},), not {order.dtype} {tuple(order.shape)}."
-        )
+    _check_order(x, order)
     if mask is not None and mask.shape != (x.shape[0], 1, 2 * x.shape[2], 2 * x.shape[3]):
         raise ValueError(
             f"The mask of a Cube convolution over {tuple(x.shape)} has the shape ({x.shape[0]}, 1, {2 * x.shape[2]}, "
             f"{2 * x.shape[3]}), not {tuple(mask.shape)}."
         )
+
+
+def _check_order(x: Tensor, order: Tensor | None) -> None:
+    if order is None:
+        return
+    channels = x.shape[1]
+    if order.shape != (channels,) or order.dtype != torch.int64 or order.device != x.device:
+        raise ValueError(
+            f"The order of a Cube convolution over {channels} channels is an int64 tensor of shape ({channels},) on "
+            f"the input's device, not {order.dtype} {tuple(order.shape)} on {order.device}."
+        )
+    if order.device.type != "cpu" or torch.compiler.is_compiling():  # its values are not at hand
+        return
+    if not torch.equal(order.sort().values, torch.arange(channels)):
+        raise ValueError("The order of a Cube convolution names each channel once.")
 
 
 def _reference(
@@ -269,18 +252,24 @@ def _keep_twice(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 
 def _backward_twice(ctx: Any, *pulls: Tensor) -> tuple[Tensor | None, ...]:
-    """Differentiates the reference's backward pass: gradients of gradients are rare, and need no kernel."""
+    """The operator is linear in x, weight and mask: with a pull in the place of one, it gives the others' gradients."""
     grad, x, weight, order, mask = ctx.saved_tensors
-    with torch.enable_grad():
-        grad, x, weight = (t.detach().requires_grad_() for t in (grad, x, weight))
-        mask = None if mask is None else mask.detach().requires_grad_()
-        out = _reference(x, weight.to(x.dtype), None, order, mask, 2, ctx.anchor)
-        leaves = [leaf for leaf, want in zip((x, weight, mask), ctx.wanted, strict=True) if want]
-        first = torch.autograd.grad(out, leaves, grad, create_graph=True)
-        wanted = [pull for pull, want in zip(pulls, ctx.wanted, strict=True) if want]
-        inputs = [grad, x, weight] if mask is None else [grad, x, weight, mask]
-        second = torch.autograd.grad(first, inputs, wanted, allow_unused=True)
-    return (*second[:3], None, None if mask is None else second[3], None, None, None, None)
+    want_grad, want_x, want_weight, _, want_mask, *_ = ctx.needs_input_grad
+    operators = torch.ops.rotacube
+    sums: list[Tensor | None] = [None] * 4
+    for place, pull in enumerate(pulls):
+        if not ctx.wanted[place]:
+            continue
+        a, b, c = (pull if place == i else t for i, t in enumerate((x, weight, mask)))
+        wanted = [want and place != i for i, want in enumerate((want_x, want_weight, want_mask))]
+        parts: list[Any] = [operators.cube_conv2d(a, b, None, order, c, ctx.anchor) if want_grad else None]
+        parts += operators.cube_conv2d_backward(grad, a, b, order, c, ctx.anchor, *wanted)
+        for i, (part, want) in enumerate(zip(parts, (want_grad, *wanted), strict=True)):
+            if want:
+                before = sums[i]
+                sums[i] = part if before is None else before + part
+    by_grad, by_x, by_weight, by_mask = sums
+    return by_grad, by_x, by_weight, None, by_mask, None, None, None, None
 
 
 if _library.CPU.loaded:  # it carries the schemas

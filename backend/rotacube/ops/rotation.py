@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rotacube.ops import _library
-from rotacube.ops._dispatch import COMPILED, autocast, cast_weight, empty_as, no_kernel_for, why_no_kernel
+from rotacube.ops._dispatch import HALVES, autocast, cast_weight, empty_as, why_no_convolution
 from rotacube.ops.rotation_plan import choose
 
 Pool = Literal["max", "mean"] | None
@@ -98,27 +98,18 @@ def rotation_conv2d_reference(
 
 
 def why_reference(
-    x: Tensor, filters: Tensor, rotations: int, pool: Pool, padding: int, bias: Tensor | None
+    x: Tensor, filters: Tensor, rotations: int, pool: Pool, padding: int, bias: Tensor | None = None
 ) -> str | None:
     """Says why these arguments take plain PyTorch, or None where a compiled kernel runs. `filters` are steered."""
-    tensors = [x, filters] if bias is None else [x, filters, bias]
-    why = why_no_kernel(tensors)
+    why = why_no_convolution([x, filters] if bias is None else [x, filters, bias])
     if why is not None:
         return why
-    kind = x.dtype
-    if torch.is_autocast_enabled(x.device.type):
-        if any(t.dtype not in COMPILED for t in tensors):
-            return "autocast does not cast these types"
-        kind = torch.get_autocast_dtype(x.device.type)
-    elif any(t.dtype != kind for t in tensors):
-        return "weight or bias is of another type than the input"
-    if kind not in COMPILED:
-        return no_kernel_for(kind)
     if pool is None:
         return UNPOOLED_REFERENCE
     kernel = filters.shape[2]
     if pool == "mean" and rotations == 4:
         return None if kernel == 3 and padding <= 2 else MEAN_REFERENCE
+    kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
     return None if choose(rotations, kernel, kind, x.shape[1]) == "scatter" else DIRECT_REFERENCE
 
 
@@ -175,13 +166,19 @@ def steer(weight: Tensor, orientations: int) -> Tensor:
         return weight
     steps = orientations // 4
     angles = [t * math.pi / (2 * steps) for t in range(steps)]
-    along, across = weight.unbind(0)
-    return torch.cat([math.cos(angle) * along + math.sin(angle) * across for angle in angles])
+    along, across = _wide(weight).unbind(0)
+    return torch.cat([math.cos(angle) * along + math.sin(angle) * across for angle in angles]).to(weight.dtype)
 
 
 def averaged(filters: Tensor) -> Tensor:
     """The mean of (O, C, K, K) over its four rotations."""
-    return sum((torch.rot90(filters, r, (2, 3)) for r in range(1, 4)), filters) / 4
+    wide = _wide(filters)
+    return (sum((torch.rot90(wide, r, (2, 3)) for r in range(1, 4)), wide) / 4).to(filters.dtype)
+
+
+def _wide(weight: Tensor) -> Tensor:
+    """Half precisions as float32, so that what is computed of a weight is rounded once."""
+    return weight.float() if weight.dtype in HALVES else weight
 
 
 def _reference(x: Tensor, filters: Tensor, rotations: int, pool: Pool, padding: int, bias: Tensor | None) -> Tensor:
@@ -190,12 +187,14 @@ def _reference(x: Tensor, filters: Tensor, rotations: int, pool: Pool, padding: 
         return out if pool is not None else out.unsqueeze(2)
     if pool == "mean":
         return _convolve(x, averaged(filters), bias, padding)
-    turned = [_convolve(x, torch.rot90(filters, r, (2, 3)), None, padding) for r in range(rotations)]
     if pool is None:
-        stacked = torch.stack(turned, 2)
-        return stacked if bias is None else stacked + bias.to(stacked.dtype).reshape(1, -1, 1, 1, 1)
-    best = torch.stack(turned).max(0).values  # of equal values the first, as the kernels do it
-    return best if bias is None else best + bias.to(best.dtype).reshape(1, -1, 1, 1)
+        return torch.stack([_convolve(x, torch.rot90(filters, r, (2, 3)), bias, padding) for r in range(4)], 2)
+    best = _convolve(x, filters, bias, padding)
+    for r in range(1, 4):
+        turned = _convolve(x, torch.rot90(filters, r, (2, 3)), bias, padding)
+        # Of equal values the first, and what is no number stays: as the kernels do it.
+        best = torch.where((turned > best) | turned.isnan(), turned, best)
+    return best
 
 
 def _convolve(x: Tensor, filters: Tensor, bias: Tensor | None, padding: int) -> Tensor:
@@ -246,13 +245,13 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 def _backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
     x, weight, index = ctx.saved_tensors
     want_x, want_weight, want_bias, *_ = ctx.needs_input_grad
-    if ctx.rotations > 1 and not ctx.want_index:  # the operator was called without: it is found again
-        with torch.no_grad():
-            _, index = torch.ops.rotacube.rotation_conv2d(
-                x, weight, None, ctx.rotations, ctx.padding, True, ctx.algorithm
-            )
     grad_x = grad_weight = None
     if want_x or want_weight:
+        if ctx.rotations > 1 and not ctx.want_index:  # the operator was called without: it is found again
+            with torch.no_grad():
+                _, index = torch.ops.rotacube.rotation_conv2d(
+                    x, weight, None, ctx.rotations, ctx.padding, True, ctx.algorithm
+                )
         grad_x, grad_weight = torch.ops.rotacube.rotation_conv2d_backward(
             grad, index, x, weight, ctx.rotations, ctx.padding, want_x, want_weight
         )
@@ -270,19 +269,34 @@ def _keep_twice(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 
 def _backward_twice(ctx: Any, *pulls: Tensor) -> tuple[Tensor | None, ...]:
-    """Differentiates the reference's backward pass at the maxima of the index: it is rare, and needs no kernel."""
+    """At fixed maxima the operator is linear in x and weight: a pull in the place of one gives the other's gradient."""
     grad, index, x, weight = ctx.saved_tensors
-    with torch.enable_grad():
-        grad, x, weight = (t.detach().requires_grad_() for t in (grad, x, weight))
-        kernels = [torch.rot90(weight.to(x.dtype), r, (2, 3)) for r in range(ctx.rotations)]
-        out = torch.stack([_convolve(x, kernel, None, ctx.padding) for kernel in kernels])
-        if ctx.rotations > 1:
-            out = out.gather(0, unpack_index(index, weight.shape[0])[None])
-        leaves = [leaf for leaf, want in zip((x, weight), ctx.wanted, strict=True) if want]
-        first = torch.autograd.grad(out[0], leaves, grad, create_graph=True)
-        wanted = [pull for pull, want in zip(pulls, ctx.wanted, strict=True) if want]
-        second = torch.autograd.grad(first, [grad, x, weight], wanted, allow_unused=True)
-    return (second[0], None, second[1], second[2], *(None,) * 4)
+    want_grad, _, want_x, want_weight, *_ = ctx.needs_input_grad
+    by_grad = by_x = by_weight = None
+    for place, (pull, wanted) in enumerate(zip(pulls, ctx.wanted, strict=True)):
+        if not wanted:
+            continue
+        a, b = (pull, weight) if place == 0 else (x, pull)
+        if want_grad:
+            part = _at_maxima(a, b, index, ctx.rotations, ctx.padding)
+            by_grad = part if by_grad is None else by_grad + part
+        through = torch.ops.rotacube.rotation_conv2d_backward(
+            grad, index, a, b, ctx.rotations, ctx.padding, want_x and place == 1, want_weight and place == 0
+        )
+        if place == 0:
+            by_weight = through[1] if want_weight else None
+        else:
+            by_x = through[0] if want_x else None
+    return (by_grad, None, by_x, by_weight, *(None,) * 4)
+
+
+def _at_maxima(x: Tensor, weight: Tensor, index: Tensor, rotations: int, padding: int) -> Tensor:
+    """The convolution with the rotations that the index names, in plain PyTorch: second derivatives are rare."""
+    with torch.autocast(x.device.type, enabled=False):
+        turned = [_convolve(x, torch.rot90(weight.to(x.dtype), r, (2, 3)), None, padding) for r in range(rotations)]
+    if rotations == 1:
+        return turned[0]
+    return torch.stack(turned).gather(0, unpack_index(index, weight.shape[0])[None])[0]
 
 
 def unpack_index(index: Tensor, outputs: int) -> Tensor:

@@ -11,11 +11,7 @@ import torch
 from torch import Tensor
 
 from rotacube.ops import _library, cube, involution, kronecker, rotation
-from rotacube.ops._dispatch import COMPILED
-from rotacube.ops.cube import cube_conv2d_reference
-from rotacube.ops.involution import involution2d_reference
-from rotacube.ops.kronecker import kronecker_fusion_reference
-from rotacube.ops.rotation import rotation_conv2d_reference
+from rotacube.ops._dispatch import LEFT_ASIDE
 
 
 @dataclass(frozen=True)
@@ -38,16 +34,61 @@ class DeviceStatus:
     why: str
 
 
+@dataclass(frozen=True)
+class _Probe:
+    """A small case of an operator: why it takes the reference, the compiled kernel, and the reference."""
+
+    name: str
+    shapes: tuple[tuple[int, ...], ...]
+    why: Callable[..., str | None]
+    compiled: Callable[..., Tensor]
+    reference: Callable[..., Tensor]
+
+
+_PROBES = (
+    _Probe(
+        "cube_conv2d",
+        ((2, 8, 5, 7), (3, 2, 3, 3)),
+        cube.why_reference,
+        lambda x, w: torch.ops.rotacube.cube_conv2d(x, w, None, None, None, "tl"),
+        cube.cube_conv2d_reference,
+    ),
+    _Probe(
+        "rotation_conv2d",
+        ((2, 8, 5, 7), (3, 8, 3, 3)),
+        lambda x, w: rotation.why_reference(x, w, 4, "max", 1),
+        lambda x, w: torch.ops.rotacube.rotation_conv2d(x, w, None, 4, 1, False, "scatter")[0],
+        rotation.rotation_conv2d_reference,
+    ),
+    _Probe(
+        "rotation_conv2d mean",
+        ((2, 8, 5, 7), (3, 8, 3, 3)),
+        lambda x, w: rotation.why_reference(x, w, 4, "mean", 1),
+        lambda x, w: torch.ops.rotacube.rotation_mean(x, w, None, 1),
+        lambda x, w: rotation.rotation_conv2d_reference(x, w, pool="mean"),
+    ),
+    _Probe(
+        "kronecker_fusion",
+        ((2, 8, 5, 7), (2, 2)),
+        lambda x, w: kronecker.why_reference((x, x), w),
+        lambda x, w: torch.ops.rotacube.kronecker_fusion([x, x], w),
+        lambda x, w: kronecker.kronecker_fusion_reference((x, x), w),
+    ),
+    _Probe(
+        "involution2d",
+        ((2, 8, 5, 7), (2, 18, 5, 7)),
+        lambda x, w: involution.why_reference(x, w, 2),
+        lambda x, w: torch.ops.rotacube.involution2d(x, w, 2),
+        lambda x, w: involution.involution2d_reference(x, w, groups=2),
+    ),
+)
+
+
 def operator_status() -> list[OperatorStatus]:
-    """Runs every operator once on every device of this machine and compares it with its reference."""
-    found = []
-    for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
-        for kind in COMPILED:
-            for trial in (_cube, _rotation, _rotation_mean, _kronecker, _involution):
-                name, why, run, reference = trial(device, kind)
-                name += "" if kind == torch.float32 else f" {str(kind).removeprefix('torch.')}"
-                found.append(_judge(name + ("@cuda" if device == "cuda" else ""), kind, why, run, reference))
-    return found
+    """Runs every operator once in every type, on every device of this machine, and compares it with its reference."""
+    devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    types = (torch.float32, torch.bfloat16, torch.float16)
+    return [_status(probe, device, dtype) for device in devices for probe in _PROBES for dtype in types]
 
 
 def device_status() -> DeviceStatus:
@@ -73,75 +114,20 @@ def _first_line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-Trial = tuple[str, str | None, Callable[[], Tensor], Callable[[], Tensor]]  # name, why not, kernel, float64
-
-
-def _ramp(kind: torch.dtype, device: str, *shape: int) -> Tensor:
-    return torch.linspace(-1, 1, math.prod(shape), device=device).reshape(shape).sin().to(kind)
-
-
-def _cube(device: str, kind: torch.dtype) -> Trial:
-    x, weight = _ramp(kind, device, 2, 8, 5, 7), _ramp(kind, device, 3, 2, 3, 3)
-    return (
-        "cube_conv2d",
-        cube.why_reference(x, weight, None),
-        lambda: torch.ops.rotacube.cube_conv2d(x, weight, None, None, None, "tl"),
-        lambda: cube_conv2d_reference(x.double(), weight.double()),
-    )
-
-
-def _rotation(device: str, kind: torch.dtype) -> Trial:
-    x, weight = _ramp(kind, device, 2, 8, 5, 7), _ramp(kind, device, 3, 8, 3, 3)
-    return (
-        "rotation_conv2d",
-        rotation.why_reference(x, weight, 4, "max", 1, None),
-        lambda: torch.ops.rotacube.rotation_conv2d(x, weight, None, 4, 1, False, "scatter")[0],
-        lambda: rotation_conv2d_reference(x.double(), weight.double()),
-    )
-
-
-def _rotation_mean(device: str, kind: torch.dtype) -> Trial:
-    x, weight = _ramp(kind, device, 2, 8, 5, 7), _ramp(kind, device, 3, 8, 3, 3)
-    return (
-        "rotation_mean",
-        rotation.why_reference(x, weight, 4, "mean", 1, None),
-        lambda: torch.ops.rotacube.rotation_mean(x, weight, None, 1),
-        lambda: rotation_conv2d_reference(x.double(), weight.double(), pool="mean"),
-    )
-
-
-def _kronecker(device: str, kind: torch.dtype) -> Trial:
-    xs, weight = [_ramp(kind, device, 2, 3, 5, 7), _ramp(kind, device, 2, 3, 5, 7)], _ramp(kind, device, 2, 2)
-    return (
-        "kronecker_fusion",
-        kronecker.why_reference(xs, weight),
-        lambda: torch.ops.rotacube.kronecker_fusion(xs, weight),
-        lambda: kronecker_fusion_reference([x.double() for x in xs], weight.double()),
-    )
-
-
-def _involution(device: str, kind: torch.dtype) -> Trial:
-    x, kernel = _ramp(kind, device, 2, 8, 5, 7), _ramp(kind, device, 2, 18, 5, 7)
-    return (
-        "involution2d",
-        involution.why_reference(x, kernel, 2),
-        lambda: torch.ops.rotacube.involution2d(x, kernel, 2),
-        lambda: involution2d_reference(x.double(), kernel.double(), groups=2),
-    )
-
-
-def _judge(
-    name: str, kind: torch.dtype, why: str | None, run: Callable[[], Tensor], reference: Callable[[], Tensor]
-) -> OperatorStatus:
-    if why is not None and why not in cube.SET_ASIDE:
-        return OperatorStatus(name, "reference", why)
-    with torch.no_grad(), torch.autocast("cpu", enabled=False):
+def _status(probe: _Probe, device: str, dtype: torch.dtype) -> OperatorStatus:
+    kind = "" if dtype == torch.float32 else f" {str(dtype).removeprefix('torch.')}"
+    name = f"{probe.name}{kind}" + ("@cuda" if device == "cuda" else "")
+    x, weight = (torch.linspace(-1, 1, math.prod(shape)).reshape(shape).to(device, dtype) for shape in probe.shapes)
+    with torch.no_grad(), torch.autocast(device, enabled=False):
+        why = probe.why(x, weight)
+        if why is not None and why not in LEFT_ASIDE:
+            return OperatorStatus(name, "reference", why)
         try:
-            got, want = run(), reference()
+            got, want = probe.compiled(x, weight), probe.reference(x.double(), weight.double())
             error = ((got - want).abs().max() / want.abs().max()).item()
         except RuntimeError as failure:
             return OperatorStatus(name, "reference", f"the compiled kernel fails: {_first_line(failure)}")
-    if not error < (1e-4 if kind == torch.float32 else 1e-2):
+    if not error < (1e-4 if dtype == torch.float32 else 1e-2):
         return OperatorStatus(name, "reference", f"the compiled kernel is off by {error:.1e} from the reference")
     agrees = f"runs and agrees with the reference (relative error {error:.0e})"
     if why is not None:

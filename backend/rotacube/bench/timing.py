@@ -33,8 +33,8 @@ class Effort:
     """
 
     rounds: int = 15
-    seconds: float = 1.5
-    most: float = 8.0
+    seconds: float = 1.0
+    most: float = 3.0
     least: int = 3
     long: float = 2.0
 

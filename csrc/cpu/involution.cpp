@@ -74,12 +74,14 @@ void for_each_with_scratch(const Threads& threads, int64_t count, int64_t floats
 
 bool is_empty(const InvolutionShape& shape) { return shape.batch * shape.channels * shape.height * shape.width == 0; }
 
-// Whether a result is stored past the caches: it is large, and vectors of it don't cross cache lines.
+// Whether a result is stored past the caches: it is large, and what is stored at a time fills cache lines.
 template <typename X>
-bool goes_past(const InvolutionShape& shape, const X* result) {
-  const int64_t run = shape.channels_last ? shape.channels / shape.groups : shape.width;
+bool goes_past(const InvolutionShape& shape, const Cut& cut, const X* result) {
+  const auto whole = [](int64_t run) { return run * sizeof(X) % kLine == 0; };
+  const bool lines = shape.channels_last ? whole(cut.groups * shape.channels / shape.groups) && whole(shape.channels)
+                                         : whole(shape.width);
   const int64_t count = shape.batch * shape.channels * shape.height * shape.width;
-  return run * sizeof(X) % kLine == 0 && reinterpret_cast<std::size_t>(result) % kLine == 0 &&
+  return lines && reinterpret_cast<std::size_t>(result) % kLine == 0 &&
          count * static_cast<int64_t>(sizeof(X)) >= kPastCaches;
 }
 
@@ -89,7 +91,7 @@ template <typename X>
 void involution2d(const InvolutionShape& shape, const X* x, const X* kernel, X* y, const Threads& threads) {
   if (is_empty(shape)) return;
   const Cut cut = cut_of(shape, threads);
-  const bool past = goes_past(shape, y);
+  const bool past = goes_past(shape, cut, y);
   for_each_with_scratch(threads, cut.count, ROTACUBE_RUN(involution_scratch, shape, cut.groups, cut.columns),
                         [&](int64_t index, float* scratch) {
                           const InvolutionTile tile = tile_of(shape, cut, index);
@@ -102,8 +104,8 @@ void involution2d_backward(const InvolutionShape& shape, const X* grad, const X*
                            X* grad_kernel, const Threads& threads) {
   if (is_empty(shape)) return;
   const Cut cut = cut_of(shape, threads);
-  const bool past = !shape.channels_last && (grad_x == nullptr || goes_past(shape, grad_x)) &&
-                    (grad_kernel == nullptr || goes_past(shape, grad_kernel));
+  const bool past = !shape.channels_last && (grad_x == nullptr || goes_past(shape, cut, grad_x)) &&
+                    (grad_kernel == nullptr || goes_past(shape, cut, grad_kernel));
   for_each_with_scratch(threads, cut.count, ROTACUBE_RUN(involution_pull_scratch, shape, cut.groups, cut.columns),
                         [&](int64_t index, float* scratch) {
                           const InvolutionTile tile = tile_of(shape, cut, index);

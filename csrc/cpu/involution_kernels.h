@@ -8,14 +8,11 @@
 #include "stream_store.h"
 //
 #include "involution_planes.h"
+//
+#include "involution_pixels.h"
 
 namespace rotacube::cpu {
 namespace ROTACUBE_ISA {
-
-// Row r of the image stands in slot r mod K of a ring.
-inline int64_t slot_of(int64_t row, int64_t kernel) { return (row + kernel) % kernel; }
-
-inline int64_t round_up(int64_t count, int64_t to) { return (count + to - 1) / to * to; }
 
 // A plane's length: whole vectors of columns, the rims, and what reads and writes of whole vectors touch beyond.
 inline int64_t plane_of(int64_t columns, int64_t kernel) {
@@ -90,126 +87,6 @@ void involution_planes(const InvolutionShape& shape, const InvolutionTile& tile,
   if (past) finish_stores();
 }
 
-// Vector over channels: P neighbouring pixels, V vectors of channels of one group. rows[u] is the window's left edge
-// for the first pixel; `pixel` floats lie between neighbours there, `taps` between their coefficients.
-template <int K, int P, int V>
-inline void involve_pixels(const float* const (&rows)[K], int64_t pixel, const float* coefficients, int64_t taps,
-                           Vector (&sums)[P][V]) {
-#pragma GCC unroll 8
-  for (int p = 0; p < P; ++p) {
-#pragma GCC unroll 2
-    for (int n = 0; n < V; ++n) sums[p][n] = Vector{};
-  }
-  for (int u = 0; u < K; ++u) {
-    const float* const row = rows[u];
-    const float* const own = coefficients + u * K;
-#pragma GCC unroll 16
-    for (int t = 0; t < P + K - 1; ++t) {
-      Vector x[V];
-#pragma GCC unroll 2
-      for (int n = 0; n < V; ++n) x[n] = load(row + t * pixel + n * kLanes);
-#pragma GCC unroll 8
-      for (int p = 0; p < P; ++p) {
-        if (p <= t && t < p + K) {
-          const Vector coefficient = splat(own[p * taps + t - p]);
-#pragma GCC unroll 2
-          for (int n = 0; n < V; ++n) sums[p][n] += coefficient * x[n];
-        }
-      }
-    }
-  }
-}
-
-// channels_last, groups of about a vector of channels and wider: each is padded to whole vectors.
-template <int K, typename X>
-void involution_pixels(const InvolutionShape& shape, const InvolutionTile& tile, const X* x, const X* kernel, X* y,
-                       float* scratch, bool past) {
-  const int64_t width = shape.channels / shape.groups, padded = round_up(width, kLanes);
-  const int64_t pixel = tile.groups * padded, taps = shape.groups * K * K;
-  const int64_t ring_columns = tile.columns + K - 1, slot = ring_columns * pixel;
-  const int64_t own_taps = std::is_same_v<X, float> ? taps : tile.groups * K * K;
-  const X* const image = x + (tile.image * shape.height * shape.width) * shape.channels + tile.first_group * width;
-  float* const ring = scratch;
-  float* const row_taps = ring + K * slot;
-  const auto read = [&](int64_t row) {
-    float* const to = ring + slot_of(row, K) * slot;
-    const bool outside = row < 0 || row >= shape.height;
-    const Inside inside =
-        outside ? Inside{ring_columns, ring_columns} : inside_of(tile.left - K / 2, ring_columns, shape.width);
-    std::fill_n(to, inside.begin * pixel, 0.0f);
-    for (int64_t i = inside.begin; i < inside.end; ++i) {
-      const X* from = image + (row * shape.width + tile.left - K / 2 + i) * shape.channels;
-      float* target = to + i * pixel;
-      for (int64_t g = 0; g < tile.groups; ++g, from += width, target += padded) {
-        for (int64_t c = 0; c < width; c += kLanes) store(target + c, load_some(from + c, width - c));
-      }
-    }
-    std::fill_n(to + inside.end * pixel, (ring_columns - inside.end) * pixel, 0.0f);
-  };
-  for (int64_t row = tile.top - K / 2; row < tile.top + K / 2; ++row) read(row);
-  for (int64_t row = tile.top; row < tile.bottom; ++row) {
-    read(row + K / 2);
-    const int64_t at = (tile.image * shape.height + row) * shape.width + tile.left;
-    const X* const kernel_row = kernel + at * taps + tile.first_group * K * K;
-    const float* coefficients;
-    if constexpr (std::is_same_v<X, float>) {
-      coefficients = kernel_row;
-    } else {
-      for (int64_t i = 0; i < tile.columns; ++i) {
-        for_channel_blocks(own_taps, [&](int64_t first, int64_t count) {
-          store_some(row_taps + i * own_taps + first, load_some(kernel_row + i * taps + first, count), count);
-        });
-      }
-      coefficients = row_taps;
-    }
-    const bool more_taps = row + 1 < tile.bottom, more_x = more_taps && row + K / 2 + 1 < shape.height;
-    const float* rows[K];
-    int64_t i = 0;
-    const auto step = [&](auto pixels, auto vectors) {
-      constexpr int P = decltype(pixels)::value, V = decltype(vectors)::value;
-      for (; i + P <= tile.columns; i += P) {
-        if (more_taps)
-          prefetch_row(kernel_row + (shape.width + i) * taps, {0, 1, 0, taps}, P, tile.groups * K * K, 0, 1);
-        if (more_x) {
-          const X* const next = image + ((row + K / 2 + 1) * shape.width + tile.left + i) * shape.channels;
-          prefetch_row(next, {0, 1, 0, shape.channels}, P, tile.groups * width, 0, 1);
-        }
-        for (int64_t g = 0; g < tile.groups; ++g) {
-          X* const to = y + (at + i) * shape.channels + (tile.first_group + g) * width;
-          for (int64_t c = 0; c < padded; c += V * kLanes) {
-            for (int u = 0; u < K; ++u) {
-              rows[u] = ring + slot_of(row + u - K / 2, K) * slot + i * pixel + g * padded + c;
-            }
-            Vector sums[P][V];
-            involve_pixels<K, P, V>(rows, pixel, coefficients + i * own_taps + g * K * K, own_taps, sums);
-#pragma GCC unroll 8
-            for (int p = 0; p < P; ++p) {
-#pragma GCC unroll 2
-              for (int n = 0; n < V; ++n) {
-                X* const target = to + p * shape.channels + c + n * kLanes;
-                const int64_t rest = width - c - n * kLanes;
-                if (rest >= kLanes) {
-                  store(target, sums[p][n], past);
-                } else {
-                  store_some(target, sums[p][n], rest);
-                }
-              }
-            }
-          }
-        }
-      }
-    };
-    if (padded % (2 * kLanes) == 0) {
-      step(std::integral_constant<int, 4>(), std::integral_constant<int, 2>());
-      step(std::integral_constant<int, 1>(), std::integral_constant<int, 2>());
-    } else {
-      step(std::integral_constant<int, 8>(), std::integral_constant<int, 1>());
-      step(std::integral_constant<int, 1>(), std::integral_constant<int, 1>());
-    }
-  }
-  if (past) finish_stores();
-}
-
 // Whether vectors over channels are used: not where more than half of their lanes would be empty.
 inline bool over_channels(const InvolutionShape& shape) {
   return shape.channels_last && 2 * (shape.channels / shape.groups) > kLanes;
@@ -218,7 +95,8 @@ inline bool over_channels(const InvolutionShape& shape) {
 inline int64_t involution_scratch(const InvolutionShape& shape, int64_t groups, int64_t columns) {
   const int64_t width = shape.channels / shape.groups, k = shape.kernel;
   if (over_channels(shape)) {
-    return groups * (k * (columns + k - 1) * round_up(width, kLanes) + columns * k * k);
+    const int64_t padded = round_up(width, kLanes);
+    return groups * (k * (columns + k - 1) * padded + columns * k * k + 8 * width) + kLanes;
   }
   const int64_t planes = std::max<int64_t>(groups * width, kLanes), taps = std::max<int64_t>(groups * k * k, kLanes);
   return plane_of(columns, k) * ((k + 1) * planes + taps);

@@ -188,6 +188,11 @@ inline void prefetch_row(const X* from, const Lie& lie, int64_t columns, int64_t
   }
 }
 
+// Row r of the image stands in slot r mod K of a ring.
+inline int64_t slot_of(int64_t row, int64_t kernel) { return (row + kernel) % kernel; }
+
+inline int64_t round_up(int64_t count, int64_t to) { return (count + to - 1) / to * to; }
+
 // Which part of the columns [left, left + columns) lies in the image.
 struct Inside {
   int64_t begin, end;  // counted from left; begin <= end

@@ -12,27 +12,6 @@ constexpr int kVectors = ROTACUBE_NR;  // most vectors of a row
 template <typename Word>
 using LaneOf = std::conditional_t<std::is_same_v<Word, Pair>, BFloat16, float>;
 
-template <typename Word>
-constexpr int64_t kLanesOf = std::is_same_v<Word, Pair> ? 2 : 1;
-
-template <typename Word>
-constexpr int64_t words_for(int64_t lanes) {
-  return (lanes + kLanesOf<Word> - 1) / kLanesOf<Word>;
-}
-
-// Adds the products of one word of the left side with a vector of words of the right side.
-inline void multiply_add(Vector& sum, float left, Vector right) { sum += left * right; }
-inline Vector load_words(const float* from) { return load(from); }
-
-#if defined(ROTACUBE_PAIRS)
-inline void multiply_add(Vector& sum, Pair left, Vector right) {
-  int32_t bits;
-  std::memcpy(&bits, &left, sizeof(bits));
-  sum = (Vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(bits), (__m512bh)right);
-}
-inline Vector load_words(const Pair* from) { return load(reinterpret_cast<const float*>(from)); }
-#endif
-
 // MR rows of the left side, each a list of runs in memory, times NV vectors of columns. Starts from `start` (a value
 // for each column, null for zeros), or where ADD from what c holds.
 template <typename Out, typename Word, bool ADD, int MR, int NV>

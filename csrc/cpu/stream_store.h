@@ -36,6 +36,21 @@ inline void store(X* to, Vector values, bool past) {
   store(to, values);
 }
 
+// Whole cache lines, from and to their borders.
+template <typename X>
+inline void copy_past(X* to, const X* from, int64_t count) {
+#if ROTACUBE_LANES == 16
+  for (int64_t i = 0; i < count; i += 64 / static_cast<int64_t>(sizeof(X)))
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(to + i), _mm512_loadu_si512(from + i));
+#elif ROTACUBE_LANES == 8
+  for (int64_t i = 0; i < count; i += 32 / static_cast<int64_t>(sizeof(X)))
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(to + i),
+                        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + i)));
+#else
+  std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(X));
+#endif
+}
+
 // What was stored past the caches is seen by the other threads from here on.
 inline void finish_stores() {
 #if ROTACUBE_LANES >= 8

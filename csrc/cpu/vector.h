@@ -76,6 +76,27 @@ inline void store(Float16* to, Vector values) {
 #endif
 }
 
+template <typename Word>
+constexpr int64_t kLanesOf = std::is_same_v<Word, Pair> ? 2 : 1;
+
+template <typename Word>
+constexpr int64_t words_for(int64_t lanes) {
+  return (lanes + kLanesOf<Word> - 1) / kLanesOf<Word>;
+}
+
+// Adds the products of one word, which stands for a whole vector of it, with a vector of words.
+inline void multiply_add(Vector& sum, float left, Vector right) { sum += left * right; }
+inline Vector load_words(const float* from) { return load(from); }
+
+#if defined(ROTACUBE_PAIRS)
+inline void multiply_add(Vector& sum, Pair left, Vector right) {
+  int32_t bits;
+  std::memcpy(&bits, &left, sizeof(bits));
+  sum = (Vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(bits), (__m512bh)right);
+}
+inline Vector load_words(const Pair* from) { return load(reinterpret_cast<const float*>(from)); }
+#endif
+
 // The first `count` lanes, at most kLanes; those that are not read are zero.
 template <typename X>
 inline Vector load_some(const X* from, int64_t count) {

@@ -131,7 +131,15 @@ def test_compiled_agrees_with_float64(case):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype,tolerance", TYPES)
 @pytest.mark.parametrize(
-    "channels,groups,size,height,width", [(80, 5, 7, 70, 66), (160, 1, 3, 9, 40), (48, 48, 5, 9, 65)]
+    "channels,groups,size,height,width",
+    [
+        (80, 5, 7, 70, 66),
+        (160, 1, 3, 9, 40),
+        (48, 48, 5, 9, 65),
+        (72, 3, 5, 17, 67),
+        (96, 3, 7, 11, 3),
+        (39, 3, 3, 9, 6),
+    ],
 )
 def test_compiled_over_many_tiles(channels, groups, size, height, width, layout, dtype, tolerance):
     x, kernel = operands_of(1, channels, groups, size, height, width, dtype=dtype, layout=layout)
@@ -140,19 +148,35 @@ def test_compiled_over_many_tiles(channels, groups, size, height, width, layout,
 
 
 @compiled
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("half", [16, 24])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_results_larger_than_the_caches(layout):
-    x = some(2, 32, 256, 272).contiguous(memory_format=layout)
-    kernel = torch.zeros(2, 18, 256, 272).contiguous(memory_format=layout)
+def test_results_larger_than_the_caches(layout, half, dtype):
+    x = some(4, 2 * half, 256, 272).to(dtype).contiguous(memory_format=layout)
+    kernel = torch.zeros(4, 18, 256, 272, dtype=dtype).contiguous(memory_format=layout)
     kernel[:, 3] = 1  # group 0: the left neighbour
     kernel[:, 9 + 7] = 2  # group 1: twice the lower one
     out = involution2d(x, kernel, groups=2)
-    assert torch.equal(out[:, :16, :, 1:], x[:, :16, :, :-1])
-    assert torch.equal(out[:, 16:, :-1], 2 * x[:, 16:, 1:])
-    assert torch.equal(out[:, 16:, -1], torch.zeros_like(out[:, 16:, -1]))
+    assert torch.equal(out[:, :half, :, 1:], x[:, :half, :, :-1])
+    assert torch.equal(out[:, half:, :-1], 2 * x[:, half:, 1:])
+    assert torch.equal(out[:, half:, -1], torch.zeros_like(out[:, half:, -1]))
     grad_x, _ = torch.ops.rotacube.involution2d_backward(x, x, kernel, 2, True, False)
-    assert torch.equal(grad_x[:, :16, :, :-1], x[:, :16, :, 1:])
-    assert torch.equal(grad_x[:, 16:, 1:], 2 * x[:, 16:, :-1])
+    assert torch.equal(grad_x[:, :half, :, :-1], x[:, :half, :, 1:])
+    assert torch.equal(grad_x[:, half:, 1:], 2 * x[:, half:, :-1])
+
+
+@compiled
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype,tolerance", TYPES)
+@pytest.mark.parametrize("size", [3, 5, 7])
+def test_an_infinite_value_reaches_its_windows_only(size, dtype, tolerance, layout):
+    x, kernel = operands_of(1, 32, 2, size, 12, 21, dtype=dtype, layout=layout)
+    x[:, :, 6, 10] = float("inf")
+    finite = involution2d(x, kernel, groups=2).isfinite()
+    want = torch.ones(12, 21, dtype=torch.bool)
+    half = size // 2
+    want[6 - half : 7 + half, 10 - half : 11 + half] = False
+    assert torch.equal(finite, want.expand_as(finite))
 
 
 @compiled

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import resource
 import sys
+from pathlib import Path
+
+import torch
 
 # glibc's names for them, in malloc.h, and what they are set to: freed memory stays with the process. Otherwise every
 # large result is new memory that the kernel clears page by page, which takes several times as long as writing it, in
 # every candidate.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
-_SETTINGS = ((_MMAP_THRESHOLD, 1 << 30), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 1 << 30))
+_BLOCK = 1 << 28  # below the threshold, above which memory is mapped for a while only
+_SETTINGS = ((_MMAP_THRESHOLD, 1 << 30), (_TRIM_THRESHOLD, -1), (_TOP_PAD, 1 << 30))
 
 _kept = False
+_touched = False
 
 
 def keep_freed_memory() -> None:
@@ -22,6 +28,24 @@ def keep_freed_memory() -> None:
         return
     mallopt = ctypes.CDLL(None).mallopt
     _kept = all([mallopt(name, value) == 1 for name, value in _SETTINGS])
+
+
+def renew(touched: int, most: int = 10 << 30) -> None:
+    """Where more than `most` bytes are resident, gives back what is free: the shapes of all measurements would pile up.
+
+    Then, and at first, touches `touched` bytes, so that no measurement begins on new memory. Does nothing where the
+    allocator does not keep what is freed.
+    """
+    global _touched
+    if not _kept:
+        return
+    resident = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+    if resident > most:
+        ctypes.CDLL(None).malloc_trim(0)
+        _touched = False
+    if not _touched:
+        _ = [torch.empty(_BLOCK, dtype=torch.uint8).fill_(1) for _ in range(touched // _BLOCK)]
+        _touched = True
 
 
 def keeps_freed_memory() -> bool:

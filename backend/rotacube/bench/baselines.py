@@ -85,12 +85,12 @@ def e2cnn_c4(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             gspaces, nn = (importlib.import_module(f"e2cnn.{part}") for part in ("gspaces", "nn"))
+            space = gspaces.Rot2dOnR2(N=ROTATIONS)
+            before = nn.FieldType(space, channels * [space.trivial_repr])
+            after = nn.FieldType(space, outputs * [space.regular_repr])
+            convolution = nn.R2Conv(before, after, kernel_size=3, padding=1, bias=True, initialize=False)
     except ModuleNotFoundError as error:
         raise ImportError("e2cnn is not installed") from error
-    space = gspaces.Rot2dOnR2(N=ROTATIONS)
-    before = nn.FieldType(space, channels * [space.trivial_repr])
-    after = nn.FieldType(space, outputs * [space.regular_repr])
-    convolution = nn.R2Conv(before, after, kernel_size=3, padding=1, bias=True, initialize=False)
     with torch.no_grad():
         convolution.weights.normal_()
     pool = nn.GroupPooling(after)

@@ -24,6 +24,8 @@ def bench_ops(options: ops.Options, out: Console, err: Console) -> None:
 
             def show(what: str, done: int, total: int) -> None:
                 bar.update(task, description=what, completed=done, total=total)
+                if not err.is_terminal:  # there a bar is drawn at the end only
+                    err.print(f"{done}/{total} {what}", soft_wrap=True, markup=False, highlight=False)
 
             rows, peaks = ops.run(options, show)
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,14 +87,18 @@ def run(options: Options, progress: Callable[[str, int, int], None] = lambda *_:
     cases = [case for case in all_cases() if case.section in options.only and (case.quick or not options.quick)]
     effort = QUICK if options.quick else FULL
     progress("peaks of the machine", 0, len(cases))
-    if options.device == "cpu" and allocator.keeps_freed_memory():  # touched once, and freed to the process
-        torch.zeros((1 if options.quick else 4) << 28)
+    touched = (1 if options.quick else 4) << 30
+    if options.device == "cpu":
+        allocator.renew(touched)
     peaks = measure_peaks(options.device, effort, tuple(TYPES.values()), large=not options.quick)
     place = Place(options.device, effort, peaks)
     rows = []
     for done, case in enumerate(cases):
         progress(case.what, done, len(cases))
+        if options.device == "cpu":
+            allocator.renew(touched)
         rows.append(row_of(case, options.device, case.run(place)))
+        gc.collect()
         if options.device == "cuda":
             torch.cuda.empty_cache()
     progress("done", len(cases), len(cases))

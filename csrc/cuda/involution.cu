@@ -6,11 +6,11 @@
 
 #include "elements.h"
 #include "involution.h"
+#include "launch.h"
 
 namespace rotacube::cuda {
 namespace {
 
-constexpr int kThreads = 256;
 constexpr int64_t kMostBlocks = 1 << 20;
 
 // COUNT neighbouring channels: in channels_last they are one pack, else a plane apart.
@@ -153,21 +153,19 @@ __global__ void __launch_bounds__(kThreads) pull_taps_kernel(InvolutionShape sha
 
 bool aligned(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0; }
 
-unsigned int blocks_for(int64_t items) {
-  return static_cast<unsigned int>(std::min((items + kThreads - 1) / kThreads, kMostBlocks));
-}
+int64_t blocks_for(int64_t items) { return std::min((items + kThreads - 1) / kThreads, kMostBlocks); }
 
 template <typename Run>
-void with_kernel_size(int64_t kernel, const Run& run) {
+cudaError_t with_kernel_size(int64_t kernel, const Run& run) {
   if (kernel == 3) return run(std::integral_constant<int, 3>());
   if (kernel == 5) return run(std::integral_constant<int, 5>());
-  run(std::integral_constant<int, 7>());
+  return run(std::integral_constant<int, 7>());
 }
 
 // Calls run(T(), K or 0, channels a thread, whether the memory format is channels_last). `packed` says that packs of 16
 // bytes may be read and written where the groups are made of them: that case has a kernel for each K.
 template <typename Run>
-void with_case(const InvolutionShape& shape, Element element, bool packed, const Run& run) {
+cudaError_t with_case(const InvolutionShape& shape, Element element, bool packed, const Run& run) {
   const int64_t width = shape.channels / shape.groups;
   const auto with_type = [&](auto type) {
     constexpr int PACK = 16 / static_cast<int>(sizeof(type));
@@ -175,15 +173,15 @@ void with_case(const InvolutionShape& shape, Element element, bool packed, const
     const std::integral_constant<int, 1> one;
     if (shape.channels_last && packed && width % PACK == 0) {
       const std::integral_constant<int, PACK> pack;
-      return with_kernel_size(shape.kernel, [&](auto size) { run(type, size, pack, std::true_type()); });
+      return with_kernel_size(shape.kernel, [&](auto size) { return run(type, size, pack, std::true_type()); });
     }
     if (shape.channels_last) return run(type, any, one, std::true_type());
     if (width % 4 != 0) return run(type, any, one, std::false_type());
-    run(type, any, std::integral_constant<int, 4>(), std::false_type());
+    return run(type, any, std::integral_constant<int, 4>(), std::false_type());
   };
   if (element == Element::kFloat) return with_type(float());
   if (element == Element::kBFloat16) return with_type(__nv_bfloat16());
-  with_type(__half());
+  return with_type(__half());
 }
 
 bool is_empty(const InvolutionShape& shape) { return shape.batch * shape.channels * shape.height * shape.width == 0; }
@@ -193,15 +191,14 @@ bool is_empty(const InvolutionShape& shape) { return shape.batch * shape.channel
 cudaError_t involution2d(const InvolutionShape& shape, Element element, const void* x, const void* kernel, void* y,
                          cudaStream_t stream) {
   if (is_empty(shape)) return cudaSuccess;
-  with_case(shape, element, aligned(x) && aligned(y), [&](auto type, auto size, auto count, auto last) {
+  return with_case(shape, element, aligned(x) && aligned(y), [&](auto type, auto size, auto count, auto last) {
     using T = decltype(type);
     constexpr int COUNT = decltype(count)::value;
     const int64_t items = shape.batch * shape.channels * shape.height * shape.width / COUNT;
-    involve_kernel<decltype(size)::value, COUNT, decltype(last)::value, false, T>
-        <<<blocks_for(items), kThreads, 0, stream>>>(shape, static_cast<const T*>(x), static_cast<const T*>(kernel),
-                                                     static_cast<T*>(y));
+    return launch(involve_kernel<decltype(size)::value, COUNT, decltype(last)::value, false, T>, blocks_for(items),
+                  kThreads, 0, stream, shape, static_cast<const T*>(x), static_cast<const T*>(kernel),
+                  static_cast<T*>(y));
   });
-  return cudaGetLastError();
 }
 
 cudaError_t involution2d_backward(const InvolutionShape& shape, Element element, const void* grad, const void* x,
@@ -209,20 +206,20 @@ cudaError_t involution2d_backward(const InvolutionShape& shape, Element element,
   if (is_empty(shape)) return cudaSuccess;
   const int64_t pixels = shape.batch * shape.height * shape.width;
   const bool packed = aligned(grad) && aligned(x) && aligned(grad_x);
-  with_case(shape, element, packed, [&](auto type, auto size, auto count, auto last) {
+  return with_case(shape, element, packed, [&](auto type, auto size, auto count, auto last) {
     using T = decltype(type);
     constexpr int K = decltype(size)::value, COUNT = decltype(count)::value;
     constexpr bool LAST = decltype(last)::value;
     if (grad_x != nullptr) {
-      involve_kernel<K, COUNT, LAST, true, T><<<blocks_for(pixels * shape.channels / COUNT), kThreads, 0, stream>>>(
-          shape, static_cast<const T*>(grad), static_cast<const T*>(kernel), static_cast<T*>(grad_x));
+      const cudaError_t error =
+          launch(involve_kernel<K, COUNT, LAST, true, T>, blocks_for(pixels * shape.channels / COUNT), kThreads, 0,
+                 stream, shape, static_cast<const T*>(grad), static_cast<const T*>(kernel), static_cast<T*>(grad_x));
+      if (error != cudaSuccess) return error;
     }
-    if (grad_kernel != nullptr) {
-      pull_taps_kernel<K, COUNT, LAST, T><<<blocks_for(pixels * shape.groups * shape.kernel), kThreads, 0, stream>>>(
-          shape, static_cast<const T*>(grad), static_cast<const T*>(x), static_cast<T*>(grad_kernel));
-    }
+    if (grad_kernel == nullptr) return cudaSuccess;
+    return launch(pull_taps_kernel<K, COUNT, LAST, T>, blocks_for(pixels * shape.groups * shape.kernel), kThreads, 0,
+                  stream, shape, static_cast<const T*>(grad), static_cast<const T*>(x), static_cast<T*>(grad_kernel));
   });
-  return cudaGetLastError();
 }
 
 }  // namespace rotacube::cuda

@@ -6,12 +6,11 @@
 
 #include "elements.h"
 #include "kronecker.h"
+#include "launch.h"
 
 namespace rotacube::cuda {
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int kWarps = kThreads / 32;
 constexpr int64_t kMostBlocks = 1 << 16;
 constexpr int64_t kMostPartials = 1024;  // blocks of a backward pass: each writes one share of the gradient of weight
 
@@ -163,13 +162,13 @@ cudaError_t with_packs(const KroneckerShape& shape, Element element, bool can_pa
 // Calls run(integral constant, whether it is exact) with the number of maps: 2 to 4 have kernels of their own where
 // packs fit.
 template <int COUNT, typename Run>
-void with_maps(int64_t maps, const Run& run) {
+cudaError_t with_maps(int64_t maps, const Run& run) {
   if constexpr (COUNT > 1) {
     if (maps == 2) return run(std::integral_constant<int, 2>(), std::true_type());
     if (maps == 3) return run(std::integral_constant<int, 3>(), std::true_type());
     if (maps == 4) return run(std::integral_constant<int, 4>(), std::true_type());
   }
-  run(std::integral_constant<int, static_cast<int>(kMostKroneckerMaps)>(), std::false_type());
+  return run(std::integral_constant<int, static_cast<int>(kMostKroneckerMaps)>(), std::false_type());
 }
 
 }  // namespace
@@ -182,12 +181,11 @@ cudaError_t kronecker_fusion(const KroneckerShape& shape, Element element, const
   return with_packs(shape, element, can_pack, [&](auto type, auto pack) {
     using T = decltype(type);
     constexpr int COUNT = decltype(pack)::value;
-    const auto blocks = static_cast<unsigned int>(blocks_for(shape.outer * shape.inner / COUNT, kMostBlocks));
-    with_maps<COUNT>(shape.maps, [&](auto maps, auto exact) {
-      kronecker_forward_kernel<decltype(maps)::value, decltype(exact)::value, COUNT, T>
-          <<<blocks, kThreads, 0, stream>>>(shape, xs, weight, wide_weight, static_cast<T*>(y));
+    const int64_t blocks = blocks_for(shape.outer * shape.inner / COUNT, kMostBlocks);
+    return with_maps<COUNT>(shape.maps, [&](auto maps, auto exact) {
+      return launch(kronecker_forward_kernel<decltype(maps)::value, decltype(exact)::value, COUNT, T>, blocks, kThreads,
+                    0, stream, shape, xs, weight, wide_weight, static_cast<T*>(y));
     });
-    return cudaGetLastError();
   });
 }
 
@@ -209,20 +207,17 @@ cudaError_t kronecker_fusion_backward(const KroneckerShape& shape, Element eleme
   return with_packs(shape, element, can_pack, [&](auto type, auto pack) {
     using T = decltype(type);
     constexpr int COUNT = decltype(pack)::value;
-    with_maps<COUNT>(shape.maps, [&](auto maps, auto exact) {
-      kronecker_backward_kernel<decltype(maps)::value, decltype(exact)::value, COUNT, T>
-          <<<static_cast<unsigned int>(blocks), kThreads, 0, stream>>>(shape, static_cast<const T*>(grad), xs, weight,
-                                                                       wide_weight, grad_xs,
-                                                                       grad_weight != nullptr ? partials : nullptr);
+    const cudaError_t started = with_maps<COUNT>(shape.maps, [&](auto maps, auto exact) {
+      return launch(kronecker_backward_kernel<decltype(maps)::value, decltype(exact)::value, COUNT, T>, blocks,
+                    kThreads, 0, stream, shape, static_cast<const T*>(grad), xs, weight, wide_weight, grad_xs,
+                    grad_weight != nullptr ? partials : nullptr);
     });
-    const cudaError_t started = cudaGetLastError();
     if (started != cudaSuccess || grad_weight == nullptr) return started;
     if (wide_weight) {
-      kronecker_total_kernel<float><<<1, 64, 0, stream>>>(pairs, blocks, partials, static_cast<float*>(grad_weight));
-    } else {
-      kronecker_total_kernel<T><<<1, 64, 0, stream>>>(pairs, blocks, partials, static_cast<T*>(grad_weight));
+      return launch(kronecker_total_kernel<float>, 1, 64, 0, stream, pairs, blocks, partials,
+                    static_cast<float*>(grad_weight));
     }
-    return cudaGetLastError();
+    return launch(kronecker_total_kernel<T>, 1, 64, 0, stream, pairs, blocks, partials, static_cast<T*>(grad_weight));
   });
 }
 

@@ -1,4 +1,4 @@
-// Runs the CUDA kernels of Cube and rotation convolution on the emulator, for one case from a file.
+// Runs the CUDA kernels on the emulator, for one case from a file.
 //
 // The file holds numbers (int64) and buffers (a number of bytes, then those), in the order in which they are read
 // below. Each buffer gets a heap block of its exact size, so that AddressSanitizer sees whatever is read or written
@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "../../csrc/cuda/cube_conv2d.h"
+#include "../../csrc/cuda/involution.h"
+#include "../../csrc/cuda/kronecker.h"
 #include "../../csrc/cuda/rotation_conv2d.h"
 
 using namespace rotacube;
@@ -165,6 +167,42 @@ cudaError_t rotation(Input& in, cuda::Element element) {
   return cuda::rotation_backward_weight(shape, tensors, grad, grad_strides, index, grad_weight, other.data(), nullptr);
 }
 
+cudaError_t kronecker(Input& in, cuda::Element element) {
+  KroneckerShape shape{};
+  shape.maps = in.number();
+  shape.outer = in.number();
+  shape.inner = in.number();
+  cuda::KroneckerMaps maps{};
+  for (int64_t j = 0; j < shape.maps; ++j) maps.at[j] = in.tensor();
+  const char* const weight = in.tensor();
+  const bool wide_weight = in.number() != 0;
+  const char* const grad = in.tensor();
+  if (grad == nullptr) return cuda::kronecker_fusion(shape, element, maps, weight, wide_weight, in.output(), nullptr);
+  cuda::KroneckerGrads grads{};
+  for (int64_t j = 0; j < shape.maps; ++j) grads.at[j] = in.output();
+  char* const grad_weight = in.output();
+  const Block partials(grad_weight != nullptr ? cuda::kronecker_partials(shape) * 4 : 0);
+  return cuda::kronecker_fusion_backward(shape, element, grad, maps, weight, wide_weight, grads, grad_weight,
+                                         reinterpret_cast<float*>(partials.data()), nullptr);
+}
+
+cudaError_t involution(Input& in, cuda::Element element) {
+  InvolutionShape shape{};
+  shape.batch = in.number();
+  shape.channels = in.number();
+  shape.height = in.number();
+  shape.width = in.number();
+  shape.groups = in.number();
+  shape.kernel = in.number();
+  shape.channels_last = in.number() != 0;
+  const char* const x = in.tensor();
+  const char* const kernel = in.tensor();
+  const char* const grad = in.tensor();
+  if (grad == nullptr) return cuda::involution2d(shape, element, x, kernel, in.output(), nullptr);
+  char* const grad_x = in.output();
+  return cuda::involution2d_backward(shape, element, grad, x, kernel, grad_x, in.output(), nullptr);
+}
+
 }  // namespace
 
 int main(int, char** arguments) {
@@ -172,7 +210,8 @@ int main(int, char** arguments) {
   emulator::machine().shared_limit = static_cast<std::size_t>(in.number());
   const int64_t operation = in.number();
   const auto element = static_cast<cuda::Element>(in.number());
-  const cudaError_t error = operation == 0 ? cube(in, element) : rotation(in, element);
+  constexpr decltype(&cube) kOperations[] = {cube, rotation, kronecker, involution};
+  const cudaError_t error = kOperations[operation](in, element);
   if (error != cudaSuccess) return 2;
   std::ofstream out(arguments[2], std::ios::binary);
   for (const auto& block : in.outputs) out.write(block->data(), block->bytes());

@@ -12,7 +12,7 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
-SOURCES = sorted((ROOT / "csrc" / "cuda").glob("cube_*.cu")) + sorted((ROOT / "csrc" / "cuda").glob("rotation_*.cu"))
+SOURCES = sorted((ROOT / "csrc" / "cuda").glob("*.cu"))
 FLAGS = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
 CHECKS = ["-fsanitize=address,alignment,bounds,shift", "-fno-sanitize-recover=all"]
 TYPES = (torch.float32, torch.bfloat16, torch.float16)

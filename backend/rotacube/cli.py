@@ -184,7 +184,7 @@ def bench_ops(
     quick: Annotated[bool, typer.Option("--quick", help="A few rows and rounds, to see that it works.")] = False,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves PyTorch's number.", min=0)] = 0,
 ) -> None:
-    """Measure the operators against PyTorch's own, with targets; takes about 15 minutes."""
+    """Measure the operators against PyTorch's own, with targets; takes about half an hour."""
     from rotacube.bench.allocator import keep_freed_memory
 
     if device == "cpu":

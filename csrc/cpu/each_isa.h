@@ -3,10 +3,17 @@
 // In the file everything stands in the namespace ROTACUBE_ISA, lambdas and templates too: all of it is compiled for
 // that instruction set, loops are vectorised for it. It finds ROTACUBE_LANES (floats a vector), ROTACUBE_MR and
 // ROTACUBE_NR (rows, and vectors a row, of the register tile of a matrix product), and ROTACUBE_PAIRS where the
-// instructions of AVX512_BF16 are there. Headers of the standard library are included before, outside.
+// instructions of AVX512_BF16 are there; and ROTACUBE_SHUFFLES where the compiler has __builtin_shufflevector. Headers
+// of the standard library are included before, outside.
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#endif
+
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define ROTACUBE_SHUFFLES
+#endif
 #endif
 
 #if defined(__clang__)
@@ -79,4 +86,5 @@ ROTACUBE_END
 #undef ROTACUBE_BEGIN
 #undef ROTACUBE_END
 #undef ROTACUBE_PRAGMA
+#undef ROTACUBE_SHUFFLES
 #undef ROTACUBE_KERNELS

@@ -123,6 +123,7 @@ void involution_pixels(const InvolutionShape& shape, const InvolutionTile& tile,
   const int64_t channels = tile.groups * width, taps = shape.groups * K * K;
   const int64_t columns = tile.columns + K - 1, vector_words = columns * kLanes;
   const int64_t slot = tile.groups * group_vectors * vector_words;
+  const Lie lie = lie_of(shape, shape.channels), kernel_lie = lie_of(shape, taps);
   const X* const image = x + (tile.image * shape.height * shape.width) * shape.channels + tile.first_group * width;
   Word* const ring = reinterpret_cast<Word*>(scratch);
   Word* const row_taps = ring + K * slot;
@@ -166,11 +167,8 @@ void involution_pixels(const InvolutionShape& shape, const InvolutionTile& tile,
       X* const to = past ? stage : y_row + i * shape.channels;
       const int64_t next = past ? channels : shape.channels;
       for (int64_t g = 0; g < tile.groups; ++g) {
-        const int64_t share = i + P * g / tile.groups, count = i + P * (g + 1) / tile.groups - share;
-        if (more_taps) prefetch_row(next_taps + share * taps, {0, 1, 0, taps}, count, tile.groups * K * K, 0, 1);
-        if (more_x) {
-          prefetch_row(next_x + share * shape.channels, {0, 1, 0, shape.channels}, count, channels, 0, 1);
-        }
+        if (more_taps) prefetch_row(next_taps + i * taps, kernel_lie, P, tile.groups * K * K, g, tile.groups);
+        if (more_x) prefetch_row(next_x + i * shape.channels, lie, P, channels, g, tile.groups);
         for (int64_t n = 0; n < group_vectors; n += V) {
           const Word* windows[K];
           for (int u = 0; u < K; ++u) windows[u] = rows[u] + (g * group_vectors + n) * vector_words + i * kLanes;

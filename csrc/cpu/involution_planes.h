@@ -15,43 +15,6 @@ inline Lie lie_of(const InvolutionShape& shape, int64_t channels) {
   return shape.channels_last ? Lie{image, 1, row, channels} : Lie{image, shape.height * shape.width, row, 1};
 }
 
-#if defined(__has_builtin)
-#if __has_builtin(__builtin_shufflevector)
-#define ROTACUBE_SHUFFLES
-#endif
-#endif
-
-#if defined(ROTACUBE_SHUFFLES)
-// Exchanges lanes l + S of the first row with lanes l of the second, for all l without the bit S.
-template <int S, int... I>
-inline void exchange(Vector& first, Vector& second, std::integer_sequence<int, I...>) {
-  const Vector a = first, b = second;
-  first = __builtin_shufflevector(a, b, (I & S ? kLanes + I - S : I)...);
-  second = __builtin_shufflevector(a, b, (I & S ? kLanes + I : I + S)...);
-}
-
-template <int S>
-inline void exchange_all(Vector (&rows)[kLanes]) {
-#pragma GCC unroll 16
-  for (int i = 0; i < kLanes; ++i) {
-    if ((i & S) == 0) exchange<S>(rows[i], rows[i | S], std::make_integer_sequence<int, kLanes>());
-  }
-  if constexpr (2 * S < kLanes) exchange_all<2 * S>(rows);
-}
-
-inline void transpose_block(Vector (&rows)[kLanes]) { exchange_all<1>(rows); }
-#else
-inline void transpose_block(Vector (&rows)[kLanes]) {
-  for (int i = 0; i < kLanes; ++i) {
-    for (int j = 0; j < i; ++j) {
-      const float swapped = rows[i][j];
-      rows[i][j] = rows[j][i];
-      rows[j][i] = swapped;
-    }
-  }
-}
-#endif
-
 // The K vectors that begin at `from`, `from` + 1, ...; `from` is aligned to a vector. Where each of them would cross a
 // cache line they are made from the two aligned ones: two lines are read, not 2K.
 #if defined(ROTACUBE_SHUFFLES) && ROTACUBE_LANES == 16
@@ -136,7 +99,7 @@ void read_planes(const X* from, const Lie& lie, int64_t columns, int64_t channel
       } else {
         for (int64_t p = 0; p < pixels; ++p) rows[p] = load_some(source + p * lie.pixel, count);
       }
-      transpose_block(rows);
+      transpose(rows);
 #pragma GCC unroll 16
       for (int c = 0; c < kLanes; ++c) store(to + (first + c) * plane + i, rows[c]);
     });
@@ -162,7 +125,7 @@ void write_planes(const float* from, int64_t plane, int64_t columns, int64_t cha
       Vector rows[kLanes];
 #pragma GCC unroll 16
       for (int c = 0; c < kLanes; ++c) rows[c] = load(from + (first + c) * plane + i);
-      transpose_block(rows);
+      transpose(rows);
       X* target = to + i * lie.pixel + first;
       if (count == kLanes && pixels == kLanes) {
 #pragma GCC unroll 16

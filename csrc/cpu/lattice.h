@@ -4,12 +4,6 @@
 namespace rotacube::cpu {
 namespace ROTACUBE_ISA {
 
-#if defined(__has_builtin)
-#if __has_builtin(__builtin_shufflevector)
-#define ROTACUBE_SHUFFLES
-#endif
-#endif
-
 #if defined(ROTACUBE_SHUFFLES)
 template <typename Lane, int COUNT>
 struct LaneRow {
@@ -178,8 +172,6 @@ class Lattice {
   const int64_t run_;
   std::vector<int64_t> channels_;
 };
-
-#undef ROTACUBE_SHUFFLES
 
 }  // namespace ROTACUBE_ISA
 }  // namespace rotacube::cpu

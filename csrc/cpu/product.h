@@ -167,33 +167,6 @@ inline void put(Pair& word, int64_t lane, BFloat16 value) {
   }
 }
 
-#if defined(__has_builtin)
-#if __has_builtin(__builtin_shufflevector)
-#define ROTACUBE_SHUFFLES
-#endif
-#endif
-
-#if defined(ROTACUBE_SHUFFLES)
-// Swaps the off-diagonal halves of two rows that lie S lanes apart in a block that is being transposed.
-template <int S, int... LANE>
-inline void swap_halves(Vector& upper, Vector& lower, std::integer_sequence<int, LANE...>) {
-  const Vector a = upper, b = lower;
-  upper = __builtin_shufflevector(a, b, ((LANE & S) ? kLanes + LANE - S : LANE)...);
-  lower = __builtin_shufflevector(a, b, ((LANE & S) ? kLanes + LANE : LANE + S)...);
-}
-
-template <int S>
-inline void transpose(Vector (&block)[kLanes]) {
-  if constexpr (S < kLanes) {
-#pragma GCC unroll 16
-    for (int i = 0; i < kLanes; ++i) {
-      if ((i & S) == 0) swap_halves<S>(block[i], block[i + S], std::make_integer_sequence<int, kLanes>());
-    }
-    transpose<2 * S>(block);
-  }
-}
-#endif
-
 // Packs a vector of columns, kLanes of them, for all rows, in weights of type W that are rounded to X. Row r of column
 // i lies at from[rows[r].from + columns[i]], and goes to lane rows[r].row (of pairs) of the words at to(rows[r].row). A
 // negative column is one of zeros. The rows are in the order of memory; the first lane of a word comes first.
@@ -212,7 +185,7 @@ void pack_vector(const W* from, const int64_t* columns, const std::vector<Weight
     Vector block[kLanes];
 #pragma GCC unroll 16
     for (int i = 0; i < kLanes; ++i) block[i] = load_some(from + rows[next].from + columns[i], run);
-    transpose<1>(block);
+    transpose(block);
     for (int64_t i = 0; i < run; ++i) {
       const int64_t row = rows[next + i].row;
       Word* const words = to(row);
@@ -255,8 +228,6 @@ void pack_panel(const W* from, const std::vector<int64_t>& columns, const std::v
 inline void fill_columns(std::vector<int64_t>& columns) {
   while (columns.size() % kLanes != 0 || columns.empty()) columns.push_back(-1);
 }
-
-#undef ROTACUBE_SHUFFLES
 
 }  // namespace ROTACUBE_ISA
 }  // namespace rotacube::cpu

@@ -97,6 +97,36 @@ inline void multiply_add(Vector& sum, Pair left, Vector right) {
 inline Vector load_words(const Pair* from) { return load(reinterpret_cast<const float*>(from)); }
 #endif
 
+#if defined(ROTACUBE_SHUFFLES)
+// Exchanges lanes l + S of the first row with lanes l of the second, for all l without the bit S.
+template <int S, int... I>
+inline void exchange(Vector& first, Vector& second, std::integer_sequence<int, I...>) {
+  const Vector a = first, b = second;
+  first = __builtin_shufflevector(a, b, (I & S ? kLanes + I - S : I)...);
+  second = __builtin_shufflevector(a, b, (I & S ? kLanes + I : I + S)...);
+}
+
+// Transposes a square of kLanes vectors.
+template <int S = 1>
+inline void transpose(Vector (&rows)[kLanes]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) {
+    if ((i & S) == 0) exchange<S>(rows[i], rows[i | S], std::make_integer_sequence<int, kLanes>());
+  }
+  if constexpr (2 * S < kLanes) transpose<2 * S>(rows);
+}
+#else
+inline void transpose(Vector (&rows)[kLanes]) {
+  for (int i = 0; i < kLanes; ++i) {
+    for (int j = 0; j < i; ++j) {
+      const float swapped = rows[i][j];
+      rows[i][j] = rows[j][i];
+      rows[j][i] = swapped;
+    }
+  }
+}
+#endif
+
 // The first `count` lanes, at most kLanes; those that are not read are zero.
 template <typename X>
 inline Vector load_some(const X* from, int64_t count) {

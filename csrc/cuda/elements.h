@@ -37,4 +37,7 @@ struct alignas(sizeof(T) * COUNT) Pack {
   T at[COUNT];
 };
 
+// Whether packs of 16 bytes may lie there.
+inline bool aligned(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0; }
+
 }  // namespace rotacube::cuda

@@ -1,6 +1,5 @@
 // Involution on NVIDIA GPUs: each thread keeps the sums of some channels of one group at one pixel, so that a tap is
 // read once for all of them; neighbouring threads read neighbouring memory, and the windows overlap in the caches.
-#include <algorithm>
 #include <cstdint>
 #include <type_traits>
 
@@ -151,10 +150,6 @@ __global__ void __launch_bounds__(kThreads) pull_taps_kernel(InvolutionShape sha
   }
 }
 
-bool aligned(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0; }
-
-int64_t blocks_for(int64_t items) { return std::min((items + kThreads - 1) / kThreads, kMostBlocks); }
-
 template <typename Run>
 cudaError_t with_kernel_size(int64_t kernel, const Run& run) {
   if (kernel == 3) return run(std::integral_constant<int, 3>());
@@ -195,9 +190,9 @@ cudaError_t involution2d(const InvolutionShape& shape, Element element, const vo
     using T = decltype(type);
     constexpr int COUNT = decltype(count)::value;
     const int64_t items = shape.batch * shape.channels * shape.height * shape.width / COUNT;
-    return launch(involve_kernel<decltype(size)::value, COUNT, decltype(last)::value, false, T>, blocks_for(items),
-                  kThreads, 0, stream, shape, static_cast<const T*>(x), static_cast<const T*>(kernel),
-                  static_cast<T*>(y));
+    return launch(involve_kernel<decltype(size)::value, COUNT, decltype(last)::value, false, T>,
+                  blocks_for(items, kMostBlocks), kThreads, 0, stream, shape, static_cast<const T*>(x),
+                  static_cast<const T*>(kernel), static_cast<T*>(y));
   });
 }
 
@@ -211,14 +206,15 @@ cudaError_t involution2d_backward(const InvolutionShape& shape, Element element,
     constexpr int K = decltype(size)::value, COUNT = decltype(count)::value;
     constexpr bool LAST = decltype(last)::value;
     if (grad_x != nullptr) {
-      const cudaError_t error =
-          launch(involve_kernel<K, COUNT, LAST, true, T>, blocks_for(pixels * shape.channels / COUNT), kThreads, 0,
-                 stream, shape, static_cast<const T*>(grad), static_cast<const T*>(kernel), static_cast<T*>(grad_x));
+      const cudaError_t error = launch(
+          involve_kernel<K, COUNT, LAST, true, T>, blocks_for(pixels * shape.channels / COUNT, kMostBlocks), kThreads,
+          0, stream, shape, static_cast<const T*>(grad), static_cast<const T*>(kernel), static_cast<T*>(grad_x));
       if (error != cudaSuccess) return error;
     }
     if (grad_kernel == nullptr) return cudaSuccess;
-    return launch(pull_taps_kernel<K, COUNT, LAST, T>, blocks_for(pixels * shape.groups * shape.kernel), kThreads, 0,
-                  stream, shape, static_cast<const T*>(grad), static_cast<const T*>(x), static_cast<T*>(grad_kernel));
+    return launch(pull_taps_kernel<K, COUNT, LAST, T>, blocks_for(pixels * shape.groups * shape.kernel, kMostBlocks),
+                  kThreads, 0, stream, shape, static_cast<const T*>(grad), static_cast<const T*>(x),
+                  static_cast<T*>(grad_kernel));
   });
 }
 

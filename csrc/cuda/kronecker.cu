@@ -1,6 +1,5 @@
 // Kronecker feature fusion on NVIDIA GPUs, at memory speed: a thread reads a pack of 16 bytes of each map and writes
 // one of each block. The gradient of weight is summed in two stages, in a fixed order, without atomics.
-#include <algorithm>
 #include <cstdint>
 #include <type_traits>
 
@@ -130,12 +129,6 @@ __global__ void kronecker_total_kernel(int pairs, int64_t blocks, const float* p
   double sum = 0;
   for (int64_t block = 0; block < blocks; ++block) sum += partials[block * pairs + k];
   grad_weight[k] = narrow<T>(static_cast<float>(sum));
-}
-
-bool aligned(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0; }
-
-int64_t blocks_for(int64_t items, int64_t most) {
-  return std::max<int64_t>(1, std::min((items + kThreads - 1) / kThreads, most));
 }
 
 // Depends on the shape alone, so that sums are always cut in the same way.

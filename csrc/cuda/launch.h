@@ -3,6 +3,7 @@
 
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -28,6 +29,11 @@ cudaError_t launch(void (*kernel)(Parameters...), int64_t blocks, int threads, i
   config.dynamicSmemBytes = static_cast<std::size_t>(shared_bytes);
   config.stream = stream;
   return cudaLaunchKernelEx(&config, kernel, arguments...);
+}
+
+// Blocks with a thread for each item, but at most so many, and at least one: for kernels that walk over the items.
+inline int64_t blocks_for(int64_t items, int64_t most) {
+  return std::max<int64_t>(1, std::min((items + kThreads - 1) / kThreads, most));
 }
 
 // One thread an element.

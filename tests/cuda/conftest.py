@@ -10,3 +10,8 @@ def driver(tmp_path_factory):
     if found is None:
         pytest.skip("there is no g++, with which the CUDA kernels are compiled for the emulator")
     return emulated.build(found, tmp_path_factory.mktemp("emulator"))
+
+
+@pytest.fixture
+def run(driver, tmp_path):
+    return lambda case: case.run(driver, tmp_path)

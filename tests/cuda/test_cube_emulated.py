@@ -58,11 +58,6 @@ def backward(run, grad, x, weight, order=None, mask=None, anchor="tl", wanted=("
     return run(case)
 
 
-@pytest.fixture
-def run(driver, tmp_path):
-    return lambda case: case.run(driver, tmp_path)
-
-
 def operands(dtype, shape, outputs, kernel, layout, weight_type, extras):
     batch, channels, height, width = shape
     if layout == "sliced":  # neither contiguous nor aligned

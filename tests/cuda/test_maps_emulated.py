@@ -14,11 +14,6 @@ F32, BF16, F16 = TYPES
 CONTIGUOUS, CHANNELS_LAST = torch.contiguous_format, torch.channels_last
 
 
-@pytest.fixture
-def run(driver, tmp_path):
-    return lambda case: case.run(driver, tmp_path)
-
-
 def misaligned(tensor):
     """The same values, one element past a border of 16 bytes."""
     flat = torch.empty(tensor.numel() + 1, dtype=tensor.dtype)[1:]

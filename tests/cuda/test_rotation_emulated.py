@@ -74,11 +74,6 @@ def index_of(rotations):
     return torch.where(bits >= 2**31, bits - 2**32, bits).int()
 
 
-@pytest.fixture
-def run(driver, tmp_path):
-    return lambda case: case.run(driver, tmp_path)
-
-
 def operands(dtype, shape, outputs, kernel, layout, weight_type):
     batch, channels, height, width = shape
     if layout == "sliced":

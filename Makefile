@@ -6,7 +6,7 @@ RASTER ?= build/sample/sample.tif
 SOURCES := $(shell find csrc -type f) setup.py pyproject.toml metadata.txt constraints.txt tools/setup.sh
 export ROTACUBE_DATA ?= $(abspath ../shared/data)
 
-.PHONY: setup demo test test-backend test-plugin test-e2e test-asan lint format plugin wheel screenshots bench-ops train-rooftop-small clean
+.PHONY: setup demo test test-backend test-plugin test-e2e test-asan test-full lint format plugin wheel screenshots bench-ops models-table train-rooftop-small clean
 
 setup: .venv/.done  ## Environments, compiled operators, system packages where missing
 
@@ -25,8 +25,13 @@ test: setup  ## All tests
 	$(MAKE) --no-print-directory test-e2e
 	$(MAKE) --no-print-directory test-backend
 
+# The networks learn and are exported in two processes: minutes, most of them Python's own.
 test-backend: setup
-	$(PY) -m pytest tests --ignore=tests/plugin --ignore=tests/e2e
+	$(PY) -m pytest tests --ignore=tests/plugin --ignore=tests/e2e --ignore=tests/models/test_learning.py
+	$(PY) -m pytest tests/models/test_learning.py -n 2 --dist worksteal
+
+test-full: setup  ## Every network at its published width: learns, is saved, loaded and exported; hours, 20 GiB of memory
+	ROTACUBE_FULL=1 $(PY) -m pytest tests/models/test_learning.py
 
 test-plugin: setup
 	xvfb-run -a -s "-screen 0 1500x1000x24" .venv-qgis/bin/python -m pytest tests/plugin
@@ -74,6 +79,9 @@ BENCH_PAGE := docs/results/ops$(if $(filter cuda,$(DEVICE)),-cuda).md
 bench-ops: setup  ## The operators against PyTorch's own; DEVICE=cuda on a GPU, RECORD=1 writes docs/results
 	.venv/bin/rotacube bench ops --device $(DEVICE) --json build/bench/ops$(if $(filter cuda,$(DEVICE)),-cuda).json \
 	  $(if $(RECORD),--record $(BENCH_PAGE)) $(BENCH_ARGUMENTS)
+
+models-table: setup  ## The networks' sizes beside the published ones, to docs/results/models.md
+	.venv/bin/rotacube models table
 
 train-rooftop-small: setup  ## At most 40 minutes of two CPU cores; needs ROTACUBE_DATA
 	$(PY) -m rotacube.training.rooftop --output resources/models/rooftop-small

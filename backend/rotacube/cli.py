@@ -30,6 +30,8 @@ app = typer.Typer(
 )
 bench = typer.Typer(help="Measure what Rotacube runs on.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
+models = typer.Typer(help="The models that are installed, and the networks that can be built.")
+app.add_typer(models, name="models")
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 
 
@@ -114,24 +116,59 @@ def map_(
     )
 
 
-@app.command()
-def models(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """List the installed models."""
-    from rotacube.models.card import list_models, model_folders
+@models.callback(invoke_without_command=True)
+def models_root(
+    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False
+) -> None:
+    """The models that are installed, and the networks that can be built."""
+    from rotacube.models import command
 
-    found = list_models()
-    if as_json:
-        print(json.dumps([card.model_dump() for card, _ in found], ensure_ascii=False))
-        return
-    table = Table("name", "title", "resolution", "classes", "accuracy on its test split", "licence")
-    for card, _ in found:
-        ious = ", ".join(f"{key} {value:.3f}" for key, value in card.accuracy.items() if key.endswith("iou"))
-        names = ", ".join(c.name for c in card.classes)
-        table.add_row(card.name, card.title, f"{card.gsd} m", names, ious, card.licence)
-    out.print(table if found else "No model is installed. Searched:")
-    if not found:
-        for folder in model_folders():
-            out.print(f"  {folder}", markup=False)
+    if context.invoked_subcommand is None:
+        command.list_installed(as_json, out)
+
+
+@models.command("list")
+def models_list(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """List the installed models, and the networks that can be built."""
+    from rotacube.models import command
+
+    command.list_all(as_json, out)
+
+
+@models.command("info")
+def models_info(
+    name: Annotated[str, typer.Argument(help="An installed model, its folder, or a network.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Say what a model or a network is: source, reading, options, size, accuracy."""
+    from rotacube.models import command
+
+    command.info(name, as_json, out)
+
+
+@models.command("table")
+def models_table(
+    record: Annotated[
+        Path | None, typer.Option(help="The page; by default docs/results/models.md where there is a docs/results.")
+    ] = None,
+) -> None:
+    """Count every network and print its size beside the published one."""
+    from rotacube.models import command
+
+    command.table(record, out, err)
+
+
+@models.command("export")
+def models_export(
+    name: Annotated[str, typer.Argument(help="An installed model or its folder.")],
+    output: Annotated[Path, typer.Argument(help="The file: .onnx, or .pt2 for torch.export.")],
+    tile: Annotated[int | None, typer.Option(help="Pixels a side; by default the model's.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+) -> None:
+    """Export an installed model for other programs; its input is normalised as its card says."""
+    from rotacube.models import command
+
+    command.export(name, output, tile, overwrite, out, err)
 
 
 @app.command()

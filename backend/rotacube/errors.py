@@ -95,3 +95,9 @@ class RequestRefused(RotacubeError):
 
     code = "refused"
     status = 403
+
+
+class OptionsRefused(RotacubeError):
+    """The options make no network."""
+
+    code = "options_refused"

@@ -20,9 +20,11 @@ import torch
 from numpy.typing import NDArray
 
 from rotacube import __version__
-from rotacube.errors import JobCancelled
+from rotacube.errors import JobCancelled, OptionsRefused
 from rotacube.inference.device import Place, choose_place
 from rotacube.models.card import CardClass, LoadedModel, ModelCard
+from rotacube.models.dense import RoofMaps
+from rotacube.models.scene import SceneNetwork
 from rotacube.raster.grid import Box, TileGrid
 from rotacube.raster.source import CACHE_BYTES, Source, all_nodata
 from rotacube.raster.write import NODATA, MaskWriter, check_output, sweep
@@ -130,6 +132,10 @@ def run_map(
         JobCancelled: `cancelled` said so; nothing is left behind.
     """
     start = time.monotonic()
+    if isinstance(model.network, SceneNetwork):
+        raise OptionsRefused(
+            f"The model '{model.card.name}' labels whole images, not pixels: choose another to map with."
+        )
     place = place or choose_place()
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES // 2**20), Source(request.raster, model.card, request.bands) as source:
         area = check_request(request, source)
@@ -270,6 +276,8 @@ class _Run:
         half = self.place.dtype != torch.float32
         with torch.inference_mode(), torch.autocast(self.place.device.type, self.place.dtype, enabled=half):
             out = self.network(values)
+        if isinstance(out, RoofMaps):
+            out = out.logits
         result: NDArray[np.float32] = out.float().cpu().numpy()
         return result
 

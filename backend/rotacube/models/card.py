@@ -12,7 +12,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from rotacube.errors import ModelDamaged, ModelMissing
+from rotacube.errors import ModelDamaged, ModelMissing, OptionsRefused
 from rotacube.models.registry import create_model
 
 CARD = "model.json"
@@ -60,13 +60,18 @@ class Weights(_Strict):
 
 
 class ModelCard(_Strict):
-    """What `model.json` holds. `gsd` is the ground sample distance in metres; `tile` and `overlap` are pixels."""
+    """What `model.json` holds.
+
+    `gsd` is the ground sample distance in metres; `tile` and `overlap` are pixels; `architecture` and `options` are a
+    network's name and options, as `create_model` takes them.
+    """
 
     format: int = Field(default=1, ge=1, le=1)
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     title: str
     task: str
     architecture: str
+    options: dict[str, Any] = Field(default_factory=dict)
     source: str
     bands: list[str] = Field(min_length=1)
     gsd: float = Field(gt=0)
@@ -190,15 +195,17 @@ def load_model(name: str) -> LoadedModel:
             f"The weights '{path}' are not those that the card names (their SHA-256 differs): the file is damaged or "
             f"was exchanged. {again}"
         )
-    network = create_model(card.architecture, len(card.bands), len(card.classes))
+    try:
+        network = create_model(card.architecture, len(card.bands), len(card.classes), **card.options)
+    except OptionsRefused as error:
+        raise ModelDamaged(f"The model card of '{card.name}' does not fit: {error.message} {again}") from error
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise ModelDamaged(f"The weights '{path}' are no valid safetensors file ({error}). {again}") from error
     _check_tensors(card, tensors, network.state_dict(), again)
-    network.load_state_dict({key: tensor.float() for key, tensor in tensors.items()})
-    network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return LoadedModel(card, network, folder)
+    network.load_state_dict({k: t.float() if t.is_floating_point() else t for k, t in tensors.items()})
+    return LoadedModel(card, network.eval(), folder)
 
 
 def _check_tensors(
@@ -221,20 +228,26 @@ def _check_tensors(
         )
 
 
-def save_model(network: nn.Module, card: dict[str, object], folder: Path) -> ModelCard:
-    """Write a model folder: weights in half precision, and the card with their hash.
+def save_model(network: nn.Module, card: dict[str, object], folder: Path, *, half: bool = True) -> ModelCard:
+    """Write a model folder: the weights, and the card with their hash.
 
     Args:
         network: the trained network.
         card: the card's fields but for `weights`.
         folder: is created.
+        half: whether weights are rounded to half precision; BatchNorm's statistics never are.
 
     Returns:
         The card as written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "model.safetensors"
-    save_file({key: tensor.detach().half().contiguous() for key, tensor in network.state_dict().items()}, path)
+    kept = ("running_mean", "running_var")
+    tensors = {
+        key: (tensor.half() if half and tensor.is_floating_point() and not key.endswith(kept) else tensor).contiguous()
+        for key, tensor in network.state_dict().items()
+    }
+    save_file(tensors, path)
     path.chmod(0o644)
     weights = {
         "file": path.name,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,9 +27,21 @@ class ChannelRouter(nn.Module):
         super().__init__()
         self.scores = nn.Parameter(torch.linspace(1, -1, channels))
         self.temperature = 2 / channels if temperature is None else temperature
+        self._fixed: Tensor | None = None
+
+    @contextmanager
+    def fixed(self) -> Iterator[None]:
+        """Within it the order is a constant: exported programs hold the table, not the sorting."""
+        self._fixed = self.order()
+        try:
+            yield
+        finally:
+            self._fixed = None
 
     def order(self) -> Tensor:
         """The order (C,) int64: channel i of the lattice is channel `order[i]` of the input."""
+        if self._fixed is not None:
+            return self._fixed
         return torch.argsort(self.scores.detach(), descending=True, stable=True)
 
     def matrix(self) -> Tensor:

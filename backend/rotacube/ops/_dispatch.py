@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -16,13 +17,28 @@ COMPILED = (torch.float32, *HALVES)
 
 GPU_REFERENCE = "on GPUs the reference runs: the compiled kernel there is not measured to be faster"
 ONNX_REFERENCE = "ONNX knows the plain operators of the reference only"
+EXPORT_REFERENCE = "an exported network holds plain operators only, so that it runs without this package"
 AMX_REFERENCE = (
     "this processor has AMX, which oneDNN uses for the reference in bfloat16: the compiled kernel does not, and is not "
     "measured to be faster"
 )
 ARCHITECTURE_REFERENCE = "in half precision the compiled kernel is measured on x86-64 only"
 # Sentences with which a kernel is left aside that would run all the same.
-LEFT_ASIDE = (GPU_REFERENCE, ONNX_REFERENCE, AMX_REFERENCE, ARCHITECTURE_REFERENCE)
+LEFT_ASIDE = (GPU_REFERENCE, ONNX_REFERENCE, EXPORT_REFERENCE, AMX_REFERENCE, ARCHITECTURE_REFERENCE)
+
+
+_plain = False
+
+
+@contextmanager
+def plain_operators() -> Iterator[None]:
+    """Within it every operator takes its reference, in all threads: what is traced holds PyTorch's own operators."""
+    global _plain
+    before, _plain = _plain, True
+    try:
+        yield
+    finally:
+        _plain = before
 
 
 def _why_not_half(kind: torch.dtype) -> str | None:
@@ -48,6 +64,8 @@ def why_no_kernel(tensors: Sequence[Tensor]) -> str | None:
         return "the tensors are on different devices"
     if torch.onnx.is_in_onnx_export():
         return ONNX_REFERENCE
+    if _plain:
+        return EXPORT_REFERENCE
     return None
 
 

@@ -1,0 +1,114 @@
+"""Exports a network for other programs: ONNX, and PyTorch's own program format (`torch.export`)."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from rotacube.errors import OptionsRefused, OutputUnwritable
+from rotacube.models.dense import DenseNetwork
+from rotacube.nn import ChannelRouter
+from rotacube.ops._dispatch import plain_operators
+
+FORMATS = (".onnx", ".pt2")
+
+
+def export_network(network: nn.Module, image: Tensor, path: Path) -> None:
+    """Write a network in the format of the file's suffix; the file appears when it is whole.
+
+    `.onnx` holds plain ONNX operators: input "image" (batch, bands, H, W) with any batch and the height and width of
+    `image`; outputs "logits" and, with a boundary, "boundary". `.pt2` holds a `torch.export` program. Both run
+    without this package.
+
+    Args:
+        network: in eval mode.
+        image: (B, bands, H, W), as the network takes it.
+        path: the file; one that is there is replaced.
+
+    Raises:
+        OptionsRefused: The suffix is neither, or what writes ONNX is not installed.
+        OutputUnwritable: The file cannot be written.
+    """
+    if path.suffix not in FORMATS:
+        raise OptionsRefused(f"A network is exported to .onnx or .pt2, not to '{path.name}'.")
+    write = write_onnx if path.suffix == ".onnx" else torch.export.save
+    try:
+        with tempfile.TemporaryDirectory(prefix=".rotacube-", dir=path.parent) as folder:
+            part = Path(folder) / f"network{path.suffix}"
+            write(export_program(network, image), part)
+            part.replace(path)
+    except OSError as error:
+        raise OutputUnwritable(
+            f"'{path}' cannot be written ({error.strerror}). Choose a folder that you may write to, with space left."
+        ) from error
+
+
+class _PlainTuple(nn.Module):
+    """A network with a boundary, its outputs in a tuple: a program with ours would need this package."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.network(x))
+
+
+def export_program(network: nn.Module, image: Tensor) -> torch.export.ExportedProgram:
+    """The network as a `torch.export` program of plain operators: any batch, the height and width of `image`.
+
+    Args:
+        network: in eval mode.
+        image: (B, bands, H, W).
+    """
+    # An example of one would fix the batch at one.
+    example = (image if image.shape[0] > 1 else image.expand(2, -1, -1, -1)).contiguous()
+    if isinstance(network, DenseNetwork) and network.boundary_head is not None:
+        network = _PlainTuple(network).eval()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(plain_operators())
+        for layer in network.modules():
+            if isinstance(layer, ChannelRouter):
+                stack.enter_context(layer.fixed())
+        return torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
+
+
+def write_onnx(program: torch.export.ExportedProgram, path: Path) -> None:
+    """Write a program of `export_program` as ONNX.
+
+    Raises:
+        OptionsRefused: What writes ONNX is not installed.
+    """
+    try:
+        import onnxscript  # noqa: F401
+    except ImportError:
+        raise OptionsRefused("ONNX needs the packages onnx and onnxscript: pip install 'rotacube[export]'.") from None
+    outputs = [spec.arg.name for spec in program.graph_signature.output_specs]
+    with _quiet():
+        torch.onnx.export(
+            program,
+            f=str(path),
+            input_names=["image"],
+            output_names=["logits", "boundary"][: len(outputs)],
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's remarks on packages that we do not use."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,77 @@
+"""The second output: roofs that touch are told apart by their boundary."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+
+from rotacube.models.dense import RoofMaps
+from rotacube.models.registry import NETWORKS, create_model
+
+sys.path.insert(0, str(Path(__file__).parent))
+from fit import fit, iou
+
+DENSE = [name for name, network in NETWORKS.items() if network.task == "dense"]
+
+
+def rows_of_houses(side=64):
+    """Four tiles with three roofs each that share their walls: image, roofs, and boundaries one pixel to each side."""
+    rng = np.random.default_rng(0)
+    images, roofs, boundaries = [], [], []
+    for k in range(4):
+        houses = np.zeros((side, side), int)
+        cuts = [8, 8 + 14 + k, 8 + 30 + k, side - 8]
+        for number, (left, right) in enumerate(zip(cuts, cuts[1:], strict=False), start=1):
+            houses[12 : 40 + 2 * k, left:right] = number
+        houses = houses if k % 2 else houses.T
+        tones = np.array([0.2, 0.9, 0.5, 0.7])[houses]
+        images.append(tones + 0.03 * rng.standard_normal((3, side, side)))
+        roofs.append(houses > 0)
+        boundaries.append(ndimage.maximum_filter(houses, 3) != ndimage.minimum_filter(houses, 3))
+    image = torch.from_numpy(np.stack(images)).float()
+    image = (image - image.mean()) / image.std()
+    return image, *(torch.from_numpy(np.stack(a))[:, None].float() for a in (roofs, boundaries))
+
+
+def pieces(mask, least=20):
+    """Connected pieces of each tile, specks left out."""
+    labels = [ndimage.label(m[0].numpy())[0] for m in mask]
+    return [int((np.bincount(found.ravel())[1:] >= least).sum()) for found in labels]
+
+
+@pytest.mark.parametrize("name", ["unet-cube", "convnext-u-cube", "swin-unet-cube"])
+def test_the_boundary_parts_roofs_that_touch(name):
+    torch.manual_seed(0)
+    image, roof, boundary = rows_of_houses()
+    network = create_model(name, 3, 2, width=0.25, boundary=True)
+
+    def loss():
+        maps = network(image)
+        return F.binary_cross_entropy_with_logits(maps.logits, roof) + F.binary_cross_entropy_with_logits(
+            maps.boundary, boundary
+        )
+
+    fit(network, loss, 150, 5e-3)
+    with torch.inference_mode():
+        maps = network(image)
+    found = maps.logits > 0
+    assert iou(found, roof > 0) > 0.95
+    assert pieces(found) == [1, 1, 1, 1], "the roofs alone are one piece"
+    assert pieces(found & (maps.boundary <= 0)) == [3, 3, 3, 3], "less their boundary they are three"
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_every_dense_network_has_a_second_output_if_asked(name):
+    network = create_model(name, 3, 4, width=0.25, boundary=True)
+    maps = network(torch.randn(2, 3, 64, 96))
+    assert isinstance(maps, RoofMaps)
+    assert maps.logits.shape == (2, 4, 64, 96) and maps.boundary.shape == (2, 1, 64, 96)
+    maps.boundary.square().mean().backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in network.boundary_head.parameters() if p.dim() > 1)
+    assert all(p.grad is None for p in network.head.parameters()), "the heads share features only"

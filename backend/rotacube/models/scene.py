@@ -2,8 +2,9 @@
 
 Source: "Kronecker Product Feature Fusion" (UC-Merced; the original networks against Add, Concat and KPFF). The text
 names neither the layers nor the variants; this reading: the maps of the last three stages are averaged onto the grid of
-the network's own classifier, brought to the channels of the last stage by a 1x1 layer, fused, and given to it. So "none" is the original network, and the fusion is all that differs. AlexNet is Krizhevsky's of 2014 (one column), VGG
-is VGG-16 (Simonyan and Zisserman 2015), Inception is GoogLeNet (Szegedy et al. 2015) with BatchNorm and without the
+the network's own classifier, brought to the channels of the last stage by a 1x1 layer, fused, and given to it. So
+"none" is the original network, and the fusion is all that differs. AlexNet is Krizhevsky's of 2014 (one column), VGG is
+VGG-16 (Simonyan and Zisserman 2015), Inception is GoogLeNet (Szegedy et al. 2015) with BatchNorm and without the
 auxiliary classifiers, which only help training. Dropout is the paper's 0.5.
 """
 

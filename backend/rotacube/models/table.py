@@ -43,8 +43,8 @@ def sections(on_step: Callable[[str], None] = lambda name: None) -> list[Section
             "Building networks (Cube Kernel, table 3)",
             "One image of 3x512x512, one logit. G: 1e9 multiply-accumulates; 2 x G: 1e9 operations, two a "
             "multiply-accumulate. The published column mixes both: ConvNeXt-Cube's figure fits the first, SEnet's and "
-            "UNet's the second. In brackets: ours against the published figure. IoU and F1 are the published ones; none "
-            "of these networks was trained here on WBD or WHU.",
+            "UNet's the second. In brackets: ours against the published figure. IoU and F1 are the published ones; "
+            "none of these networks was trained here on WBD or WHU.",
             (
                 "published",
                 "network",

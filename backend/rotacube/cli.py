@@ -149,7 +149,7 @@ def models_info(
 @models.command("table")
 def models_table(
     record: Annotated[
-        Path | None, typer.Option(help="The page; by default docs/results/models.md where there is a docs/results.")
+        Path | None, typer.Option(help="The page; by default docs/results/models.md, in a checkout.")
     ] = None,
 ) -> None:
     """Count every network and print its size beside the published one."""

@@ -20,6 +20,7 @@ STEPS = {
 }
 SIDES = {"fast-scnn": (128, 0.1)}
 RATES = {"fast-scnn": 1e-2, "swin-unet": 3e-3}
+FULL_RATES = {"convnext-cube": 1e-3}
 
 
 def four_tiles(side=64, gsd=0.15):
@@ -51,14 +52,15 @@ def fit(network, loss, steps, rate):
     return network.eval()
 
 
-def fit_dense(name, network):
-    """Learn four tiles by heart; returns images and roofs."""
+def fit_dense(name, network, full=False):
+    """Learn four tiles by heart; returns images and roofs. `full` is of the published width."""
+    rate = RATES.get(name, 5e-3)
     image, roof = four_tiles(*SIDES.get(name, ()))
     fit(
         network,
         lambda: F.binary_cross_entropy_with_logits(network(image), roof),
         STEPS.get(name, 60),
-        RATES.get(name, 5e-3),
+        FULL_RATES.get(name, rate) if full else rate,
     )
     return image, roof
 

@@ -69,7 +69,7 @@ def check_saved_and_exported(network, image, make_card, folder, name, classes, *
 @pytest.mark.parametrize("name", DENSE)
 def test_learns_four_tiles_by_heart_and_is_saved_and_exported(name, make_card, tmp_path):
     network = create_model(name, 3, 2, width=WIDTH)
-    image, roof = fit_dense(name, network)
+    image, roof = fit_dense(name, network, FULL)
     with torch.inference_mode():
         assert iou(network(image) > 0, roof > 0) > 0.95
     check_saved_and_exported(network, image, make_card, tmp_path, name, 2)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn
@@ -21,6 +22,7 @@ from rotacube.models.registry import NETWORKS, Network
 from rotacube.models.work import network_work
 
 PAGE = Path("docs/results/models.md")
+WIDE = 150  # columns of a terminal that holds the widest table
 
 
 def list_installed(as_json: bool, out: Console) -> None:
@@ -109,17 +111,20 @@ def table(record: Path | None, out: Console, err: Console) -> None:
     Raises:
         OutputUnwritable: The page cannot be written.
     """
-    if record is None and PAGE.parent.is_dir():
+    if record is None and Path("backend/rotacube/models/table.py").is_file():  # a checkout
         record = PAGE
+    if record is not None and not record.parent.is_dir():
+        raise OutputUnwritable(f"The page '{record}' cannot be written: there is no folder '{record.parent}'.")
     with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=err, transient=True) as bar:
         task = bar.add_task("")
         found = sizes.sections(lambda name: bar.update(task, description=f"Counting {name}"))
     for section in found:
-        shown = Table(title=section.title, title_justify="left")
-        for head in section.head:
+        shown = Table(title=section.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        count = section.narrow if out.width < WIDE else None
+        for head in section.head[:count]:
             shown.add_column(head, overflow="fold")
         for row in section.rows:
-            shown.add_row(*map(escape, row))
+            shown.add_row(*map(escape, row[:count]))
         out.print(shown)
         if section.note:
             out.print(section.note, markup=False)

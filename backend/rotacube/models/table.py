@@ -15,12 +15,13 @@ FUSIONS = ("none", "add", "concat", "kpff")
 
 
 class Section(NamedTuple):
-    """A table of the page. A cell may be empty; numbers are text already."""
+    """A table of the page. A cell may be empty; numbers are text already; `narrow` columns suit a narrow terminal."""
 
     title: str
     note: str
     head: tuple[str, ...]
     rows: list[tuple[str, ...]]
+    narrow: int | None = None
 
 
 def sections(on_step: Callable[[str], None] = lambda name: None) -> list[Section]:
@@ -59,6 +60,7 @@ def sections(on_step: Callable[[str], None] = lambda name: None) -> list[Section
                 "F1 WHU",
             ),
             list(_buildings(dense)),
+            narrow=7,
         ),
         Section(
             "Other networks for dense labels",

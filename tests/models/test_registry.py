@@ -42,6 +42,11 @@ def test_an_unknown_network_is_told():
         ("convnext-cube", {"widths": (96, 192, 384, 10**6)}, "between 1 and 8192"),
         ("swin-unet", {"width": 0.3}, "multiples of 12"),
         ("alexnet", {"fusion": "multiply"}, "multiply"),
+        ("unet", {"block": ()}, "between 1 and 16 operators"),
+        ("unet", {"block": ("conv",) * 17}, "between 1 and 16 operators"),
+        ("unet", {"block": ("rotation",), "orientations": 4000}, "at most 64 orientations"),
+        ("unet", {"block": ("rotation",), "orientations": 6}, "multiple of 4, not 6"),
+        ("convnext-cube", {"decoder_depths": (1, 0, 1)}, "between 1 and 100 blocks"),
     ],
 )
 def test_what_makes_no_network_is_refused_in_a_sentence(name, options, sentence):
@@ -101,6 +106,16 @@ def test_a_card_whose_options_make_no_network_is_damaged(options, tmp_path, make
     card["options"] = options
     (tmp_path / "model.json").write_text(json.dumps(card))
     with pytest.raises(ModelDamaged, match="Install the model again"):
+        load_model(str(tmp_path))
+
+
+def test_a_card_cannot_make_us_take_more_memory_than_its_weights_have(tmp_path, make_card):
+    """Such a network would have 150 G parameters."""
+    saved(tmp_path, make_card, "convnext-cube", width=0.0625)
+    card = json.loads((tmp_path / "model.json").read_text())
+    card["options"] = {"widths": [8192] * 4, "depths": [50] * 4, "width": 4}
+    (tmp_path / "model.json").write_text(json.dumps(card))
+    with pytest.raises(ModelDamaged, match="do not fit its architecture"):
         load_model(str(tmp_path))
 
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -195,15 +196,18 @@ def load_model(name: str) -> LoadedModel:
             f"The weights '{path}' are not those that the card names (their SHA-256 differs): the file is damaged or "
             f"was exchanged. {again}"
         )
+    build = partial(create_model, card.architecture, len(card.bands), len(card.classes), **card.options)
     try:
-        network = create_model(card.architecture, len(card.bands), len(card.classes), **card.options)
+        with torch.device("meta"):  # so that no card makes us take more memory than its weights have
+            wanted = build().state_dict()
     except OptionsRefused as error:
         raise ModelDamaged(f"The model card of '{card.name}' does not fit: {error.message} {again}") from error
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise ModelDamaged(f"The weights '{path}' are no valid safetensors file ({error}). {again}") from error
-    _check_tensors(card, tensors, network.state_dict(), again)
+    _check_tensors(card, tensors, wanted, again)
+    network = build()
     network.load_state_dict({k: t.float() if t.is_floating_point() else t for k, t in tensors.items()})
     return LoadedModel(card, network.eval(), folder)
 

@@ -14,6 +14,7 @@ Pointwise layers are 1x1 convolutions: in channels_last float32 they take the fa
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ WIDTHS = (96, 192, 384, 768)
 DEPTHS = (3, 3, 9, 3)
 
 
-class ConvNeXtBlock(nn.Module):
+class ConvNeXtBlock(nn.Module, ABC):
     """ConvNeXt's residual block; what mixes neighbouring pixels is the subclass's."""
 
     def __init__(self, width: int) -> None:
@@ -37,9 +38,9 @@ class ConvNeXtBlock(nn.Module):
         self.expand = nn.Conv2d(width, 4 * width, 1)
         self.reduce = nn.Conv2d(4 * width, width, 1)
 
+    @abstractmethod
     def mix(self, x: Tensor) -> Tensor:
         """Mix neighbouring pixels."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """Add the block's change to `(B, C, H, W)`."""
@@ -118,8 +119,6 @@ class ConvNeXtNetwork(DenseNetwork):
         boundary: bool,
     ) -> None:
         super().__init__()
-        if not all(1 <= depth <= 100 for depth in depths):
-            raise ValueError(f"A stage has between 1 and 100 blocks, not {tuple(depths)}.")
         patches = nn.Conv2d(bands, widths[0], 4, 4)
         self.stem = nn.Sequential(patches, ChannelNorm(widths[0], eps=1e-6))
         self.downs = nn.ModuleList(
@@ -180,6 +179,8 @@ def convnext_cube(
         boundary: whether the roofs' boundary is a second output.
         cube: options of the Cube convolutions, see `CubeMaker`.
     """
+    if len(decoder_depths) != 3 or not all(1 <= depth <= 100 for depth in (*depths, *decoder_depths)):
+        raise ValueError(f"A stage has between 1 and 100 blocks, not {(*depths, *decoder_depths)}.")
     cubes = CubeMaker(**(cube or {}))
     return ConvNeXtNetwork(
         bands,

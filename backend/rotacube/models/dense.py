@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ class RoofMaps(NamedTuple):
     boundary: Tensor
 
 
-class DenseNetwork(nn.Module):
+class DenseNetwork(nn.Module, ABC):
     """Labels every pixel: `(B, bands, H, W)` to logits `(B, outputs, H, W)`, or to `RoofMaps`.
 
     A family defines `features`, `stride` (height and width are multiples of it), and calls `add_heads`.
@@ -41,9 +42,9 @@ class DenseNetwork(nn.Module):
         self.head = make(outputs)
         self.boundary_head = make(1) if boundary else None
 
+    @abstractmethod
     def features(self, x: Tensor) -> Tensor:
         """What the heads are made of."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor | RoofMaps:
         """Logits for every pixel.

@@ -108,7 +108,8 @@ class Stack(nn.Sequential):
         out_channels: of the last operator.
 
     Raises:
-        ValueError: a kind is unknown, or an involution would have to change the channels.
+        ValueError: a kind is unknown, there are none or more than 16, or an involution would have to change its
+            channels.
     """
 
     def __init__(
@@ -121,6 +122,8 @@ class Stack(nn.Sequential):
         orientations: int = 4,
     ) -> None:
         super().__init__()
+        if not 1 <= len(kinds) <= 16 or orientations > 64:
+            raise ValueError("A block has between 1 and 16 operators, of at most 64 orientations.")
         for kind in kinds:
             if kind == "se":
                 self.append(SqueezeExcite(inputs))
@@ -240,7 +243,7 @@ def _bins(size: int, bins: int) -> Tensor:
     end = -(-(torch.arange(1, bins + 1) * size) // bins)
     index = torch.arange(size)
     inside = (index >= start[:, None]) & (index < end[:, None])
-    return inside / (end - start)[:, None]
+    return inside.double() / (end - start)[:, None]
 
 
 def init_normal(module: nn.Module) -> None:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from fit import fit, iou
 from scipy import ndimage
 
 from rotacube.models.dense import RoofMaps
 from rotacube.models.registry import NETWORKS, create_model
-
-sys.path.insert(0, str(Path(__file__).parent))
-from fit import fit, iou
 
 DENSE = [name for name, network in NETWORKS.items() if network.task == "dense"]
 

@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -15,13 +13,11 @@ import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
+from fit import fit, fit_dense, four_tiles, iou
 
 from rotacube.models.card import load_model, save_model
 from rotacube.models.export import export_program, write_onnx
 from rotacube.models.registry import NETWORKS, create_model
-
-sys.path.insert(0, str(Path(__file__).parent))
-from fit import fit, fit_dense, four_tiles, iou
 
 FULL = os.environ.get("ROTACUBE_FULL") == "1"
 WIDTH = 1.0 if FULL else 0.25

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -129,6 +130,21 @@ def test_what_cannot_be_exported_is_told_and_leaves_nothing(call, tmp_path, argu
     code, out, err = call("models", "export", *arguments)
     assert code == 2 and sentence in " ".join(err.split()) and out == ""
     assert list(Path(tmp_path).iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a.onnx", "a.pt2"])
+def test_a_full_disk_is_told_and_leaves_what_was_there(name, tmp_path, model_folder):
+    (tmp_path / name).write_text("what was there")
+    code = (
+        "import resource, signal, sys; from rotacube.cli import main; "
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6)); "
+        f"sys.argv = ['rotacube', 'models', 'export', {str(model_folder)!r}, {name!r}, '--tile', '64', '--overwrite']; "
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and f"'{name}' cannot be written (File too large)" in " ".join(done.stderr.split())
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "what was there"
 
 
 def test_help_names_the_commands():

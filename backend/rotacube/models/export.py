@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,11 +39,12 @@ def export_network(network: nn.Module, image: Tensor, path: Path) -> None:
     """
     if path.suffix not in FORMATS:
         raise OptionsRefused(f"A network is exported to .onnx or .pt2, not to '{path.name}'.")
-    write = write_onnx if path.suffix == ".onnx" else torch.export.save
+    write = write_onnx if path.suffix == ".onnx" else _write_program
     try:
         with tempfile.TemporaryDirectory(prefix=".rotacube-", dir=path.parent) as folder:
             part = Path(folder) / f"network{path.suffix}"
-            write(export_program(network, image), part)
+            with _quiet():
+                write(export_program(network, image), part)
             part.replace(path)
     except OSError as error:
         raise OutputUnwritable(
@@ -89,26 +92,33 @@ def write_onnx(program: torch.export.ExportedProgram, path: Path) -> None:
         import onnxscript  # noqa: F401
     except ImportError:
         raise OptionsRefused("ONNX needs the packages onnx and onnxscript: pip install 'rotacube[export]'.") from None
-    outputs = [spec.arg.name for spec in program.graph_signature.output_specs]
-    with _quiet():
-        torch.onnx.export(
-            program,
-            f=str(path),
-            input_names=["image"],
-            output_names=["logits", "boundary"][: len(outputs)],
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+    torch.onnx.export(
+        program,
+        f=str(path),
+        input_names=["image"],
+        output_names=["logits", "boundary"][: len(program.graph_signature.output_specs)],
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+
+
+def _write_program(program: torch.export.ExportedProgram, path: Path) -> None:
+    # Through memory: PyTorch's own writer ends the process where the disk is full.
+    whole = io.BytesIO()
+    torch.export.save(program, whole)
+    path.write_bytes(whole.getbuffer())
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporter's remarks on packages that we do not use."""
+    """Without the exporters' remarks: on packages that we do not use, and on PyTorch's own future."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logger.setLevel(level)

@@ -30,7 +30,7 @@ test-backend: setup
 	$(PY) -m pytest tests --ignore=tests/plugin --ignore=tests/e2e --ignore=tests/models/test_learning.py
 	$(PY) -m pytest tests/models/test_learning.py -n 2 --dist worksteal
 
-test-full: setup  ## Every network at its published width: learns, is saved, loaded and exported; hours, 20 GiB of memory
+test-full: setup  ## Every network at its published width: learns, is saved, loaded and exported; an hour, 16 GiB
 	ROTACUBE_FULL=1 $(PY) -m pytest tests/models/test_learning.py
 
 test-plugin: setup

@@ -71,8 +71,8 @@ def info(name: str, as_json: bool, out: Console) -> None:
     """
     if name in NETWORKS:
         facts = _network(NETWORKS[name])
-        work = network_work(name) if NETWORKS[name].task == "dense" else network_work(name, side=sizes.SCENE_SIDE)
-        side = sizes.SIDE if NETWORKS[name].task == "dense" else sizes.SCENE_SIDE
+        side = sizes.SIDE if facts["task"] == "dense" else sizes.SCENE_SIDE
+        work = network_work(name, side=side)
         facts |= {"parameters": work.parameters, "macs": work.macs, "image": [3, side, side]}
         published = next((row for row in BUILDINGS if row.network == name), None)
         if published:
@@ -89,7 +89,7 @@ def info(name: str, as_json: bool, out: Console) -> None:
         ]
         if published:
             lines.append(f"Published: {published.parameters:g} M, {published.flops:g} G.")
-        lines += ["Options, with their defaults:"]
+        lines.append("Options, with their defaults:")
         lines += [f"  {option} = {json.dumps(default)}" for option, default in facts["options"].items()]
         for line in lines:
             out.print(line, markup=False, soft_wrap=True)

@@ -11,9 +11,10 @@ import torch
 from rotacube.bench import machine, ops, plan, report, single
 from rotacube.bench.calls import Shape
 from rotacube.bench.peaks import Peaks
-from rotacube.bench.rows import Case, Measured, judge, row_of, unmeasured, write_rows, write_text
+from rotacube.bench.rows import Case, Measured, judge, row_of, unmeasured, write_rows
 from rotacube.bench.timing import Effort, Spread, measure, quartiles, ratios
 from rotacube.errors import OutputUnwritable, RequestRefused
+from rotacube.files import write_text
 
 PEAKS = Peaks({torch.float32: 1e12, torch.bfloat16: 2e12}, 1e11)
 SETTING = report.Setting("cpu", "a machine", "PyTorch 9", "abc of 2026-01-01", "rotacube bench ops", False, True)

@@ -12,9 +12,10 @@ import torch
 from rotacube.bench import allocator, cube, machine, maps, memory, plan, report, rotation, single
 from rotacube.bench.calls import TYPES
 from rotacube.bench.peaks import Peaks, measure_peaks
-from rotacube.bench.rows import DEVICE_NAMES, Case, Place, Row, row_of, unmeasured, write_rows, write_text
+from rotacube.bench.rows import DEVICE_NAMES, Case, Place, Row, row_of, unmeasured, write_rows
 from rotacube.bench.timing import FULL, QUICK
 from rotacube.errors import RequestRefused
+from rotacube.files import write_text
 
 SECTIONS = tuple(report.TITLES)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ import torch
 
 from rotacube.bench.peaks import Peaks
 from rotacube.bench.timing import Effort
-from rotacube.errors import OutputUnwritable
+from rotacube.files import write_text
 
 Rule = Literal["at least", "at least, within noise", "at most"]
 DEVICE_NAMES = {"cpu": "CPU", "cuda": "GPU"}
@@ -129,19 +128,3 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
     """Writes the rows as JSON, in one step: the file is the old one or the new one, never half of one."""
     text = json.dumps([row.to_json() for row in rows], indent=1, ensure_ascii=False)
     write_text(path, text + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file in one step, with its folder.
-
-    Raises:
-        OutputUnwritable: The file cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".new-") as folder:
-            new = Path(folder) / path.name
-            new.write_text(text, encoding="utf-8")
-            new.replace(path)
-    except OSError as error:
-        raise OutputUnwritable(f"{path} cannot be written ({error.strerror}). Choose another place.") from error

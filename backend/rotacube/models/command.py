@@ -14,6 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from rotacube.errors import ModelMissing, OptionsRefused, OutputUnwritable
+from rotacube.files import write_text
 from rotacube.models import table as sizes
 from rotacube.models.card import ModelCard, find_model, list_models, load_model, model_folders
 from rotacube.models.export import export_network
@@ -131,13 +132,7 @@ def table(record: Path | None, out: Console, err: Console) -> None:
     if record is None:
         out.print("No page was written: name one with --record.")
         return
-    part = record.with_name(f".{record.name}.part")
-    try:
-        part.write_text(sizes.page(found), encoding="utf-8")
-        part.replace(record)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputUnwritable(f"The page '{record}' cannot be written ({error.strerror}). Name another.") from error
+    write_text(record, sizes.page(found))
     out.print(f"{record} is written.", markup=False, soft_wrap=True)
 
 

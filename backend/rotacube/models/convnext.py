@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rotacube.models.dense import DenseNetwork
-from rotacube.models.layers import ChannelNorm, CubeMaker, Kind, UpStage, init_normal, resized, scaled
+from rotacube.models.layers import ChannelNorm, CubeMaker, Kind, UpStage, init_normal, resized, scaled, u_shape
 from rotacube.nn import FusionMode, KroneckerFusion
 
 WIDTHS = (96, 192, 384, 768)
@@ -139,15 +139,7 @@ class ConvNeXtNetwork(DenseNetwork):
 
     def features(self, x: Tensor) -> Tensor:
         """Maps (B, widths[0], H/4, W/4)."""
-        x = self.stem(x)
-        skips = []
-        for index, stage in enumerate(self.stages):
-            x = stage(self.downs[index - 1](x) if index else x)
-            skips.append(x)
-        x = skips.pop()
-        for stage in self.decoder:
-            x = stage(x, skips.pop())
-        return x
+        return u_shape(self.stem(x), self.stages, self.decoder, self.downs)
 
 
 def _head(width: int, outputs: int) -> nn.Module:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from rotacube.models.dense import DenseNetwork
-from rotacube.models.layers import Bottleneck, CubeMaker, Enlarge, Kind, Stack, conv_norm, resized, scaled
+from rotacube.models.layers import Bottleneck, CubeMaker, Kind, Stack, coarse_head, conv_norm, resized, scaled
 
 
 class ResNet50(nn.Module):
@@ -99,7 +99,7 @@ class DeepLabV3Plus(DenseNetwork):
         self.pyramid = AtrousPyramid(widths[3] * Bottleneck.expansion, inner)
         self.reduce = conv_norm(widths[0] * Bottleneck.expansion, reduced, 1)
         self.decoder = Stack(inner + reduced, inner, (decoder, decoder), cubes=CubeMaker(**(cube or {})))
-        self.add_heads(lambda n: nn.Sequential(nn.Conv2d(inner, n, 1), Enlarge(4)), outputs, boundary)
+        self.add_heads(lambda n: coarse_head(inner, n, 4), outputs, boundary)
 
     def features(self, x: Tensor) -> Tensor:
         """Maps (B, 256, H/4, W/4)."""

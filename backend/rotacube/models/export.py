@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from rotacube.errors import OptionsRefused, OutputUnwritable
+from rotacube.errors import OptionsRefused
+from rotacube.files import in_one_step
 from rotacube.models.dense import DenseNetwork
 from rotacube.nn import ChannelRouter
 from rotacube.ops._dispatch import plain_operators
@@ -40,16 +40,8 @@ def export_network(network: nn.Module, image: Tensor, path: Path) -> None:
     if path.suffix not in FORMATS:
         raise OptionsRefused(f"A network is exported to .onnx or .pt2, not to '{path.name}'.")
     write = write_onnx if path.suffix == ".onnx" else _write_program
-    try:
-        with tempfile.TemporaryDirectory(prefix=".rotacube-", dir=path.parent) as folder:
-            part = Path(folder) / f"network{path.suffix}"
-            with _quiet():
-                write(export_program(network, image), part)
-            part.replace(path)
-    except OSError as error:
-        raise OutputUnwritable(
-            f"'{path}' cannot be written ({error.strerror}). Choose a folder that you may write to, with space left."
-        ) from error
+    with in_one_step(path) as new, _quiet():
+        write(export_program(network, image), new)
 
 
 class _PlainTuple(nn.Module):

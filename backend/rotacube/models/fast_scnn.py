@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rotacube.models.dense import DenseNetwork
-from rotacube.models.layers import Enlarge, conv_norm, pooled, resized, scaled
+from rotacube.models.layers import coarse_head, conv_norm, pooled, resized, scaled
 
 
 def separable(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -53,8 +53,7 @@ class PyramidPooling(nn.Module):
         means = [
             resized(branch(pooled(x, n, n)), x.shape[2:]) for n, branch in zip(self.bins, self.branches, strict=True)
         ]
-        # The mean of one bin has no memory format of its own, so the concatenation would be in another.
-        joined: Tensor = self.join(torch.cat([x, *means], 1).contiguous(memory_format=torch.channels_last))
+        joined: Tensor = self.join(torch.cat([x, *means], 1))
         return joined
 
 
@@ -87,7 +86,7 @@ class FastSCNN(DenseNetwork):
         self.from_high = nn.Sequential(conv_norm(high, high, groups=high), nn.Conv2d(high, high, 1, bias=False))
         self.norm = nn.BatchNorm2d(high)
         self.classifier = nn.Sequential(separable(high, high), separable(high, high))
-        self.add_heads(lambda n: nn.Sequential(nn.Conv2d(high, n, 1), Enlarge(8)), outputs, boundary)
+        self.add_heads(lambda n: coarse_head(high, n, 8), outputs, boundary)
 
     def features(self, x: Tensor) -> Tensor:
         """Maps (B, 128, H/8, W/8)."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rotacube.models.dense import DenseNetwork
-from rotacube.models.layers import Bottleneck, Enlarge, conv_norm, resized, scaled
+from rotacube.models.layers import Bottleneck, coarse_head, conv_norm, resized, scaled
 
 
 class BasicBlock(nn.Module):
@@ -88,7 +88,7 @@ class HRNet(DenseNetwork):
         )
         joined = sum(widths)
         self.join = conv_norm(joined, joined, 1)
-        self.add_heads(lambda n: nn.Sequential(nn.Conv2d(joined, n, 1), Enlarge(4)), outputs, boundary)
+        self.add_heads(lambda n: coarse_head(joined, n, 4), outputs, boundary)
 
     def features(self, x: Tensor) -> Tensor:
         """Maps (B, 720, H/4, W/4)."""

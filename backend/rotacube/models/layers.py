@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import chain, cycle
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import chain, cycle, repeat
 from typing import Any, Literal
 
 import torch
@@ -124,6 +125,7 @@ class Stack(nn.Sequential):
         super().__init__()
         if not 1 <= len(kinds) <= 16 or orientations > 64:
             raise ValueError("A block has between 1 and 16 operators, of at most 64 orientations.")
+        cubes = cubes or CubeMaker()
         for kind in kinds:
             if kind == "se":
                 self.append(SqueezeExcite(inputs))
@@ -133,7 +135,7 @@ class Stack(nn.Sequential):
             if kind == "conv":
                 layer = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
             elif kind == "cube":
-                layer = (cubes or CubeMaker())(inputs, outputs, bias=False)
+                layer = cubes(inputs, outputs, bias=False)
             elif kind == "rotation":
                 layer = RotationConv2d(inputs, outputs, orientations=orientations, bias=False)
                 made = layer.total_channels
@@ -181,20 +183,27 @@ class UpStage(nn.Module):
         return result
 
 
-def u_shape(x: Tensor, encoder: Iterable[nn.Module], decoder: Iterable[nn.Module]) -> Tensor:
-    """Down through the encoder's stages, 2x2 maxima between them, and up through the decoder's, which see the skips.
+def u_shape(
+    x: Tensor,
+    encoder: Iterable[nn.Module],
+    decoder: Iterable[nn.Module],
+    downs: Iterable[Callable[[Tensor], Tensor]] = repeat(partial(F.max_pool2d, kernel_size=2)),
+) -> Tensor:
+    """Down through the encoder's stages, and up through the decoder's, which see the skips.
 
     Args:
-        x: (B, bands, H, W).
+        x: (B, C, H, W).
         encoder: stages that keep height and width.
         decoder: stages that take the coarse map and the encoder's finer one, one fewer than the encoder's.
+        downs: what halves height and width between the encoder's stages; by default 2x2 maxima.
 
     Returns:
         The last stage's maps, of height and width H and W.
     """
     skips: list[Tensor] = []
-    for stage in encoder:
-        x = stage(F.max_pool2d(x, 2) if skips else x)
+    first: Callable[[Tensor], Tensor] = nn.Identity()
+    for down, stage in zip(chain([first], downs), encoder, strict=False):
+        x = stage(down(x))
         skips.append(x)
     x = skips.pop()
     for stage in decoder:
@@ -224,8 +233,12 @@ class Bottleneck(nn.Module):
 
 
 def resized(x: Tensor, size: Sequence[int]) -> Tensor:
-    """The maps bilinearly at another height and width, corners not aligned."""
-    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
+    """The maps bilinearly at another height and width, corners not aligned, in channels_last.
+
+    Maps of one pixel have no memory format that PyTorch would keep, and a concatenation with them would be in another.
+    """
+    larger = F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
+    return larger.contiguous(memory_format=torch.channels_last)
 
 
 def pooled(x: Tensor, height: int, width: int) -> Tensor:
@@ -262,8 +275,8 @@ def to_channels_last(network: nn.Module) -> nn.Module:
     return network
 
 
-class Enlarge(nn.Upsample):
-    """Bilinear enlargement by a factor, the last step of heads on coarse maps."""
-
-    def __init__(self, factor: int) -> None:
-        super().__init__(scale_factor=factor, mode="bilinear", align_corners=False)
+def coarse_head(channels: int, outputs: int, factor: int) -> nn.Sequential:
+    """A head on maps that are `factor` times too coarse: 1x1, and bilinear enlargement."""
+    return nn.Sequential(
+        nn.Conv2d(channels, outputs, 1), nn.Upsample(scale_factor=factor, mode="bilinear", align_corners=False)
+    )

@@ -1,0 +1,44 @@
+"""Files that appear whole: the old one or the new one is there, never half of one."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rotacube.errors import OutputUnwritable
+
+
+@contextmanager
+def in_one_step(path: Path, make_folder: bool = False) -> Iterator[Path]:
+    """Gives a path to write to, beside `path`; what was written there takes its place if nothing was raised.
+
+    Args:
+        path: the final name.
+        make_folder: whether its folder is made where there is none.
+
+    Raises:
+        OutputUnwritable: The file cannot be written; what was there is untouched.
+    """
+    try:
+        if make_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".rotacube-") as folder:
+            new = Path(folder) / path.name
+            yield new
+            new.replace(path)
+    except OSError as error:
+        raise OutputUnwritable(
+            f"'{path}' cannot be written ({error.strerror}). Choose a folder that you may write to, with space left."
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file in one step, with its folder.
+
+    Raises:
+        OutputUnwritable: The file cannot be written.
+    """
+    with in_one_step(path, make_folder=True) as new:
+        new.write_text(text, encoding="utf-8")

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,37 +16,6 @@ import rasterio
 from rio_cogeo.cogeo import cog_validate
 
 import rotacube
-
-HOST = Path(__file__).with_name("cli_host.py")
-ENVIRONMENT = {"PYTHONPATH": str(Path(rotacube.__file__).parents[1]), "ROTACUBE_MODELS": ""}
-
-
-@pytest.fixture(scope="module")
-def host():
-    process = subprocess.Popen(
-        [sys.executable, HOST],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **ENVIRONMENT},
-    )
-    yield process
-    process.stdin.close()
-    process.wait(20)
-
-
-@pytest.fixture
-def call(host, tmp_path):
-    """Call the command line in a process of its own; returns code, out and err."""
-
-    def run(*arguments, file_limit=0, **variables):
-        arguments = [str(argument) for argument in arguments]
-        call = {"arguments": arguments, "folder": str(tmp_path), "variables": variables, "file_limit": file_limit}
-        host.stdin.write(json.dumps(call) + "\n")
-        host.stdin.flush()
-        return SimpleNamespace(**json.loads(host.stdout.readline()))
-
-    return run
 
 
 def arguments_of(request):
@@ -76,11 +44,11 @@ def test_bad_input_gets_a_sentence_and_exit_code_2_and_leaves_nothing(bad_input,
 
 
 @pytest.fixture(scope="module")
-def mapped(scene_path, model_folder, tmp_path_factory):
+def mapped(scene_path, model_folder, tmp_path_factory, environment):
     """A mask made by `python -m rotacube map`, started as anybody would."""
     output = tmp_path_factory.mktemp("mapped") / "mask.tif"
     command = [sys.executable, "-m", "rotacube", "map", scene_path, output, "--model", model_folder.name]
-    environment = {**os.environ, **ENVIRONMENT, "ROTACUBE_MODELS": str(model_folder.parent)}
+    environment = {**environment, "ROTACUBE_MODELS": str(model_folder.parent)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     return done, output
 
@@ -181,11 +149,11 @@ def test_the_version_is_that_of_the_metadata(call):
     assert call("--version").out.strip() == rotacube.__version__
 
 
-def test_an_interrupt_leaves_nothing(model_folder, tmp_path, write_raster):
+def test_an_interrupt_leaves_nothing(model_folder, tmp_path, write_raster, environment):
     raster = write_raster(tmp_path / "large.tif", np.random.default_rng(0).integers(0, 256, (3, 2000, 2000), np.uint8))
     (tmp_path / "out").mkdir()
     command = [sys.executable, "-m", "rotacube", "map", raster, tmp_path / "out" / "mask.tif", "--model", model_folder]
-    process = subprocess.Popen(command, env={**os.environ, **ENVIRONMENT}, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not list((tmp_path / "out").iterdir()) and time.monotonic() < deadline:
         time.sleep(0.05)

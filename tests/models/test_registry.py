@@ -80,6 +80,14 @@ def saved(folder, make_card, name, classes=2, **options):
     return network
 
 
+def give_options(folder, options):
+    """Change what the card in the folder says; returns it."""
+    card = json.loads((folder / "model.json").read_text())
+    card["options"] = options
+    (folder / "model.json").write_text(json.dumps(card))
+    return card
+
+
 def test_a_card_carries_the_options(tmp_path, make_card):
     saved(tmp_path, make_card, "unet-cube", width=0.0625, skip="kpff", boundary=True, cube={"attention": True})
     network = load_model(str(tmp_path)).network
@@ -102,9 +110,7 @@ def test_statistics_of_batchnorm_are_not_rounded(tmp_path, make_card):
 @pytest.mark.parametrize("options", [{"width": 100}, {"depth": 3}, {"skip": None}, {"cube": "x"}, {"first": 3}])
 def test_a_card_whose_options_make_no_network_is_damaged(options, tmp_path, make_card):
     saved(tmp_path, make_card, "unet", width=0.0625)
-    card = json.loads((tmp_path / "model.json").read_text())
-    card["options"] = options
-    (tmp_path / "model.json").write_text(json.dumps(card))
+    give_options(tmp_path, options)
     with pytest.raises(ModelDamaged, match="Install the model again"):
         load_model(str(tmp_path))
 
@@ -112,18 +118,14 @@ def test_a_card_whose_options_make_no_network_is_damaged(options, tmp_path, make
 def test_a_card_cannot_make_us_take_more_memory_than_its_weights_have(tmp_path, make_card):
     """Such a network would have 150 G parameters."""
     saved(tmp_path, make_card, "convnext-cube", width=0.0625)
-    card = json.loads((tmp_path / "model.json").read_text())
-    card["options"] = {"widths": [8192] * 4, "depths": [50] * 4, "width": 4}
-    (tmp_path / "model.json").write_text(json.dumps(card))
+    give_options(tmp_path, {"widths": [8192] * 4, "depths": [50] * 4, "width": 4})
     with pytest.raises(ModelDamaged, match="do not fit its architecture"):
         load_model(str(tmp_path))
 
 
 def test_weights_of_other_options_do_not_fit(tmp_path, make_card):
     saved(tmp_path, make_card, "unet", width=0.0625)
-    card = json.loads((tmp_path / "model.json").read_text())
-    card["options"] = {"width": 0.125}
-    (tmp_path / "model.json").write_text(json.dumps(card))
+    card = give_options(tmp_path, {"width": 0.125})
     assert card["weights"]["sha256"] == file_sha256(tmp_path / "model.safetensors")
     with pytest.raises(ModelDamaged, match="has shape"):
         load_model(str(tmp_path))

@@ -27,11 +27,11 @@ test: setup  ## All tests
 
 # The networks learn and are exported in two processes: minutes, most of them Python's own.
 test-backend: setup
-	$(PY) -m pytest tests --ignore=tests/plugin --ignore=tests/e2e --ignore=tests/models/test_learning.py
-	$(PY) -m pytest tests/models/test_learning.py -n 2 --dist worksteal
+	$(PY) -m pytest tests --ignore=tests/plugin --ignore=tests/e2e --ignore=tests/networks/test_learning.py
+	$(PY) -m pytest tests/networks/test_learning.py -n 2 --dist worksteal
 
 test-full: setup  ## Every network at its published width: learns, is saved, loaded and exported; an hour, 16 GiB
-	ROTACUBE_FULL=1 $(PY) -m pytest tests/models/test_learning.py
+	ROTACUBE_FULL=1 $(PY) -m pytest tests/networks/test_learning.py
 
 test-plugin: setup
 	xvfb-run -a -s "-screen 0 1500x1000x24" .venv-qgis/bin/python -m pytest tests/plugin

@@ -62,7 +62,7 @@ def make_model(tmp_path_factory):
     import torch
 
     from rotacube.models.card import save_model
-    from rotacube.models.registry import create_model
+    from rotacube.networks.registry import create_model
 
     def make(folder=None, **changes):
         card = card_fields(**changes)

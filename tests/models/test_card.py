@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from rotacube.errors import ModelDamaged, ModelMissing
 from rotacube.models.card import file_sha256, find_model, list_models, load_model, read_card, save_model
-from rotacube.models.registry import create_model
+from rotacube.networks.registry import create_model
 
 
 def test_what_was_saved_is_what_is_loaded(tmp_path, make_card):

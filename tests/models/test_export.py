@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from rotacube.errors import OptionsRefused, OutputUnwritable
-from rotacube.models.dense import RoofMaps
 from rotacube.models.export import export_network, export_program
-from rotacube.models.registry import create_model
+from rotacube.networks.dense import RoofMaps
+from rotacube.networks.registry import create_model
 from rotacube.nn import ChannelRouter
 
 

@@ -23,8 +23,8 @@ from rotacube import __version__
 from rotacube.errors import JobCancelled, OptionsRefused
 from rotacube.inference.device import Place, choose_place
 from rotacube.models.card import CardClass, LoadedModel, ModelCard
-from rotacube.models.dense import RoofMaps
-from rotacube.models.scene import SceneNetwork
+from rotacube.networks.dense import RoofMaps
+from rotacube.networks.scene import SceneNetwork
 from rotacube.raster.grid import Box, TileGrid
 from rotacube.raster.source import CACHE_BYTES, Source, all_nodata
 from rotacube.raster.write import NODATA, MaskWriter, check_output, sweep

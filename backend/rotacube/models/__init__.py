@@ -1,1 +1,1 @@
-"""Networks, one file a family, and the registry that builds them by name."""
+"""The model folder: the card, where models are found, loaded and saved, and their export for other programs."""

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from rotacube.errors import ModelDamaged, ModelMissing, OptionsRefused
-from rotacube.models.registry import create_model
+from rotacube.networks.registry import create_model
 
 CARD = "model.json"
 Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]

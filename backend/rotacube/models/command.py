@@ -15,12 +15,12 @@ from rich.table import Table
 
 from rotacube.errors import ModelMissing, OptionsRefused, OutputUnwritable
 from rotacube.files import write_text
-from rotacube.models import table as sizes
 from rotacube.models.card import ModelCard, find_model, list_models, load_model, model_folders
 from rotacube.models.export import export_network
-from rotacube.models.published import BUILDINGS
-from rotacube.models.registry import NETWORKS, Network
-from rotacube.models.work import network_work
+from rotacube.networks import sizes
+from rotacube.networks.published import BUILDINGS
+from rotacube.networks.registry import NETWORKS, Network
+from rotacube.networks.work import network_work
 
 PAGE = Path("docs/results/models.md")
 WIDE = 150  # columns of a terminal that holds the widest table
@@ -112,7 +112,7 @@ def table(record: Path | None, out: Console, err: Console) -> None:
     Raises:
         OutputUnwritable: The page cannot be written.
     """
-    if record is None and Path("backend/rotacube/models/table.py").is_file():  # a checkout
+    if record is None and Path("backend/rotacube/networks/sizes.py").is_file():  # a checkout
         record = PAGE
     if record is not None and not record.parent.is_dir():
         raise OutputUnwritable(f"The page '{record}' cannot be written: there is no folder '{record.parent}'.")

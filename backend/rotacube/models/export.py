@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from rotacube.errors import OptionsRefused
 from rotacube.files import in_one_step
-from rotacube.models.dense import DenseNetwork
+from rotacube.networks.dense import DenseNetwork
 from rotacube.nn import ChannelRouter
 from rotacube.ops._dispatch import plain_operators
 

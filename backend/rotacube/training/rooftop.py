@@ -30,7 +30,7 @@ from torchmetrics.classification import (
 )
 
 from rotacube.models.card import save_model
-from rotacube.models.registry import create_model
+from rotacube.networks.registry import create_model
 from rotacube.training.data import Area, RoofCrops, data_root, drawn_areas, resize, rooftop_areas
 
 GSD = 0.15

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from rotacube.models import table
-from rotacube.models.published import BUILDINGS
-from rotacube.models.registry import NETWORKS, create_model
-from rotacube.models.work import count_work, network_work
+from rotacube.networks import sizes
+from rotacube.networks.published import BUILDINGS
+from rotacube.networks.registry import NETWORKS, create_model
+from rotacube.networks.work import count_work, network_work
 from rotacube.nn import CubeConv2d, Involution2d, KroneckerFusion, RotationConv2d
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "results" / "models.md"
@@ -121,10 +121,10 @@ def test_the_cube_spares_what_it_should():
 
 def test_every_published_network_is_in_the_table_and_the_page_is_what_the_command_writes():
     told = []
-    found = table.sections(told.append)
+    found = sizes.sections(told.append)
     assert set(told) == set(NETWORKS)
     assert [row[1] for row in found[0].rows].count("not built") == 1
     assert len(found[0].rows) == len(BUILDINGS) == 12
     assert {row.network for row in BUILDINGS} - {None} <= set(NETWORKS)
     assert all(len(row) == len(section.head) for section in found for row in section.rows)
-    assert PAGE.read_text(encoding="utf-8") == table.page(found), "run rotacube models table"
+    assert PAGE.read_text(encoding="utf-8") == sizes.page(found), "run rotacube models table"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rotacube.models.dense import DenseNetwork
-from rotacube.models.layers import Stack
-from rotacube.models.registry import NETWORKS, create_model
+from rotacube.networks.dense import DenseNetwork
+from rotacube.networks.layers import Stack
+from rotacube.networks.registry import NETWORKS, create_model
 
 DENSE = [name for name, network in NETWORKS.items() if network.task == "dense"]
 SCENES = [name for name, network in NETWORKS.items() if network.task == "scene"]

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from rotacube.errors import ModelDamaged, ModelMissing
-from rotacube.models.convnext import DEPTHS, WIDTHS
-from rotacube.models.pretrained import load_timm_encoder
-from rotacube.models.registry import create_model
+from rotacube.networks.convnext import DEPTHS, WIDTHS
+from rotacube.networks.pretrained import load_timm_encoder
+from rotacube.networks.registry import create_model
 
 QUARTER = [w // 4 for w in WIDTHS]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from rotacube.models.registry import create_model
+from rotacube.networks.registry import create_model
 from rotacube.nn import Involution2d, KroneckerFusion, RotationConv2d
 from rotacube.ops._dispatch import plain_operators
 

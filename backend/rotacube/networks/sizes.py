@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from rotacube.models.published import BUILDINGS, CUBE_DECODER, PLACEMENT, SCENES, SPECIES
-from rotacube.models.registry import NETWORKS
-from rotacube.models.work import Work, network_work
+from rotacube.networks.published import BUILDINGS, CUBE_DECODER, PLACEMENT, SCENES, SPECIES
+from rotacube.networks.registry import NETWORKS
+from rotacube.networks.work import Work, network_work
 
 SIDE = 512
 SCENE_SIDE, SCENE_CLASSES = 256, 21  # UC-Merced

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rotacube.models.registry import create_model
+from rotacube.networks.registry import create_model
 from rotacube.nn import P4BatchNorm2d, P4Conv2d, RotationConv2d
 
 QUARTERS = (1, 2, 3)

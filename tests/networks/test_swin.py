@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rotacube.models.swin_unet import WINDOW, WindowAttention
+from rotacube.networks.swin_unet import WINDOW, WindowAttention
 
 
 def attention_over_all(layer, x, shift):

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rotacube.errors import ModelDamaged, ModelMissing
-from rotacube.models.convnext import ConvNeXtNetwork
+from rotacube.networks.convnext import ConvNeXtNetwork
 
 _RULES = (
     (r"stem\.(\d)\.(\w+)", r"stem.\1.\2"),

@@ -21,8 +21,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rotacube.models.dense import DenseNetwork
-from rotacube.models.layers import ChannelNorm, CubeMaker, Kind, UpStage, init_normal, resized, scaled, u_shape
+from rotacube.networks.dense import DenseNetwork
+from rotacube.networks.layers import ChannelNorm, CubeMaker, Kind, UpStage, init_normal, resized, scaled, u_shape
 from rotacube.nn import FusionMode, KroneckerFusion
 
 WIDTHS = (96, 192, 384, 768)

@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rotacube.models.dense import DenseNetwork
-from rotacube.models.layers import CubeMaker, Kind, Stack, UpStage, scaled, u_shape
+from rotacube.networks.dense import DenseNetwork
+from rotacube.networks.layers import CubeMaker, Kind, Stack, UpStage, scaled, u_shape
 from rotacube.nn import FusionMode
 
 WIDTHS = (64, 128, 256, 512, 1024)

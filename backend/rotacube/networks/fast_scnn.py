@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rotacube.models.dense import DenseNetwork
-from rotacube.models.layers import coarse_head, conv_norm, pooled, resized, scaled
+from rotacube.networks.dense import DenseNetwork
+from rotacube.networks.layers import coarse_head, conv_norm, pooled, resized, scaled
 
 
 def separable(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rotacube.models.dense import DenseNetwork
-from rotacube.models.layers import resized, scaled, u_shape
+from rotacube.networks.dense import DenseNetwork
+from rotacube.networks.layers import resized, scaled, u_shape
 from rotacube.nn import FusionMode, KroneckerFusion, P4BatchNorm2d, P4Conv2d, RotationConv2d
 
 

@@ -17,7 +17,7 @@ from fit import fit, fit_dense, four_tiles, iou
 
 from rotacube.models.card import load_model, save_model
 from rotacube.models.export import export_program, write_onnx
-from rotacube.models.registry import NETWORKS, create_model
+from rotacube.networks.registry import NETWORKS, create_model
 
 FULL = os.environ.get("ROTACUBE_FULL") == "1"
 WIDTH = 1.0 if FULL else 0.25

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-import rotacube.models
+import rotacube.networks
 from rotacube.errors import ModelDamaged, ModelMissing, OptionsRefused
 from rotacube.inference.runner import MapRequest, run_map
 from rotacube.models.card import file_sha256, load_model, save_model
-from rotacube.models.registry import NETWORKS, create_model, find_network
+from rotacube.networks.registry import NETWORKS, create_model, find_network
 
-FAMILIES = Path(rotacube.models.__file__).parent
+FAMILIES = Path(rotacube.networks.__file__).parent
 
 
 def test_an_unknown_network_is_told():

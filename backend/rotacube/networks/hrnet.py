@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rotacube.models.dense import DenseNetwork
-from rotacube.models.layers import Bottleneck, coarse_head, conv_norm, resized, scaled
+from rotacube.networks.dense import DenseNetwork
+from rotacube.networks.layers import Bottleneck, coarse_head, conv_norm, resized, scaled
 
 
 class BasicBlock(nn.Module):

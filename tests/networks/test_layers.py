@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotacube.models.layers import SqueezeExcite, pooled, scaled, to_channels_last
+from rotacube.networks.layers import SqueezeExcite, pooled, scaled, to_channels_last
 from rotacube.nn import RotationConv2d
 
 sizes = st.integers(1, 33)

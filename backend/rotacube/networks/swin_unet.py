@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rotacube.models.dense import DenseNetwork
-from rotacube.models.layers import ChannelNorm, CubeMaker, Stack, init_normal, scaled
+from rotacube.networks.dense import DenseNetwork
+from rotacube.networks.layers import ChannelNorm, CubeMaker, Stack, init_normal, scaled
 from rotacube.nn import FusionMode, KroneckerFusion
 
 WINDOW = 8

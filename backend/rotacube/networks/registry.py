@@ -10,15 +10,15 @@ from typing import Any, Literal
 from torch import nn
 
 from rotacube.errors import ModelMissing, OptionsRefused
-from rotacube.models.convnext import convnext_cube, convnext_u
-from rotacube.models.deeplab import DeepLabV3Plus
-from rotacube.models.fast_scnn import FastSCNN
-from rotacube.models.hrnet import HRNet
-from rotacube.models.layers import to_channels_last
-from rotacube.models.p4_unet import P4UNet
-from rotacube.models.scene import alexnet, inception, vgg16
-from rotacube.models.swin_unet import SwinUNet
-from rotacube.models.unet import UNet
+from rotacube.networks.convnext import convnext_cube, convnext_u
+from rotacube.networks.deeplab import DeepLabV3Plus
+from rotacube.networks.fast_scnn import FastSCNN
+from rotacube.networks.hrnet import HRNet
+from rotacube.networks.layers import to_channels_last
+from rotacube.networks.p4_unet import P4UNet
+from rotacube.networks.scene import alexnet, inception, vgg16
+from rotacube.networks.swin_unet import SwinUNet
+from rotacube.networks.unet import UNet
 
 Task = Literal["dense", "scene"]
 

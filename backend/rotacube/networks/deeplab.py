@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rotacube.models.dense import DenseNetwork
-from rotacube.models.layers import Bottleneck, CubeMaker, Kind, Stack, coarse_head, conv_norm, resized, scaled
+from rotacube.networks.dense import DenseNetwork
+from rotacube.networks.layers import Bottleneck, CubeMaker, Kind, Stack, coarse_head, conv_norm, resized, scaled
 
 
 class ResNet50(nn.Module):

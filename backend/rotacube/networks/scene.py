@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from rotacube.models.layers import conv_norm, pooled, scaled
+from rotacube.networks.layers import conv_norm, pooled, scaled
 from rotacube.nn import FusionMode, KroneckerFusion
 
 Fusion = Literal["none"] | FusionMode

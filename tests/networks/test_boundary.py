@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from fit import fit, iou
 from scipy import ndimage
 
-from rotacube.models.dense import RoofMaps
-from rotacube.models.registry import NETWORKS, create_model
+from rotacube.networks.dense import RoofMaps
+from rotacube.networks.registry import NETWORKS, create_model
 
 DENSE = [name for name, network in NETWORKS.items() if network.task == "dense"]
 

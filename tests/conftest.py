@@ -61,7 +61,7 @@ def make_model(tmp_path_factory):
     """A function that makes a model folder with random weights whose mask has both, or all, classes in it."""
     import torch
 
-    from rotacube.models.card import save_model
+    from rotacube.models.store import save_model
     from rotacube.networks.registry import create_model
 
     def make(folder=None, **changes):
@@ -90,7 +90,7 @@ def model_folder(make_model):
 @pytest.fixture(scope="session")
 def tiny_model(model_folder):
     """The tiny model, loaded."""
-    from rotacube.models.card import load_model
+    from rotacube.models.store import load_model
 
     return load_model(str(model_folder))
 
@@ -198,14 +198,22 @@ class BadInput:
         self.request, self.code, self.word = request, code, word
 
 
+def _weights(folder):
+    """The weights file of a model folder."""
+    import json
+
+    return folder / json.loads((folder / "model.json").read_text())["weights"]["file"]
+
+
 def _rewrite_weights(folder, change):
     """Change a model's weights file, and put the hash of the new file into its card."""
     import hashlib
     import json
 
-    weights, path = folder / "model.safetensors", folder / "model.json"
-    change(weights)
+    path = folder / "model.json"
     card = json.loads(path.read_text())
+    weights = _weights(folder)
+    change(weights)
     card["weights"]["sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
     path.write_text(json.dumps(card))
 
@@ -278,19 +286,19 @@ _BAD_REQUESTS = {
     "a folder without a model": ("model_missing", "has no model.json", {"model": "."}),
 }
 _BAD_MODELS = {
-    "weights of another hash": ("SHA-256 differs", lambda f: _truncate(f / "model.safetensors", 0.99)),
+    "weights of another hash": ("SHA-256 differs", lambda f: _truncate(_weights(f), 0.99)),
     "weights cut short": (
         "no valid safetensors",
         lambda f: _rewrite_weights(f, lambda weights: _truncate(weights, 0.99)),
     ),
     "weights without a tensor": ("tensor 'head.1.bias' is missing", lambda f: _rewrite_weights(f, _drop_a_tensor)),
     "weights that are a pickle": ("no valid safetensors", lambda f: _rewrite_weights(f, _pickle)),
-    "no weights": ("is missing", lambda f: (f / "model.safetensors").unlink()),
+    "no weights": ("is missing", lambda f: _weights(f).unlink()),
     "a broken card": ("cannot be read", lambda f: _truncate(f / "model.json", 0.5)),
     "a card without a field": ("not valid at", lambda f: _edit_card(f, '"threshold"', '"treshold"')),
     "a card that leads out of its folder": (
         "not valid at 'weights.file'",
-        lambda f: _edit_card(f, '"model.safetensors"', '"../model.safetensors"'),
+        lambda f: _edit_card(f, '"file": "', '"file": "../'),
     ),
     "a card of another network": ("do not fit", lambda f: _edit_card(f, "convnext-cube-small", "convnext-cube")),
 }

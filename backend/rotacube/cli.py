@@ -71,7 +71,7 @@ def map_(
     """Map a raster: one class a pixel, on the model's grid. Ctrl-C cancels and leaves nothing behind."""
     from rotacube.inference.device import choose_place
     from rotacube.inference.runner import MapRequest, Tile, run_map
-    from rotacube.models.card import load_model
+    from rotacube.models.store import load_model
 
     request = MapRequest(raster, output, bounds, bounds_crs, _band_list(bands), overwrite)
     place = choose_place(precision)

@@ -16,7 +16,7 @@ import traceback
 import safetensors.torch  # noqa: F401
 
 import rotacube.inference.runner
-import rotacube.models.card  # noqa: F401
+import rotacube.models.store  # noqa: F401
 
 
 def child(call: dict, out: int, err: int) -> None:

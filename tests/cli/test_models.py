@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from rotacube.cli import app
-from rotacube.models.card import load_model
+from rotacube.models.store import load_model
 from rotacube.networks.registry import NETWORKS
 from rotacube.networks.work import network_work
 
@@ -81,7 +81,7 @@ def test_a_page_that_cannot_be_written_is_told(models, tmp_path):
 
 
 def test_in_a_checkout_the_table_goes_to_its_page(models, tmp_path):
-    for folder in ("backend/rotacube/models", "docs/results"):
+    for folder in ("backend/rotacube/networks", "docs/results"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "backend/rotacube/networks/sizes.py").touch()
     assert "docs/results/models.md is written." in models("table")[1]

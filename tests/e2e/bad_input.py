@@ -34,7 +34,7 @@ whole = (folder / "truncated.tif").read_bytes()
 shutil.copytree(models / "tiny", models / "damaged")
 card = models / "damaged" / "model.json"
 card.write_text(card.read_text().replace('"tiny"', '"damaged"'))
-weights = models / "damaged" / "model.safetensors"
+(weights,) = (models / "damaged").glob("*.safetensors")
 weights.chmod(0o644)
 data = bytearray(weights.read_bytes())
 data[-1] ^= 255

@@ -22,7 +22,7 @@ from rotacube.errors import JobCancelled, OutputUnwritable, RasterEmpty, Request
 from rotacube.inference import runner
 from rotacube.inference.device import Place, choose_place
 from rotacube.inference.runner import MapRequest, run_map
-from rotacube.models.card import LoadedModel
+from rotacube.models.store import LoadedModel
 from rotacube.raster import write
 from rotacube.raster.source import Source
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 from rotacube.networks.dense import RoofMaps
 from rotacube.networks.registry import NETWORKS, create_model
 
-DENSE = [name for name, network in NETWORKS.items() if network.task == "dense"]
+DENSE = [name for name, network in NETWORKS.items() if network.labels == "pixels"]
 
 
 def rows_of_houses(side=64):

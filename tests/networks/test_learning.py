@@ -15,14 +15,14 @@ import torch
 import torch.nn.functional as F
 from fit import fit, fit_dense, four_tiles, iou
 
-from rotacube.models.card import load_model, save_model
 from rotacube.models.export import export_program, write_onnx
+from rotacube.models.store import load_model, save_model
 from rotacube.networks.registry import NETWORKS, create_model
 
 FULL = os.environ.get("ROTACUBE_FULL") == "1"
 WIDTH = 1.0 if FULL else 0.25
-DENSE = [name for name, network in NETWORKS.items() if network.task == "dense"]
-SCENES = [name for name, network in NETWORKS.items() if network.task == "scene"]
+DENSE = [name for name, network in NETWORKS.items() if network.labels == "pixels"]
+SCENES = [name for name, network in NETWORKS.items() if network.labels == "images"]
 # Run in pairs (make test-backend), these have a core each.
 THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
 

@@ -9,8 +9,8 @@ from rotacube.networks.dense import DenseNetwork
 from rotacube.networks.layers import Stack
 from rotacube.networks.registry import NETWORKS, create_model
 
-DENSE = [name for name, network in NETWORKS.items() if network.task == "dense"]
-SCENES = [name for name, network in NETWORKS.items() if network.task == "scene"]
+DENSE = [name for name, network in NETWORKS.items() if network.labels == "pixels"]
+SCENES = [name for name, network in NETWORKS.items() if network.labels == "images"]
 SKIPS = [name for name in DENSE if "skip" in NETWORKS[name].options()]
 
 

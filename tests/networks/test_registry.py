@@ -14,7 +14,7 @@ import torch
 import rotacube.networks
 from rotacube.errors import ModelDamaged, ModelMissing, OptionsRefused
 from rotacube.inference.runner import MapRequest, run_map
-from rotacube.models.card import file_sha256, load_model, save_model
+from rotacube.models.store import file_sha256, load_model, save_model
 from rotacube.networks.registry import NETWORKS, create_model, find_network
 
 FAMILIES = Path(rotacube.networks.__file__).parent
@@ -65,7 +65,7 @@ def test_every_network_says_where_it_comes_from_and_what_may_be_chosen():
         assert find_network(name) is network and network.name == name
         assert network.title and network.source
         assert "width" in network.options() and not set(network.options()) & set(network.fixed)
-        assert ("boundary" in network.options()) == (network.task == "dense")
+        assert ("boundary" in network.options()) == (network.labels == "pixels")
         json.dumps(network.options())
 
 
@@ -126,7 +126,7 @@ def test_a_card_cannot_make_us_take_more_memory_than_its_weights_have(tmp_path, 
 def test_weights_of_other_options_do_not_fit(tmp_path, make_card):
     saved(tmp_path, make_card, "unet", width=0.0625)
     card = give_options(tmp_path, {"width": 0.125})
-    assert card["weights"]["sha256"] == file_sha256(tmp_path / "model.safetensors")
+    assert card["weights"]["sha256"] == file_sha256(tmp_path / card["weights"]["file"])
     with pytest.raises(ModelDamaged, match="has shape"):
         load_model(str(tmp_path))
 

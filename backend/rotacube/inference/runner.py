@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from rotacube import __version__
 from rotacube.errors import JobCancelled, OptionsRefused
 from rotacube.inference.device import Place, choose_place
-from rotacube.models.card import CardClass, LoadedModel, ModelCard
+from rotacube.models.card import CardClass, ModelCard
+from rotacube.models.store import LoadedModel
 from rotacube.networks.dense import RoofMaps
 from rotacube.networks.scene import SceneNetwork
 from rotacube.raster.grid import Box, TileGrid

@@ -1,28 +1,22 @@
-"""The model card (`model.json`) and the weights beside it (safetensors): how a model is described, found and loaded.
+"""The model card (`model.json`): how a model is described.
 
 A model is a folder. Its card says everything that a run needs to know (bands, ground sample distance, normalisation,
 tile, classes) and that a person wants to know (licence, attribution, training data, measured accuracy), and names the
-weights by their SHA-256, which is checked before they are used. No pickle is read.
+weights beside it by their SHA-256. Nothing here needs PyTorch: `rotacube.models.store` finds, loads and saves models.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import nn
 
-from rotacube.errors import ModelDamaged, ModelMissing, OptionsRefused
-from rotacube.networks.registry import create_model
+from rotacube.errors import ModelDamaged, ModelMissing
+from rotacube.logits import outputs_of
 
 CARD = "model.json"
 Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
@@ -39,6 +33,12 @@ class CardClass(_Strict):
     name: str
     color: Color
 
+    @property
+    def rgb(self) -> tuple[int, int, int]:
+        """The colour as three numbers of 0 to 255."""
+        red, green, blue = bytes.fromhex(self.color[1:])
+        return red, green, blue
+
 
 class Normalisation(_Strict):
     """How pixel values become the network's input: `(value / scale - mean) / std` per band.
@@ -50,6 +50,19 @@ class Normalisation(_Strict):
     scale: float = Field(gt=0)
     mean: list[float]
     std: list[Annotated[float, Field(gt=0)]]
+
+    def apply(self, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Network input from band values that were scaled or stretched already.
+
+        Args:
+            values: (bands, H, W) in 0..1; what lies beyond is clipped.
+            valid: (H, W).
+
+        Returns:
+            (bands, H, W), zero where nodata.
+        """
+        mean, std = (np.array(v, np.float32)[:, None, None] for v in (self.mean, self.std))
+        return np.where(valid, (np.clip(values, 0, 1) - mean) / std, np.float32(0))
 
 
 class Weights(_Strict):
@@ -87,6 +100,11 @@ class ModelCard(_Strict):
     accuracy: dict[str, float]
     weights: Weights
 
+    @property
+    def outputs(self) -> int:
+        """Logits a pixel, or an image."""
+        return outputs_of(len(self.classes))
+
     @model_validator(mode="after")
     def _fits_together(self) -> ModelCard:
         if len(self.normalisation.mean) != len(self.bands) or len(self.normalisation.std) != len(self.bands):
@@ -96,31 +114,6 @@ class ModelCard(_Strict):
         if self.overlap * 2 > self.tile:
             raise ValueError("overlap must be at most half the tile")
         return self
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A card and its network, in eval mode, on the CPU, in float32."""
-
-    card: ModelCard
-    network: nn.Module
-    folder: Path
-
-
-def model_folders() -> list[Path]:
-    """The folders that are searched for models, first hit wins.
-
-    `ROTACUBE_MODELS` (several, separated as in PATH), the user's own, the wheel's, the checkout's.
-    """
-    named = [Path(p) for p in os.environ.get("ROTACUBE_MODELS", "").split(os.pathsep) if p]
-    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    package = Path(__file__).resolve().parents[1]
-    return [
-        *named,
-        data / "rotacube" / "models",
-        package / "resources" / "models",
-        package.parents[1] / "resources" / "models",
-    ]
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -143,130 +136,3 @@ def read_card(folder: Path) -> ModelCard:
         raise ModelDamaged(
             f"The model card '{path}' is not valid at '{place}': {first['msg']}. Install the model again."
         ) from error
-
-
-def list_models() -> list[tuple[ModelCard, Path]]:
-    """All installed models with a valid card, by name; a damaged one is left out (`find_model` says why)."""
-    found: dict[str, tuple[ModelCard, Path]] = {}
-    for parent in model_folders():
-        for path in sorted(parent.glob(f"*/{CARD}")):
-            try:
-                card = read_card(path.parent)
-            except (ModelDamaged, ModelMissing):
-                continue
-            found.setdefault(card.name, (card, path.parent))
-    return [found[name] for name in sorted(found)]
-
-
-def find_model(name: str) -> tuple[ModelCard, Path]:
-    """Find a model by its name, or by the folder that holds its card.
-
-    Raises:
-        ModelMissing: there is none; the sentence names those that there are.
-        ModelDamaged: its card is not valid.
-    """
-    if os.sep in name or (Path(name) / CARD).is_file():
-        return read_card(Path(name)), Path(name)
-    for parent in model_folders():
-        if (parent / name / CARD).is_file():
-            return read_card(parent / name), parent / name
-    models = list_models()
-    for card, folder in models:
-        if card.name == name:
-            return card, folder
-    known = ", ".join(card.name for card, _ in models)
-    hint = f"Installed are: {known}." if known else "No model is installed: set ROTACUBE_MODELS to a folder of models."
-    raise ModelMissing(f"There is no model '{name}'. {hint}")
-
-
-def load_model(name: str) -> LoadedModel:
-    """Load a model, its weights checked against the card.
-
-    Raises:
-        ModelMissing: there is no such model.
-        ModelDamaged: the weights are absent, have another hash, or do not fit the architecture.
-    """
-    card, folder = find_model(name)
-    path = folder / card.weights.file
-    again = "Install the model again."
-    if not path.is_file():
-        raise ModelDamaged(f"The model '{card.name}' has no weights: '{path}' is missing. {again}")
-    if file_sha256(path) != card.weights.sha256:
-        raise ModelDamaged(
-            f"The weights '{path}' are not those that the card names (their SHA-256 differs): the file is damaged or "
-            f"was exchanged. {again}"
-        )
-    build = partial(create_model, card.architecture, len(card.bands), len(card.classes), **card.options)
-    try:
-        with torch.device("meta"):  # so that no card makes us take more memory than its weights have
-            wanted = build().state_dict()
-    except OptionsRefused as error:
-        raise ModelDamaged(f"The model card of '{card.name}' does not fit: {error.message} {again}") from error
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ModelDamaged(f"The weights '{path}' are no valid safetensors file ({error}). {again}") from error
-    _check_tensors(card, tensors, wanted, again)
-    network = build()
-    network.load_state_dict({k: t.float() if t.is_floating_point() else t for k, t in tensors.items()})
-    return LoadedModel(card, network.eval(), folder)
-
-
-def _check_tensors(
-    card: ModelCard, given: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor], again: str
-) -> None:
-    problems = (
-        [f"tensor '{key}' is missing" for key in wanted if key not in given]
-        + [f"tensor '{key}' is unknown" for key in given if key not in wanted]
-        + [
-            f"tensor '{key}' has shape {tuple(given[key].shape)}, not {tuple(wanted[key].shape)}"
-            for key in wanted
-            if key in given and given[key].shape != wanted[key].shape
-        ]
-    )
-    if problems:
-        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
-        raise ModelDamaged(
-            f"The weights of '{card.name}' do not fit its architecture ({card.architecture}): {problems[0]}{more}. "
-            + again
-        )
-
-
-def save_model(network: nn.Module, card: dict[str, object], folder: Path, *, half: bool = True) -> ModelCard:
-    """Write a model folder: the weights, and the card with their hash.
-
-    Args:
-        network: the trained network.
-        card: the card's fields but for `weights`.
-        folder: is created.
-        half: whether weights are rounded to half precision; BatchNorm's statistics never are.
-
-    Returns:
-        The card as written.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "model.safetensors"
-    kept = ("running_mean", "running_var")
-    tensors = {
-        key: (tensor.half() if half and tensor.is_floating_point() and not key.endswith(kept) else tensor).contiguous()
-        for key, tensor in network.state_dict().items()
-    }
-    save_file(tensors, path)
-    path.chmod(0o644)
-    weights = {
-        "file": path.name,
-        "sha256": file_sha256(path),
-        "parameters": sum(p.numel() for p in network.parameters()),
-    }
-    full = ModelCard.model_validate({**card, "weights": weights})
-    (folder / CARD).write_text(json.dumps(full.model_dump(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return full
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

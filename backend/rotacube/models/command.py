@@ -15,8 +15,9 @@ from rich.table import Table
 
 from rotacube.errors import ModelMissing, OptionsRefused, OutputUnwritable
 from rotacube.files import write_text
-from rotacube.models.card import ModelCard, find_model, list_models, load_model, model_folders
+from rotacube.models.card import ModelCard
 from rotacube.models.export import export_network
+from rotacube.models.store import find_model, list_models, load_model, model_folders
 from rotacube.networks import sizes
 from rotacube.networks.published import BUILDINGS
 from rotacube.networks.registry import NETWORKS, Network
@@ -58,7 +59,7 @@ def list_all(as_json: bool, out: Console) -> None:
     list_installed(False, out)
     table = Table("network", "title", "labels", "source")
     for network in NETWORKS.values():
-        labels = "pixels" if network.task == "dense" else "whole images"
+        labels = "pixels" if network.labels == "pixels" else "whole images"
         table.add_row(network.name, network.title, labels, network.source)
     out.print(table)
 
@@ -72,7 +73,7 @@ def info(name: str, as_json: bool, out: Console) -> None:
     """
     if name in NETWORKS:
         facts = _network(NETWORKS[name])
-        side = sizes.SIDE if facts["task"] == "dense" else sizes.SCENE_SIDE
+        side = sizes.SIDE if facts["labels"] == "pixels" else sizes.SCENE_SIDE
         work = network_work(name, side=side)
         facts |= {"parameters": work.parameters, "macs": work.macs, "image": [3, side, side]}
         published = next((row for row in BUILDINGS if row.network == name), None)
@@ -167,7 +168,7 @@ def _network(network: Network) -> dict[str, Any]:
     return {
         "name": network.name,
         "title": network.title,
-        "task": network.task,
+        "labels": network.labels,
         "source": network.source,
         "reading": network.reading,
         "options": network.options(),

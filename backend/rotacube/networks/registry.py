@@ -10,6 +10,7 @@ from typing import Any, Literal
 from torch import nn
 
 from rotacube.errors import ModelMissing, OptionsRefused
+from rotacube.logits import outputs_of
 from rotacube.networks.convnext import convnext_cube, convnext_u
 from rotacube.networks.deeplab import DeepLabV3Plus
 from rotacube.networks.fast_scnn import FastSCNN
@@ -20,7 +21,7 @@ from rotacube.networks.scene import alexnet, inception, vgg16
 from rotacube.networks.swin_unet import SwinUNet
 from rotacube.networks.unet import UNet
 
-Task = Literal["dense", "scene"]
+Labels = Literal["pixels", "images"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Network:
         source: the paper.
         reading: what was chosen where the papers leave room; empty where they leave none.
         fixed: the keywords of `build` that make this network of its family.
-        task: "dense" gives logits a pixel, "scene" logits an image.
+        labels: what its logits label: every pixel, or whole images (scenes).
     """
 
     name: str
@@ -43,7 +44,7 @@ class Network:
     source: str
     reading: str = ""
     fixed: Mapping[str, Any] = field(default_factory=dict)
-    task: Task = "dense"
+    labels: Labels = "pixels"
 
     def options(self) -> dict[str, Any]:
         """The options that may be chosen, with their defaults."""
@@ -222,16 +223,21 @@ _ALL = (
     Network("fast-scnn", "Fast-SCNN", FastSCNN, "Poudel et al. 2019"),
     Network("hrnet-w48", "HRNet-W48", HRNet, "Wang et al. 2020", "HRNetV2's head, without OCR."),
     Network(
-        "alexnet", "AlexNet", alexnet, _KPFF_PAPER, "Krizhevsky 2014; conv3, conv4 and conv5 are fused.", task="scene"
+        "alexnet",
+        "AlexNet",
+        alexnet,
+        _KPFF_PAPER,
+        "Krizhevsky 2014; conv3, conv4 and conv5 are fused.",
+        labels="images",
     ),
-    Network("vgg-16", "VGG-16", vgg16, _KPFF_PAPER, "The last three stages are fused.", task="scene"),
+    Network("vgg-16", "VGG-16", vgg16, _KPFF_PAPER, "The last three stages are fused.", labels="images"),
     Network(
         "inception",
         "Inception",
         inception,
         _KPFF_PAPER,
         "GoogLeNet with BatchNorm, without auxiliary classifiers; inception 3, 4 and 5 are fused.",
-        task="scene",
+        labels="images",
     ),
 )
 NETWORKS = {network.name: network for network in _ALL}
@@ -270,7 +276,7 @@ def create_model(name: str, in_bands: int, classes: int, **options: Any) -> nn.M
     if in_bands < 1 or classes < 2:
         raise OptionsRefused(f"A network takes one band or more and two classes or more, not {in_bands} and {classes}.")
     try:
-        built = network.build(in_bands, 1 if classes == 2 else classes, **network.fixed, **options)
+        built = network.build(in_bands, outputs_of(classes), **network.fixed, **options)
     except (TypeError, ValueError) as error:
         raise OptionsRefused(f"The network '{name}' cannot be built so: {error}.".replace("..", ".")) from error
     return to_channels_last(built)

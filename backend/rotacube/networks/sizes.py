@@ -37,7 +37,7 @@ def sections(on_step: Callable[[str], None] = lambda name: None) -> list[Section
             return network_work(name, side=SIDE)
         return network_work(name, classes=SCENE_CLASSES, side=SCENE_SIDE, fusion=fusion)
 
-    dense = {name: count(name) for name, network in NETWORKS.items() if network.task == "dense"}
+    dense = {name: count(name) for name, network in NETWORKS.items() if network.labels == "pixels"}
     scenes = {name: [count(name, fusion) for fusion in FUSIONS] for name in SCENES}
     return [
         Section(

@@ -17,7 +17,8 @@ from starlette.exceptions import HTTPException
 
 from rotacube import __version__
 from rotacube.errors import RequestRefused, RotacubeError
-from rotacube.models.card import ModelCard, list_models, model_folders
+from rotacube.models.card import ModelCard
+from rotacube.models.store import list_models, model_folders
 from rotacube.ops.status import device_status, operator_status
 from rotacube.server.jobs import Job, Jobs
 from rotacube.server.schema import (

@@ -18,7 +18,8 @@ from rasterio.io import MemoryFile
 
 from rotacube.errors import JobCancelled, JobMissing, PreviewMissing, RotacubeError
 from rotacube.inference.runner import MapRequest, MapResult, Tile, check_request, run_map
-from rotacube.models.card import CardClass, LoadedModel, find_model, load_model
+from rotacube.models.card import CardClass
+from rotacube.models.store import LoadedModel, find_model, load_model
 from rotacube.raster.source import Source
 from rotacube.server.schema import ClassArea, ErrorBody, JobInfo, JobRequest, JobResult, TileEvent
 

@@ -29,7 +29,7 @@ from torchmetrics.classification import (
     BinaryRecall,
 )
 
-from rotacube.models.card import save_model
+from rotacube.models.store import save_model
 from rotacube.networks.registry import create_model
 from rotacube.training.data import Area, RoofCrops, data_root, drawn_areas, resize, rooftop_areas
 

@@ -1,0 +1,207 @@
+"""Where models are: found by name or folder, loaded with their weights checked, saved in one step.
+
+Weights are safetensors, named by the card with their SHA-256, which is checked before they are used. No pickle is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from rotacube.errors import ModelDamaged, ModelMissing, OptionsRefused
+from rotacube.files import in_one_step, write_text
+from rotacube.models.card import CARD, ModelCard, read_card
+from rotacube.networks.registry import Network, create_model, find_network
+
+AGAIN = "Install the model again."
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A card and its network, in eval mode, on the CPU, in float32."""
+
+    card: ModelCard
+    network: nn.Module
+    folder: Path
+
+
+def model_folders() -> list[Path]:
+    """The folders that are searched for models, first hit wins.
+
+    `ROTACUBE_MODELS` (several, separated as in PATH), the user's own, the wheel's, the checkout's.
+    """
+    named = [Path(p) for p in os.environ.get("ROTACUBE_MODELS", "").split(os.pathsep) if p]
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    package = Path(__file__).resolve().parents[1]
+    return [
+        *named,
+        data / "rotacube" / "models",
+        package / "resources" / "models",
+        package.parents[1] / "resources" / "models",
+    ]
+
+
+def list_models() -> list[tuple[ModelCard, Path]]:
+    """All installed models with a valid card, by name; a damaged one is left out (`find_model` says why)."""
+    found: dict[str, tuple[ModelCard, Path]] = {}
+    for parent in model_folders():
+        for path in sorted(parent.glob(f"*/{CARD}")):
+            try:
+                card = read_card(path.parent)
+            except (ModelDamaged, ModelMissing):
+                continue
+            found.setdefault(card.name, (card, path.parent))
+    return [found[name] for name in sorted(found)]
+
+
+def find_model(name: str) -> tuple[ModelCard, Path]:
+    """Find a model by its name, or by the folder that holds its card.
+
+    Raises:
+        ModelMissing: there is none; the sentence names those that there are.
+        ModelDamaged: its card is not valid.
+    """
+    if os.sep in name or (Path(name) / CARD).is_file():
+        return read_card(Path(name)), Path(name)
+    for parent in model_folders():
+        if (parent / name / CARD).is_file():
+            return read_card(parent / name), parent / name
+    models = list_models()
+    for card, folder in models:
+        if card.name == name:
+            return card, folder
+    known = ", ".join(card.name for card, _ in models)
+    hint = f"Installed are: {known}." if known else "No model is installed: set ROTACUBE_MODELS to a folder of models."
+    raise ModelMissing(f"There is no model '{name}'. {hint}")
+
+
+def network_of(card: ModelCard) -> Network:
+    """The network that a card names, not built.
+
+    Raises:
+        ModelDamaged: there is none of that name.
+    """
+    try:
+        return find_network(card.architecture)
+    except ModelMissing as error:
+        raise ModelDamaged(f"The model card of '{card.name}' does not fit: {error.message} {AGAIN}") from error
+
+
+def load_model(name: str) -> LoadedModel:
+    """Load a model, its weights checked against the card.
+
+    Raises:
+        ModelMissing: there is no such model.
+        ModelDamaged: the weights are absent, have another hash, or do not fit the architecture.
+    """
+    card, folder = find_model(name)
+    path = folder / card.weights.file
+    if not path.is_file():
+        raise ModelDamaged(f"The model '{card.name}' has no weights: '{path}' is missing. {AGAIN}")
+    if file_sha256(path) != card.weights.sha256:
+        raise ModelDamaged(
+            f"The weights '{path}' are not those that the card names (their SHA-256 differs): the file is damaged or "
+            f"was exchanged. {AGAIN}"
+        )
+    network_of(card)
+    build = partial(create_model, card.architecture, len(card.bands), len(card.classes), **card.options)
+    try:
+        with torch.device("meta"):  # so that no card makes us take more memory than its weights have
+            wanted = build().state_dict()
+    except OptionsRefused as error:
+        raise ModelDamaged(f"The model card of '{card.name}' does not fit: {error.message} {AGAIN}") from error
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelDamaged(f"The weights '{path}' are no valid safetensors file ({error}). {AGAIN}") from error
+    _check_tensors(card, tensors, wanted)
+    network = build()
+    network.load_state_dict({k: t.float() if t.is_floating_point() else t for k, t in tensors.items()})
+    return LoadedModel(card, network.eval(), folder)
+
+
+def _check_tensors(card: ModelCard, given: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> None:
+    problems = (
+        [f"tensor '{key}' is missing" for key in wanted if key not in given]
+        + [f"tensor '{key}' is unknown" for key in given if key not in wanted]
+        + [
+            f"tensor '{key}' has shape {tuple(given[key].shape)}, not {tuple(wanted[key].shape)}"
+            for key in wanted
+            if key in given and given[key].shape != wanted[key].shape
+        ]
+    )
+    if problems:
+        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+        raise ModelDamaged(
+            f"The weights of '{card.name}' do not fit its architecture ({card.architecture}): {problems[0]}{more}. "
+            + AGAIN
+        )
+
+
+def save_model(network: nn.Module, card: dict[str, object], folder: Path, *, half: bool = True) -> ModelCard:
+    """Write a model folder: the weights, and the card with their hash.
+
+    The weights' name has their hash in it, and the card names them: replacing the card is the one step that replaces
+    a model. Whatever goes wrong before it, the folder holds the model that it held.
+
+    Args:
+        network: the trained network.
+        card: the card's fields but for `weights`.
+        folder: is created.
+        half: whether weights are rounded to half precision; BatchNorm's statistics never are.
+
+    Returns:
+        The card as written.
+
+    Raises:
+        OutputUnwritable: the folder cannot be written to.
+        ValidationError: the card's fields do not fit.
+    """
+    kept = ("running_mean", "running_var")
+    content = save(
+        {
+            key: (tensor.half() if half and tensor.is_floating_point() and not key.endswith(kept) else tensor)
+            .detach()
+            .cpu()
+            .contiguous()
+            for key, tensor in network.state_dict().items()
+        }
+    )
+    sha256 = hashlib.sha256(content).hexdigest()
+    name = f"weights-{sha256[:12]}.safetensors"
+    weights = {"file": name, "sha256": sha256, "parameters": sum(p.numel() for p in network.parameters())}
+    full = ModelCard.model_validate({**card, "weights": weights})
+    before = _named_weights(folder)
+    with in_one_step(folder / name, make_folder=True) as new:
+        new.write_bytes(content)
+    text = json.dumps(full.model_dump(), indent=2, ensure_ascii=False)
+    write_text(folder / CARD, text + "\n")
+    if before is not None and before != name:
+        (folder / before).unlink(missing_ok=True)
+    return full
+
+
+def _named_weights(folder: Path) -> str | None:
+    """The name of the weights that a folder's card has now."""
+    try:
+        return read_card(folder).weights.file
+    except (ModelMissing, ModelDamaged):
+        return None
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

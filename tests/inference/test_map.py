@@ -24,7 +24,7 @@ from rotacube.inference.device import Place, choose_place
 from rotacube.inference.runner import MapRequest, run_map
 from rotacube.models.store import LoadedModel
 from rotacube.raster import write
-from rotacube.raster.source import Source
+from rotacube.raster.file_source import FileSource
 
 NODATA = 255
 
@@ -124,7 +124,7 @@ def test_the_batch_changes_next_to_nothing(whole, scene_path, tiny_model, tmp_pa
 
 def pixels_of(path, card):
     """The raster's values as the network gets them, and its validity, in one piece."""
-    with Source(path, card) as source:
+    with FileSource(path, card) as source:
         return source.read(source.extent)
 
 
@@ -234,7 +234,7 @@ def test_tiles_are_told_in_order_with_their_ground_and_what_they_show(scene_path
     request = MapRequest(scene_path, tmp_path / "mask.tif", (353010, 3059960, 353050, 3059990))
     run_map(request, bright, place=cpu, on_tile=tiles.append)
     labels, transform = mask_of(request.output)
-    with Source(scene_path, bright.card) as source:
+    with FileSource(scene_path, bright.card) as source:
         area = source.box_of_bounds(request.bounds)
     total = tiles[0].total
     assert [(t.n, t.done, t.total) for t in tiles] == [(n, n + 1, total) for n in range(total)]

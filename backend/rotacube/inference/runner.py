@@ -26,8 +26,8 @@ from rotacube.models.card import CardClass, ModelCard
 from rotacube.models.store import LoadedModel
 from rotacube.networks.dense import RoofMaps
 from rotacube.networks.scene import SceneNetwork
+from rotacube.raster.file_source import CACHE_BYTES, FileSource, all_nodata
 from rotacube.raster.grid import Box, TileGrid
-from rotacube.raster.source import CACHE_BYTES, Source, all_nodata
 from rotacube.raster.write import NODATA, MaskWriter, check_output, sweep
 
 COLUMN = 8192
@@ -138,7 +138,10 @@ def run_map(
             f"The model '{model.card.name}' labels whole images, not pixels: choose another to map with."
         )
     place = place or choose_place()
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES // 2**20), Source(request.raster, model.card, request.bands) as source:
+    with (
+        rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES // 2**20),
+        FileSource(request.raster, model.card, request.bands) as source,
+    ):
         area = check_request(request, source)
         sweep(request.output.parent, request.output.name)
         card = model.card
@@ -172,7 +175,7 @@ def run_map(
     )
 
 
-def check_request(request: MapRequest, source: Source) -> Box:
+def check_request(request: MapRequest, source: FileSource) -> Box:
     """The part of the source's grid that a request asks for, checked before any work.
 
     Raises:
@@ -189,7 +192,7 @@ class _Run:
 
     def __init__(
         self,
-        source: Source,
+        source: FileSource,
         model: LoadedModel,
         place: Place,
         area: Box,

@@ -20,7 +20,7 @@ from rotacube.errors import JobCancelled, JobMissing, PreviewMissing, RotacubeEr
 from rotacube.inference.runner import MapRequest, MapResult, Tile, check_request, run_map
 from rotacube.models.card import CardClass
 from rotacube.models.store import LoadedModel, find_model, load_model
-from rotacube.raster.source import Source
+from rotacube.raster.file_source import FileSource
 from rotacube.server.schema import ClassArea, ErrorBody, JobInfo, JobRequest, JobResult, TileEvent
 
 ENDED = ("finished", "failed", "cancelled")
@@ -144,7 +144,7 @@ class Jobs:
             RotacubeError: the raster, the area, the model or the output is not usable.
         """
         card, _ = find_model(request.model)
-        with Source(request.raster, card, request.bands) as source:
+        with FileSource(request.raster, card, request.bands) as source:
             check_request(_to_map(request), source)
         job = Job(request)
         with self._lock:

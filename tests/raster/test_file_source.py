@@ -11,8 +11,8 @@ from affine import Affine
 from pyproj import CRS, Geod, Transformer
 
 from rotacube.errors import RasterBands, RasterEmpty, RasterMissing, RasterNotGeoreferenced, RasterUnreadable
+from rotacube.raster.file_source import FileSource
 from rotacube.raster.grid import Box
-from rotacube.raster.source import Source
 
 MERCATOR_60 = 6378137 * math.asinh(math.tan(math.radians(60)))
 GRIDS = {
@@ -32,7 +32,7 @@ MEAN = np.array([0.485, 0.456, 0.406])[:, None, None]
 STD = np.array([0.229, 0.224, 0.225])[:, None, None]
 
 
-def raw(source: Source, box: Box | None = None):
+def raw(source: FileSource, box: Box | None = None):
     """Values as the card's 0..1 before mean and std, and the validity."""
     values, valid = source.read(box or source.extent)
     return values * STD + MEAN, valid
@@ -48,7 +48,7 @@ def plain_card(make_card):
 def test_pixels_have_the_models_size_on_the_ground(name, tmp_path, write_raster, make_card):
     crs, transform = GRIDS[name]
     path = write_raster(tmp_path / "a.tif", np.ones((3, 200, 260), np.uint8), crs, transform)
-    with Source(path, make_card(gsd=0.15)) as source:
+    with FileSource(path, make_card(gsd=0.15)) as source:
         column, row = source.width / 2, source.height / 2
         u, v = np.array([-0.5, 0.5, 0, 0]) + column, np.array([0, 0, -0.5, 0.5]) + row
         t = source.transform
@@ -78,7 +78,7 @@ def test_a_mark_on_the_ground_lands_on_its_pixel(name, tmp_path, write_raster, p
     for row, column in places:
         image[:, row - 10 : row + 10, column - 10 : column + 10] = 200
     path = write_raster(tmp_path / "a.tif", image, crs, transform)
-    with Source(path, plain_card) as source:
+    with FileSource(path, plain_card) as source:
         values, valid = source.read(source.extent)
         assert valid[:-1, :-1].all(), "but for pixels of which the raster covers less than half"
         transform = Affine(*source.transform[:6])
@@ -101,7 +101,7 @@ def test_a_mark_on_the_ground_lands_on_its_pixel(name, tmp_path, write_raster, p
 def test_a_raster_of_nearly_the_models_resolution_is_not_resampled(tmp_path, write_raster, plain_card):
     image = np.random.default_rng(0).integers(0, 256, (3, 70, 90), np.uint8)
     path = write_raster(tmp_path / "a.tif", image, transform=Affine(0.151, 0, 353000, 0, -0.149, 3060000))
-    with Source(path, plain_card) as source:
+    with FileSource(path, plain_card) as source:
         assert (source.height, source.width) == (70, 90)
         np.testing.assert_array_equal(source.read(source.extent)[0], np.clip(image.astype(np.float32), 0, 1))
 
@@ -113,7 +113,7 @@ def test_a_part_is_the_crop_of_a_larger_part(resolution, rotation, tmp_path, wri
     transform = Affine.translation(353000, 3060000) * Affine.rotation(rotation) * Affine.scale(resolution, -resolution)
     image, valid = rng.integers(0, 256, (3, 500, 640), np.uint8), rng.random((500, 640)) > 0.1
     path = write_raster(tmp_path / "a.tif", image, transform=transform, valid=valid)
-    with Source(path, make_card()) as source:
+    with FileSource(path, make_card()) as source:
         large = Box(-30, -50, source.height + 10, source.width + 20)
         values, seen = source.read(large)
         parts = []
@@ -122,7 +122,7 @@ def test_a_part_is_the_crop_of_a_larger_part(resolution, rotation, tmp_path, wri
             parts.append(Box(int(top), int(left), int(top + rng.integers(1, 130)), int(left + rng.integers(1, 130))))
     for part in parts:
         part &= large
-        with Source(path, make_card()) as fresh:
+        with FileSource(path, make_card()) as fresh:
             some, some_seen = fresh.read(part)
         np.testing.assert_array_equal(some, values[(slice(None), *part.within(large))])
         np.testing.assert_array_equal(some_seen, seen[part.within(large)])
@@ -130,7 +130,7 @@ def test_a_part_is_the_crop_of_a_larger_part(resolution, rotation, tmp_path, wri
 
 def test_beyond_the_raster_there_is_nothing(tmp_path, write_raster, make_card):
     path = write_raster(tmp_path / "a.tif", np.full((3, 40, 50), 90, np.uint8))
-    with Source(path, make_card()) as source:
+    with FileSource(path, make_card()) as source:
         values, valid = source.read(Box(-7, -9, 60, 70))
         assert valid[7:47, 9:59].all() and valid.sum() == 40 * 50
         assert not values[:, ~valid].any() and values[:, valid].any()
@@ -197,7 +197,7 @@ def test_nodata_is_left_out_however_it_is_told(way, resolution, tmp_path, write_
     def write(path, array, **more):
         return write_raster(path, array, transform=Affine(resolution, 0, 353000, 0, -resolution, 3060000), **more)
 
-    with Source(way(tmp_path / "a.tif", image, out, write), make_card()) as source:
+    with FileSource(way(tmp_path / "a.tif", image, out, write), make_card()) as source:
         values, valid = source.read(source.extent)
         ratio_x, ratio_y = source.transform.a / resolution, -source.transform.e / resolution
     # What the raster has under the centre of each pixel; the raster ends within the last row and column.
@@ -230,7 +230,7 @@ def test_other_types_are_stretched_by_percentiles_of_the_whole_file_also_for_a_w
     low, high = np.array([np.percentile(band[band != 0], (2, 98)) for band in image]).T
     want = np.clip((image - low[:, None, None]) / (high - low)[:, None, None], 0, 1)
     part = Box(100, 20, 164, 120)
-    with Source(path, make_card()) as source:
+    with FileSource(path, make_card()) as source:
         values, valid = raw(source, part)
     cut = part.within(Box(0, 0, 300, 400))
     assert valid.all()
@@ -240,7 +240,7 @@ def test_other_types_are_stretched_by_percentiles_of_the_whole_file_also_for_a_w
 def test_a_large_file_is_judged_by_a_sample_that_is_the_same_for_every_window(tmp_path, write_raster, make_card):
     ramp = np.linspace(0, 4000, 2600, dtype=np.float32) + np.zeros((3, 40, 1), np.float32)
     path = write_raster(tmp_path / "a.tif", ramp.astype(np.uint16) + 1)
-    with Source(path, make_card()) as source:
+    with FileSource(path, make_card()) as source:
         low, high = source.radiometry.low.ravel(), source.radiometry.high.ravel()
     np.testing.assert_allclose(low, 80, atol=20)
     np.testing.assert_allclose(high, 3920, atol=20)
@@ -248,13 +248,13 @@ def test_a_large_file_is_judged_by_a_sample_that_is_the_same_for_every_window(tm
 
 def test_eight_bits_follow_the_card(tmp_path, write_raster, make_card):
     image = np.random.default_rng(4).integers(0, 256, (3, 64, 70), np.uint8)
-    with Source(write_raster(tmp_path / "a.tif", image), make_card()) as source:
+    with FileSource(write_raster(tmp_path / "a.tif", image), make_card()) as source:
         values, _ = source.read(source.extent)
     np.testing.assert_allclose(values, (image / 255 - MEAN) / STD, atol=1e-5)
 
 
 def test_a_constant_band_does_not_divide_by_zero(tmp_path, write_raster, make_card):
-    with Source(write_raster(tmp_path / "a.tif", np.full((3, 40, 40), 500, np.uint16)), make_card()) as source:
+    with FileSource(write_raster(tmp_path / "a.tif", np.full((3, 40, 40), 500, np.uint16)), make_card()) as source:
         assert np.isfinite(source.read(source.extent)[0]).all()
 
 
@@ -278,7 +278,7 @@ def test_bands_are_chosen_by_list_or_by_their_colour_or_in_order(
     colours, given, want, tmp_path, write_raster, make_card
 ):
     path = write_raster(tmp_path / "a.tif", five_bands(), colours=colours)
-    with Source(path, make_card(), given) as source:
+    with FileSource(path, make_card(), given) as source:
         values, valid = raw(source)
     assert valid.all()
     np.testing.assert_allclose(values[:, 5, 5] * 255, want, atol=1e-3)
@@ -288,7 +288,7 @@ def test_bands_are_chosen_by_list_or_by_their_colour_or_in_order(
 def test_bands_that_are_not_there_are_told(given, tmp_path, write_raster, make_card):
     path = write_raster(tmp_path / "a.tif", five_bands())
     with pytest.raises(RasterBands, match=r"needs 3 bands .* out of 1 to 5"):
-        Source(path, make_card(), given)
+        FileSource(path, make_card(), given)
 
 
 def test_a_palette_is_told_how_to_be_expanded(tmp_path, write_raster, make_card):
@@ -297,7 +297,7 @@ def test_a_palette_is_told_how_to_be_expanded(tmp_path, write_raster, make_card)
     with rasterio.open(path, "r+") as file:
         file.write_colormap(1, {0: (10, 20, 30, 255), 1: (200, 100, 0, 255)})
     with pytest.raises(RasterBands, match="palette: expand it with gdal_translate -expand rgb"):
-        Source(str(path), make_card())
+        FileSource(str(path), make_card())
 
 
 @pytest.mark.parametrize(
@@ -314,13 +314,13 @@ def test_a_palette_is_told_how_to_be_expanded(tmp_path, write_raster, make_card)
 def test_what_cannot_be_mapped_is_told(shape, profile, kind, word, tmp_path, write_raster, make_card):
     path = write_raster(tmp_path / "a.tif", np.ones(shape, np.uint8), **profile)
     with pytest.raises(kind, match=word):
-        Source(path, make_card())
+        FileSource(path, make_card())
 
 
 @pytest.mark.parametrize("name", ["no.tif", "no/such/folder/a.tif", "a" * 300 + ".tif"])
 def test_a_missing_file_is_told(name, tmp_path, make_card):
     with pytest.raises(RasterMissing, match="There is no raster"):
-        Source(str(tmp_path / name), make_card())
+        FileSource(str(tmp_path / name), make_card())
 
 
 @pytest.mark.parametrize("content", [b"", b"I am no raster", b"II*\x00\x08\x00\x00\x00", b"\x89PNG\r\n\x1a\n"])
@@ -328,13 +328,13 @@ def test_what_is_no_raster_is_told(content, tmp_path, make_card):
     path = tmp_path / "a.tif"
     path.write_bytes(content)
     with pytest.raises(RasterUnreadable, match="cannot be opened"):
-        Source(str(path), make_card())
+        FileSource(str(path), make_card())
 
 
 @pytest.mark.parametrize("path", ["", "."])
 def test_a_folder_is_no_raster(path, make_card):
     with pytest.raises((RasterUnreadable, RasterMissing)):
-        Source(path, make_card())
+        FileSource(path, make_card())
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,10 @@ def test_a_truncated_file_is_told_when_its_missing_part_is_read(profile, tmp_pat
     path = tmp_path / "a.tif"
     write_raster(path, image, **profile)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(RasterUnreadable, match=r"damaged|cannot be opened"), Source(str(path), make_card()) as source:
+    with (
+        pytest.raises(RasterUnreadable, match=r"damaged|cannot be opened"),
+        FileSource(str(path), make_card()) as source,
+    ):
         source.read(source.extent)
 
 
@@ -365,13 +368,13 @@ def test_a_truncated_file_is_told_when_its_missing_part_is_read(profile, tmp_pat
 )
 def test_an_area_that_is_none_is_told(bounds, crs, word, tmp_path, write_raster, make_card):
     path = write_raster(tmp_path / "a.tif", np.ones((3, 100, 100), np.uint8))
-    with Source(path, make_card()) as source, pytest.raises(RasterEmpty, match=word):
+    with FileSource(path, make_card()) as source, pytest.raises(RasterEmpty, match=word):
         source.box_of_bounds(bounds, crs)
 
 
 def test_bounds_are_those_pixels_that_they_touch(tmp_path, write_raster, make_card):
     path = write_raster(tmp_path / "a.tif", np.ones((3, 100, 120), np.uint8))
-    with Source(path, make_card()) as source:
+    with FileSource(path, make_card()) as source:
         left, top = 353000, 3060000
         assert source.box_of_bounds((left, top - 15, left + 18, top)) == source.extent
         assert source.box_of_bounds((left + 1.5, top - 3.0, left + 3.0, top - 1.5)) == Box(10, 10, 20, 20)

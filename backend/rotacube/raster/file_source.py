@@ -59,7 +59,7 @@ class Radiometry:
     high: NDArray[np.float32]
 
 
-class Source:
+class FileSource:
     """A raster on a model's grid, read by windows; a context manager.
 
     Attributes:
@@ -92,7 +92,7 @@ class Source:
             self._file.close()
             raise
 
-    def __enter__(self) -> Source:
+    def __enter__(self) -> FileSource:
         return self
 
     def __exit__(

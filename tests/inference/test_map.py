@@ -125,7 +125,7 @@ def test_the_batch_changes_next_to_nothing(whole, scene_path, tiny_model, tmp_pa
 def pixels_of(path, card):
     """The raster's values as the network gets them, and its validity, in one piece."""
     with FileSource(path, card) as source:
-        return source.read(source.extent)
+        return source.read(source.grid.extent)
 
 
 def test_tiles_blend_without_seams(scene_path, bright, cpu, tmp_path):
@@ -235,7 +235,7 @@ def test_tiles_are_told_in_order_with_their_ground_and_what_they_show(scene_path
     run_map(request, bright, place=cpu, on_tile=tiles.append)
     labels, transform = mask_of(request.output)
     with FileSource(scene_path, bright.card) as source:
-        area = source.box_of_bounds(request.bounds)
+        area = source.grid.box_of_bounds(request.bounds)
     total = tiles[0].total
     assert [(t.n, t.done, t.total) for t in tiles] == [(n, n + 1, total) for n in range(total)]
     covered = np.zeros_like(labels, int)

@@ -34,7 +34,7 @@ STD = np.array([0.229, 0.224, 0.225])[:, None, None]
 
 def raw(source: FileSource, box: Box | None = None):
     """Values as the card's 0..1 before mean and std, and the validity."""
-    values, valid = source.read(box or source.extent)
+    values, valid = source.read(box or source.grid.extent)
     return values * STD + MEAN, valid
 
 
@@ -51,13 +51,13 @@ def test_pixels_have_the_models_size_on_the_ground(name, tmp_path, write_raster,
     with FileSource(path, make_card(gsd=0.15)) as source:
         column, row = source.width / 2, source.height / 2
         u, v = np.array([-0.5, 0.5, 0, 0]) + column, np.array([0, 0, -0.5, 0.5]) + row
-        t = source.transform
+        t = source.grid.transform
         x, y = t.a * u + t.b * v + t.c, t.d * u + t.e * v + t.f
-        there = CRS.from_wkt(source.crs)
+        there = CRS.from_wkt(source.grid.crs)
         longitude, latitude = Transformer.from_crs(there, there.geodetic_crs, always_xy=True).transform(x, y)
         _, _, metres = there.get_geod().inv(longitude[::2], latitude[::2], longitude[1::2], latitude[1::2])
         np.testing.assert_allclose(metres, 0.15, rtol=0.01)
-        assert source.gsd == pytest.approx((0.15, 0.15), rel=1e-6)
+        assert source.grid.gsd == pytest.approx((0.15, 0.15), rel=1e-6)
         covered = np.array([source.width, source.height]) * 0.15
     longitude, latitude = (np.array(v) for v in zip(*corners(crs, transform, 260, 200), strict=True))
     _, _, sides = Geod(ellps="WGS84").inv(longitude[[0, 0]], latitude[[0, 0]], longitude[[1, 2]], latitude[[1, 2]])
@@ -79,9 +79,9 @@ def test_a_mark_on_the_ground_lands_on_its_pixel(name, tmp_path, write_raster, p
         image[:, row - 10 : row + 10, column - 10 : column + 10] = 200
     path = write_raster(tmp_path / "a.tif", image, crs, transform)
     with FileSource(path, plain_card) as source:
-        values, valid = source.read(source.extent)
+        values, valid = source.read(source.grid.extent)
         assert valid[:-1, :-1].all(), "but for pixels of which the raster covers less than half"
-        transform = Affine(*source.transform[:6])
+        transform = Affine(*source.grid.transform[:6])
     with rasterio.open(path) as file:
         for row, column in places:
             x, y = file.xy(row, column, offset="ul")
@@ -103,7 +103,7 @@ def test_a_raster_of_nearly_the_models_resolution_is_not_resampled(tmp_path, wri
     path = write_raster(tmp_path / "a.tif", image, transform=Affine(0.151, 0, 353000, 0, -0.149, 3060000))
     with FileSource(path, plain_card) as source:
         assert (source.height, source.width) == (70, 90)
-        np.testing.assert_array_equal(source.read(source.extent)[0], np.clip(image.astype(np.float32), 0, 1))
+        np.testing.assert_array_equal(source.read(source.grid.extent)[0], np.clip(image.astype(np.float32), 0, 1))
 
 
 @pytest.mark.parametrize("resolution", [0.05, 0.11, 0.15, 0.37])
@@ -198,8 +198,8 @@ def test_nodata_is_left_out_however_it_is_told(way, resolution, tmp_path, write_
         return write_raster(path, array, transform=Affine(resolution, 0, 353000, 0, -resolution, 3060000), **more)
 
     with FileSource(way(tmp_path / "a.tif", image, out, write), make_card()) as source:
-        values, valid = source.read(source.extent)
-        ratio_x, ratio_y = source.transform.a / resolution, -source.transform.e / resolution
+        values, valid = source.read(source.grid.extent)
+        ratio_x, ratio_y = source.grid.transform.a / resolution, -source.grid.transform.e / resolution
     # What the raster has under the centre of each pixel; the raster ends within the last row and column.
     out = np.pad(out, ((0, 9), (0, 9)), constant_values=True)
     rows = ((np.arange(valid.shape[0]) + 0.5) * ratio_y).astype(int)
@@ -249,13 +249,13 @@ def test_a_large_file_is_judged_by_a_sample_that_is_the_same_for_every_window(tm
 def test_eight_bits_follow_the_card(tmp_path, write_raster, make_card):
     image = np.random.default_rng(4).integers(0, 256, (3, 64, 70), np.uint8)
     with FileSource(write_raster(tmp_path / "a.tif", image), make_card()) as source:
-        values, _ = source.read(source.extent)
+        values, _ = source.read(source.grid.extent)
     np.testing.assert_allclose(values, (image / 255 - MEAN) / STD, atol=1e-5)
 
 
 def test_a_constant_band_does_not_divide_by_zero(tmp_path, write_raster, make_card):
     with FileSource(write_raster(tmp_path / "a.tif", np.full((3, 40, 40), 500, np.uint16)), make_card()) as source:
-        assert np.isfinite(source.read(source.extent)[0]).all()
+        assert np.isfinite(source.read(source.grid.extent)[0]).all()
 
 
 def five_bands():
@@ -349,39 +349,4 @@ def test_a_truncated_file_is_told_when_its_missing_part_is_read(profile, tmp_pat
         pytest.raises(RasterUnreadable, match=r"damaged|cannot be opened"),
         FileSource(str(path), make_card()) as source,
     ):
-        source.read(source.extent)
-
-
-@pytest.mark.parametrize(
-    ("bounds", "crs", "word"),
-    [
-        ((0, 0, 1, 1), None, "does not touch"),
-        ((353010, 3059990, 353005, 3059999), None, "no rectangle"),
-        ((353000, 3059999, 353010, 3059990), None, "no rectangle"),
-        ((math.nan, 3059990, 353010, 3059999), None, "no rectangle"),
-        ((353000, 3059990, math.inf, 3059999), None, "no rectangle"),
-        ((353001, 3059990, 353009, 3059999), "EPSG:999999", "not known"),
-        ((353001, 3059990, 353009, 3059999), "nonsense", "not known"),
-        ((353001, 3059990, 353009, 3059999), "", "not known"),
-        ((1e9, 1e9, 2e9, 2e9), "EPSG:4326", "outside|not touch"),
-    ],
-)
-def test_an_area_that_is_none_is_told(bounds, crs, word, tmp_path, write_raster, make_card):
-    path = write_raster(tmp_path / "a.tif", np.ones((3, 100, 100), np.uint8))
-    with FileSource(path, make_card()) as source, pytest.raises(RasterEmpty, match=word):
-        source.box_of_bounds(bounds, crs)
-
-
-def test_bounds_are_those_pixels_that_they_touch(tmp_path, write_raster, make_card):
-    path = write_raster(tmp_path / "a.tif", np.ones((3, 100, 120), np.uint8))
-    with FileSource(path, make_card()) as source:
-        left, top = 353000, 3060000
-        assert source.box_of_bounds((left, top - 15, left + 18, top)) == source.extent
-        assert source.box_of_bounds((left + 1.5, top - 3.0, left + 3.0, top - 1.5)) == Box(10, 10, 20, 20)
-        assert source.box_of_bounds((left + 1.51, top - 3.01, left + 2.99, top - 1.49)) == Box(9, 10, 21, 20)
-        assert source.box_of_bounds((left - 9, top - 1.5, left + 1.5, top + 9)) == Box(0, 0, 10, 10)
-        move = Transformer.from_crs(32645, 4326, always_xy=True)
-        west, south, east, north = move.transform_bounds(left + 3, top - 9, left + 9, top - 3)
-        there = source.box_of_bounds((west, south, east, north), "EPSG:4326")
-        assert there.top <= 20 and there.left <= 20 and there.bottom >= 60 and there.right >= 60
-        assert there.height <= 44 and there.width <= 44
+        source.read(source.grid.extent)

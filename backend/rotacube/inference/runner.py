@@ -149,15 +149,15 @@ def run_map(
         writer = MaskWriter(
             request.output,
             area,
-            source.transform_of(area),
-            source.crs,
+            source.grid.transform_of(area),
+            source.grid.crs,
             card.classes,
             _provenance(request, card),
         )
         # Closing the strips waits for the reader, which must not outlive the source.
         with writer, closing(run.strips()) as strips:
             for box, labels in strips:
-                run.totals.add(labels, source.ground.area(box.left, box.top, box.width, box.height))
+                run.totals.add(labels, source.grid.ground.area(box.left, box.top, box.width, box.height))
                 writer.write(box, labels)
             if not run.totals.pixels.any():
                 raise all_nodata(request.raster)
@@ -182,7 +182,7 @@ def check_request(request: MapRequest, source: FileSource) -> Box:
         RasterEmpty: the area does not touch the raster.
         OutputUnwritable: the mask cannot be written.
     """
-    area = source.box_of_bounds(request.bounds, request.bounds_crs) if request.bounds else source.extent
+    area = source.grid.box_of_bounds(request.bounds, request.bounds_crs) if request.bounds else source.grid.extent
     check_output(request.output, request.overwrite, area.height * area.width, source.files)
     return area
 
@@ -306,11 +306,11 @@ class _Run:
             cut = core.within(box)
             labels = self._labels(found[0][(slice(None), *cut)], found[1][cut])
         counts = {} if labels is None else {c.id: int((labels == c.id).sum()) for c in self.card.classes}
-        transform = self.source.transform_of(core)
+        transform = self.source.grid.transform_of(core)
         corners = [transform * p for p in ((0, 0), (core.width, 0), (core.width, core.height), (0, core.height))]
         n = self.clock.done - 1
         total = self.clock.total
-        self.on_tile(Tile(n, n + 1, total, left, core, corners, self.source.crs, labels, counts))
+        self.on_tile(Tile(n, n + 1, total, left, core, corners, self.source.grid.crs, labels, counts))
 
 
 def _columns(area: Box) -> Iterator[Box]:

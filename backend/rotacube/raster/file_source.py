@@ -21,8 +21,6 @@ import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
-from pyproj.exceptions import CRSError, ProjError
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.vrt import WarpedVRT
@@ -38,6 +36,7 @@ from rotacube.errors import (
 from rotacube.models.card import ModelCard
 from rotacube.raster.grid import Box
 from rotacube.raster.ground import Ground
+from rotacube.raster.map_grid import MapGrid
 
 # A raster without georeference is refused, in words of our own.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
@@ -63,11 +62,8 @@ class FileSource:
     """A raster on a model's grid, read by windows; a context manager.
 
     Attributes:
-        height, width: of the model's grid, in pixels.
-        transform: from the model's grid to CRS coordinates.
-        crs: WKT.
-        gsd: ground sample distance of the model's grid in metres, along a row and along a column.
-        ground: lengths and areas on the ellipsoid.
+        grid: the model's grid.
+        bands: that are read, from 1, in the model's order.
 
     Args:
         path: what GDAL opens.
@@ -84,8 +80,7 @@ class FileSource:
         try:
             _check(self._file, path)
             self.bands = _bands(self._file, card, bands)
-            self.crs: str = self._file.crs.to_wkt()
-            self._regrid()
+            self.grid = self._model_grid()
             self._vrt = self._warped()
             self._alpha = 1 + self._vrt.colorinterp.index(ColorInterp.alpha)
         except BaseException:
@@ -106,30 +101,33 @@ class FileSource:
         self._file.close()
 
     @property
-    def extent(self) -> Box:
-        """The whole grid."""
-        return Box(0, 0, self.height, self.width)
+    def height(self) -> int:
+        """Rows of the model's grid."""
+        return self.grid.height
+
+    @property
+    def width(self) -> int:
+        """Columns of the model's grid."""
+        return self.grid.width
 
     @property
     def files(self) -> list[str]:
         """The files that GDAL reads: of a VRT also its sources."""
         return list(self._file.files)
 
-    def _regrid(self) -> None:
+    def _model_grid(self) -> MapGrid:
         file = self._file
-        size = Ground(self.crs, file.transform).pixel_size(file.width / 2, file.height / 2)
+        crs: str = file.crs.to_wkt()
+        size = Ground(crs, file.transform).pixel_size(file.width / 2, file.height / 2)
         if not all(math.isfinite(s) and s > 0 for s in size):
             raise RasterNotGeoreferenced(
                 f"The pixels of '{self.path}' have no size on the ground. Check the raster's CRS and georeference."
             )
         scale = tuple(1.0 if abs(self.card.gsd / s - 1) <= SAME_GRID else self.card.gsd / s for s in size)
-        self.width, self.height = (
-            max(1, math.ceil(n / s - 1e-6)) for n, s in zip((file.width, file.height), scale, strict=True)
-        )
+        width, height = (max(1, math.ceil(n / s - 1e-6)) for n, s in zip((file.width, file.height), scale, strict=True))
         self._scale = scale
-        self.transform = file.transform * Affine.scale(*scale)
-        self.gsd = (size[0] * scale[0], size[1] * scale[1])
-        self.ground = Ground(self.crs, self.transform)
+        transform = file.transform * Affine.scale(*scale)
+        return MapGrid(height, width, crs, transform, (size[0] * scale[0], size[1] * scale[1]))
 
     def _warped(self) -> WarpedVRT:
         file = self._file
@@ -140,9 +138,9 @@ class FileSource:
         return WarpedVRT(
             file,
             crs=file.crs,
-            transform=self.transform,
-            width=self.width,
-            height=self.height,
+            transform=self.grid.transform,
+            width=self.grid.width,
+            height=self.grid.height,
             resampling=Resampling.bilinear,
             src_nodata=nodata,
             nodata=nodata,
@@ -169,52 +167,6 @@ class FileSource:
             high = np.where(high > low, high, low + 1)
         return Radiometry(*(v.astype(np.float32)[:, None, None] for v in (low, high)))
 
-    def box_of_bounds(self, bounds: tuple[float, float, float, float], crs: str | None = None) -> Box:
-        """The pixels of the grid that lie under a rectangle.
-
-        Args:
-            bounds: left, bottom, right, top.
-            crs: of the bounds, in any form that PROJ takes; the raster's if None.
-
-        Raises:
-            RasterEmpty: the rectangle does not touch the raster, or is none.
-        """
-        left, bottom, right, top = bounds
-        if not (all(map(math.isfinite, bounds)) and left < right and bottom < top):
-            raise RasterEmpty(f"The area {bounds} is no rectangle: it must be left, bottom, right, top, each in order.")
-        steps = np.linspace(0, 1, 21)
-        x = left + (right - left) * np.concatenate([steps, steps, steps * 0, steps * 0 + 1])
-        y = bottom + (top - bottom) * np.concatenate([steps * 0, steps * 0 + 1, steps, steps])
-        if crs is not None:
-            try:
-                move = Transformer.from_crs(CRS.from_user_input(crs), CRS.from_wkt(self.crs), always_xy=True)
-                x, y = move.transform(x, y)
-            except (CRSError, ProjError) as error:
-                raise RasterEmpty(f"The CRS of the area is not known ({error}). Give one such as EPSG:4326.") from error
-        columns, rows = ~self.transform * (np.asarray(x), np.asarray(y))
-        seen = np.isfinite(columns) & np.isfinite(rows)
-        if not seen.any():
-            raise RasterEmpty(f"The area {bounds} lies outside of what the raster's CRS covers. Choose another area.")
-        columns, rows = columns[seen], rows[seen]
-        slack = 1e-6
-        box = self.extent & Box(
-            math.floor(rows.min() + slack),
-            math.floor(columns.min() + slack),
-            math.ceil(rows.max() - slack),
-            math.ceil(columns.max() - slack),
-        )
-        if box.empty:
-            raise RasterEmpty(
-                f"The area {tuple(round(v, 6) for v in bounds)} does not touch the raster. Choose an area over the "
-                "layer, or the whole layer."
-            )
-        return box
-
-    def transform_of(self, box: Box) -> Affine:
-        """The affine transform of a part of the grid."""
-        part: Affine = self.transform * Affine.translation(box.left, box.top)
-        return part
-
     def read(self, box: Box) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Read a part of the grid, which may reach beyond the raster.
 
@@ -226,7 +178,7 @@ class FileSource:
         """
         values = np.zeros((len(self.bands), box.height, box.width), np.float32)
         valid = np.zeros((box.height, box.width), bool)
-        inside = box & self.extent
+        inside = box & self.grid.extent
         if not inside.empty:
             window = Window(inside.left, inside.top, inside.width, inside.height)
             with _reading(self.path):
@@ -235,9 +187,7 @@ class FileSource:
             place = inside.within(box)
             valid[place] = seen
             scaled = (data[:-1].astype(np.float32) - self.radiometry.low) / (self.radiometry.high - self.radiometry.low)
-            rule = self.card.normalisation
-            mean, std = (np.array(v, np.float32)[:, None, None] for v in (rule.mean, rule.std))
-            values[(slice(None), *place)] = np.where(seen, (np.clip(scaled, 0, 1) - mean) / std, 0)
+            values[(slice(None), *place)] = self.card.normalisation.apply(scaled, seen)
         return values, valid
 
 

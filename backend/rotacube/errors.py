@@ -83,6 +83,13 @@ class PreviewMissing(RotacubeError):
     status = 404
 
 
+class ProductMissing(RotacubeError):
+    """The job has no such product: not finished yet, or its file was taken away."""
+
+    code = "product_missing"
+    status = 404
+
+
 class JobCancelled(RotacubeError):
     """The job was cancelled; nothing was written."""
 

@@ -9,11 +9,9 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-import torch
 
 import rotacube.networks
 from rotacube.errors import ModelDamaged, ModelMissing, OptionsRefused
-from rotacube.inference.runner import MapRequest, run_map
 from rotacube.models.store import file_sha256, load_model, save_model
 from rotacube.networks.registry import NETWORKS, create_model, find_network
 
@@ -129,29 +127,6 @@ def test_weights_of_other_options_do_not_fit(tmp_path, make_card):
     assert card["weights"]["sha256"] == file_sha256(tmp_path / card["weights"]["file"])
     with pytest.raises(ModelDamaged, match="has shape"):
         load_model(str(tmp_path))
-
-
-@pytest.mark.parametrize("name", ["unet-cube", "swin-unet", "deeplabv3plus"])
-def test_a_model_with_a_boundary_maps_as_one_without(name, tmp_path, make_card, scene_path, cpu):
-    torch.manual_seed(0)
-    with_boundary = saved(tmp_path / "with", make_card, name, width=0.125, boundary=True)
-    without = create_model(name, 3, 2, width=0.125)
-    without.load_state_dict({k: v for k, v in with_boundary.state_dict().items() if "boundary_head" not in k})
-    fields = make_card(architecture=name, options={"width": 0.125}).model_dump(exclude={"weights"})
-    save_model(without, fields, tmp_path / "without")
-    found = []
-    for kind in ("with", "without"):
-        request = MapRequest(str(scene_path), tmp_path / f"{kind}.tif")
-        result = run_map(request, load_model(str(tmp_path / kind)), place=cpu)
-        found.append([c.pixels for c in result.classes])
-    assert found[0] == found[1] and sum(found[0]) > 0
-
-
-def test_a_scene_model_does_not_map(tmp_path, make_card, scene_path):
-    saved(tmp_path / "model", make_card, "alexnet", 4, width=0.0625)
-    with pytest.raises(OptionsRefused, match="labels whole images, not pixels"):
-        run_map(MapRequest(str(scene_path), tmp_path / "mask.tif"), load_model(str(tmp_path / "model")))
-    assert not (tmp_path / "mask.tif").exists()
 
 
 class _Anonymous(ast.NodeTransformer):

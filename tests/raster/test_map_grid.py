@@ -53,7 +53,7 @@ def test_corners_and_area_of_a_part_are_where_rasterio_and_proj_have_them():
     box = Box(10, 20, 60, 110)
     corners = GRID.corners(box)
     west, south, east, north = rasterio.transform.array_bounds(50, 90, GRID.transform_of(box))
-    assert corners == [pytest.approx(p) for p in ((west, north), (east, north), (east, south), (west, south))]
+    assert corners == tuple(pytest.approx(p) for p in ((west, north), (east, north), (east, south), (west, south)))
     longitude, latitude = Transformer.from_crs(32645, 4326, always_xy=True).transform(*zip(*corners, strict=True))
     assert GRID.area(box) == pytest.approx(
         -Geod(ellps="WGS84").polygon_area_perimeter(longitude, latitude)[0], rel=1e-6

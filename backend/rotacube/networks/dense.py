@@ -42,6 +42,11 @@ class DenseNetwork(nn.Module, ABC):
         self.head = make(outputs)
         self.boundary_head = make(1) if boundary else None
 
+    @property
+    def further(self) -> dict[str, int]:
+        """The outputs beside the logits: their names in `RoofMaps`, in order, and how many channels each has."""
+        return {} if self.boundary_head is None else {"boundary": 1}
+
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:
         """What the heads are made of."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -74,7 +74,7 @@ class FileSource:
         RasterMissing, RasterUnreadable, RasterNotGeoreferenced, RasterBands, RasterEmpty: in words that say what to do.
     """
 
-    def __init__(self, path: str, card: ModelCard, bands: list[int] | None = None) -> None:
+    def __init__(self, path: str, card: ModelCard, bands: Sequence[int] | None = None) -> None:
         self.path, self.card = path, card
         self._file = _open(path)
         try:
@@ -237,8 +237,9 @@ def _check(file: Any, path: str) -> None:
         )
 
 
-def _bands(file: Any, card: ModelCard, bands: list[int] | None) -> list[int]:
+def _bands(file: Any, card: ModelCard, given: Sequence[int] | None) -> list[int]:
     wanted = ", ".join(card.bands)
+    bands = None if given is None else list(given)
     if bands is None:
         named = {interp.name: index + 1 for index, interp in reversed(list(enumerate(file.colorinterp)))}
         bands = [named[b] for b in card.bands] if all(b in named for b in card.bands) else None

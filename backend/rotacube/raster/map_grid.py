@@ -15,6 +15,17 @@ from rotacube.errors import RasterEmpty
 from rotacube.raster.grid import Box
 from rotacube.raster.ground import Ground
 
+Corners = tuple[tuple[float, float], tuple[float, float], tuple[float, float], tuple[float, float]]
+
+
+def metres(gsd: tuple[float, float]) -> str:
+    """A ground sample distance for a person: one number where both directions agree in four digits.
+
+    >>> metres((0.15, 0.15000001)), metres((0.15, 0.1525))
+    ('0.15 m', '0.15 x 0.1525 m')
+    """
+    return " x ".join(dict.fromkeys(f"{size:.4g}" for size in gsd)) + " m"
+
 
 @dataclass(frozen=True)
 class MapGrid:
@@ -52,10 +63,10 @@ class MapGrid:
         part: Affine = self.transform * Affine.translation(box.left, box.top)
         return part
 
-    def corners(self, box: Box) -> list[tuple[float, float]]:
+    def corners(self, box: Box) -> Corners:
         """x, y of a part's corners: upper left, upper right, lower right, lower left."""
-        part = self.transform_of(box)
-        return [part * p for p in ((0, 0), (box.width, 0), (box.width, box.height), (0, box.height))]
+        part, width, height = self.transform_of(box), box.width, box.height
+        return part * (0, 0), part * (width, 0), part * (width, height), part * (0, height)
 
     def box_of_bounds(self, bounds: tuple[float, float, float, float], crs: str | None = None) -> Box:
         """The pixels of the grid that lie under a rectangle.

@@ -1,4 +1,4 @@
-"""Writing a mask: strips to a temporary file, then a Cloud Optimized GeoTIFF moved whole to its final name."""
+"""Writing a map: strips to a temporary file, then a Cloud Optimized GeoTIFF moved whole to its final name."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -19,7 +19,6 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from rotacube.errors import OutputUnwritable
-from rotacube.models.card import CardClass
 from rotacube.raster.grid import Box
 
 NODATA = 255
@@ -28,48 +27,60 @@ LONGEST = 200
 _PART = ".rotacube-part"
 
 
-class MaskWriter:
-    """Writes a uint8 mask of class ids with its colours; a context manager.
+Colour = tuple[int, int, int, int]
 
-    On a clean exit after `finish` the file lies under its final name; on any other exit nothing is left.
+
+class CogWriter:
+    """Writes one band of uint8, whose values stand for colours: `open`, `write`, `finish`, and `drop` in any case.
+
+    After `finish` the file lies under its final name; `drop` without it leaves nothing.
 
     Args:
         output: the final path, which `check_output` found good.
         box: the part of the grid that the file shows, in the grid's pixels.
-        transform: of that part.
         crs: WKT.
-        classes: ids, names and colours.
+        transform: of that part.
+        colours: red, green, blue and opacity of values, 0 to 255.
         tags: provenance, stored in the file.
-
-    Raises:
-        OutputUnwritable: the folder is not writable, or the disk is full.
+        band_tags: of the band.
     """
 
     def __init__(
         self,
         output: Path,
         box: Box,
-        transform: rasterio.Affine,
         crs: str,
-        classes: list[CardClass],
-        tags: dict[str, str],
+        transform: rasterio.Affine,
+        *,
+        colours: Mapping[int, Colour],
+        tags: Mapping[str, str],
+        band_tags: Mapping[str, str],
     ) -> None:
-        self.output, self.box = output, box
+        self.output, self.box, self._crs, self._transform = output, box, crs, transform
+        self._colours, self._tags, self._band_tags = colours, tags, band_tags
         stem = f".{output.name}.{uuid.uuid4().hex[:8]}"
         self._strips = output.with_name(f"{stem}.strips{_PART}")
         self._whole = output.with_name(f"{stem}.cog{_PART}")
+        self._file: Any = None
+
+    def open(self) -> None:
+        """Begin the file of strips.
+
+        Raises:
+            OutputUnwritable: the folder is not writable, or the disk is full.
+        """
         try:
             self._file = rasterio.open(
                 self._strips,
                 "w",
                 driver="GTiff",
-                width=box.width,
-                height=box.height,
+                width=self.box.width,
+                height=self.box.height,
                 count=1,
                 dtype="uint8",
                 nodata=NODATA,
-                crs=crs,
-                transform=transform,
+                crs=self._crs,
+                transform=self._transform,
                 tiled=True,
                 blockxsize=512,
                 blockysize=512,
@@ -77,21 +88,17 @@ class MaskWriter:
                 zlevel=1,
                 BIGTIFF="IF_SAFER",
             )
-            self._file.write_colormap(1, _colours(classes))
-            self._file.update_tags(**tags)
-            self._file.update_tags(1, **{f"CLASS_{c.id}": c.name for c in classes})
+            self._file.write_colormap(1, {**self._colours, NODATA: (0, 0, 0, 0)})
+            self._file.update_tags(**self._tags)
+            self._file.update_tags(1, **self._band_tags)
         except (RasterioError, OSError) as error:
-            self._drop()
-            raise _unwritable(output, error) from error
+            raise _unwritable(self.output, error) from error
 
-    def __enter__(self) -> MaskWriter:
-        return self
-
-    def write(self, box: Box, labels: NDArray[np.uint8]) -> None:
-        """Write class ids of a part of the grid."""
+    def write(self, box: Box, values: NDArray[np.uint8]) -> None:
+        """Write the values of a part of the grid."""
         top, left = box.top - self.box.top, box.left - self.box.left
         try:
-            self._file.write(labels, 1, window=Window(left, top, box.width, box.height))
+            self._file.write(values, 1, window=Window(left, top, box.width, box.height))
         except (RasterioError, OSError) as error:
             raise _unwritable(self.output, error) from error
 
@@ -115,16 +122,11 @@ class MaskWriter:
         except (RasterioError, OSError) as error:
             raise _unwritable(self.output, error) from error
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._drop()
-
-    def _drop(self) -> None:
-        file = getattr(self, "_file", None)
-        if file is not None and not file.closed:
+    def drop(self) -> None:
+        """Leave nothing but what `finish` has moved into place; doing it twice is fine."""
+        if self._file is not None and not self._file.closed:
             with contextlib.suppress(RasterioError, OSError):
-                file.close()
+                self._file.close()
         for path in (self._strips, self._whole):
             for leftover in (path, path.with_name(path.name + ".aux.xml"), path.with_name(path.name + ".ovr.tmp")):
                 leftover.unlink(missing_ok=True)
@@ -186,10 +188,6 @@ def _read_through(path: Path) -> None:
     with rasterio.open(path) as file:
         for _, window in file.block_windows(1):
             file.read(1, window=window)
-
-
-def _colours(classes: list[CardClass]) -> dict[int, tuple[int, int, int, int]]:
-    return {c.id: (*bytes.fromhex(c.color[1:]), 255) for c in classes} | {NODATA: (0, 0, 0, 0)}
 
 
 def _unwritable(output: Path, error: Exception) -> OutputUnwritable:

@@ -7,31 +7,21 @@ import os
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Annotated
 
 import anyio.to_thread
-import torch
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from rotacube import __version__
+from rotacube.doctor import diagnose
 from rotacube.errors import RequestRefused, RotacubeError
-from rotacube.models.card import ModelCard
-from rotacube.models.store import list_models, model_folders
-from rotacube.ops.status import device_status, operator_status
-from rotacube.server.jobs import Job, Jobs
-from rotacube.server.schema import (
-    ClassInfo,
-    ErrorAnswer,
-    Health,
-    Info,
-    JobInfo,
-    JobRequest,
-    ModelInfo,
-    OperatorInfo,
-    TileEvent,
-)
+from rotacube.jobs.queue import Job, Jobs, TileDone
+from rotacube.models.store import list_models
+from rotacube.server.schema import ErrorAnswer, Health, Info, JobInfo, JobRequest, ModelInfo, TileEvent
+from rotacube.server.translate import to_backend_info, to_info, to_map, to_model_info, to_tile_event
 
 LARGEST = 2**20
 """Largest body of a request, bytes."""
@@ -96,34 +86,34 @@ def create_app(token: str, jobs: Jobs | None = None) -> FastAPI:
     @app.get("/v1/info")
     def info() -> Info:
         """What the backend runs on; launches every operator once."""
-        return gather_info()
+        return to_backend_info(diagnose())
 
     @app.get("/v1/models")
     def models() -> list[ModelInfo]:
         """The installed models."""
-        return [describe(card) for card, _ in list_models()]
+        return [to_model_info(card) for card, _ in list_models()]
 
     @app.post("/v1/jobs", status_code=201)
     def create(request: JobRequest) -> JobInfo:
         """Queue a job; input that can be judged at once is refused."""
-        return queue.create(request).info
+        return to_info(queue.create(to_map(request)).now)
 
     @app.get("/v1/jobs")
     def every() -> list[JobInfo]:
         """All jobs, the oldest first."""
-        return [job.info for job in queue.all()]
+        return [to_info(job.now) for job in queue.all()]
 
     @app.get("/v1/jobs/{name}")
     def one(name: str) -> JobInfo:
         """One job as it stands."""
-        return queue.get(name).info
+        return to_info(queue.get(name).now)
 
     @app.post("/v1/jobs/{name}/cancel")
     def cancel(name: str) -> JobInfo:
         """Ask a job to end; it does within a tile."""
         job = queue.get(name)
         job.cancel()
-        return job.info
+        return to_info(job.now)
 
     @app.delete("/v1/jobs/{name}", status_code=204)
     def delete(name: str) -> None:
@@ -146,6 +136,12 @@ def create_app(token: str, jobs: Jobs | None = None) -> FastAPI:
         """RGBA picture of a finished tile."""
         return Response(queue.get(name).preview(n), media_type="image/png")
 
+    @app.get("/v1/jobs/{name}/products/{n}", response_class=FileResponse)
+    def product(name: str, n: Annotated[int, Path(ge=0)]) -> FileResponse:
+        """A file that the job has made."""
+        made = queue.get(name).product(n)
+        return FileResponse(made.path, filename=made.path.name)
+
     app.state.jobs = queue
     return app
 
@@ -155,7 +151,11 @@ async def _stream(job: Job, number: int) -> AsyncIterator[str]:
         events, ended = await anyio.to_thread.run_sync(job.events_after, number, HEARTBEAT, abandon_on_cancel=True)
         for event in events:
             number = event.number
-            yield f"id: {event.number}\nevent: {event.kind}\ndata: {event.data}\n\n"
+            if isinstance(event.data, TileDone):
+                kind, data = "tile", to_tile_event(event.data).model_dump_json()
+            else:
+                kind, data = "state", to_info(event.data).model_dump_json()
+            yield f"id: {number}\nevent: {kind}\ndata: {data}\n\n"
         if ended:
             return
         if not events:
@@ -164,32 +164,3 @@ async def _stream(job: Job, number: int) -> AsyncIterator[str]:
 
 def _error(status: int, code: str, message: str) -> JSONResponse:
     return JSONResponse({"error": {"code": code, "message": message}}, status)
-
-
-def gather_info() -> Info:
-    """What the backend runs on, in words; launches every operator once."""
-    device = device_status()
-    return Info(
-        version=__version__,
-        torch=torch.__version__,
-        device=device.device,
-        device_why=device.why,
-        threads=torch.get_num_threads(),
-        operators=[OperatorInfo(name=o.name, path=o.path, why=o.why) for o in operator_status()],
-        model_folders=[str(folder) for folder in model_folders() if folder.is_dir()],
-    )
-
-
-def describe(card: ModelCard) -> ModelInfo:
-    """A model's card in the contract's words."""
-    return ModelInfo(
-        **card.model_dump(
-            include={
-                *("name", "title", "task", "architecture", "bands", "gsd", "tile", "overlap", "licence"),
-                *("attribution", "training_data", "accuracy"),
-            }
-        ),
-        classes=[ClassInfo(**c.model_dump()) for c in card.classes],
-        parameters=card.weights.parameters,
-        sha256=card.weights.sha256,
-    )

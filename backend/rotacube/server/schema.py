@@ -1,6 +1,7 @@
 """What passes between the backend and whoever drives it: the contract, published as OpenAPI.
 
 Lengths are metres, areas square metres on the ellipsoid, times seconds, bands count from 1, colours are `#rrggbb`.
+Addresses are relative to the server's own, so that they hold wherever it is reached.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 JobState = Literal["queued", "running", "finished", "failed", "cancelled"]
+ProductKind = Literal["mask"]
+ProductFormat = Literal["cog"]
 
 
 class ErrorBody(BaseModel):
@@ -82,6 +85,16 @@ class ModelInfo(BaseModel):
     sha256: str
 
 
+class ProductRequest(BaseModel):
+    """A file that a job shall make."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: ProductKind = Field(description="what the file holds: `mask`, a class id a pixel")
+    format: ProductFormat = Field(description="`cog`, a Cloud Optimized GeoTIFF")
+    path: str = Field(description="where it is written, on the backend's machine")
+
+
 class JobRequest(BaseModel):
     """Map one raster with one model."""
 
@@ -89,13 +102,13 @@ class JobRequest(BaseModel):
 
     raster: str = Field(description="what GDAL opens: a path")
     model: str = Field(description="a model's name, or the folder that holds its card")
-    output: str = Field(description="path of the mask, a Cloud Optimized GeoTIFF")
+    products: list[ProductRequest] = Field(min_length=1, max_length=16, description="the files that it shall make")
     bounds: tuple[float, float, float, float] | None = Field(
         default=None, description="left, bottom, right, top; the whole raster if absent"
     )
     bounds_crs: str | None = Field(default=None, description="CRS of the bounds; the raster's own if absent")
     bands: list[int] | None = Field(default=None, description="the raster's bands in the model's order, from 1")
-    overwrite: bool = Field(default=False, description="replace a file that is there")
+    overwrite: bool = Field(default=False, description="replace files that are there")
 
 
 class ClassArea(BaseModel):
@@ -109,13 +122,22 @@ class ClassArea(BaseModel):
     share: float = Field(description="of the mapped area without nodata, 0 to 1")
 
 
+class Product(BaseModel):
+    """A file that a job has made."""
+
+    kind: ProductKind
+    format: ProductFormat
+    path: str = Field(description="where it lies, on the backend's machine")
+    href: str = Field(description="its address, relative to the server's, while the job is remembered")
+
+
 class JobResult(BaseModel):
     """What a finished job left."""
 
-    output: str
+    products: list[Product]
     width: int
     height: int
-    gsd: float
+    gsd: tuple[float, float] = Field(description="metres along a row and along a column of the map's pixels")
     classes: list[ClassArea]
     nodata_pixels: int
     seconds: float
@@ -145,4 +167,4 @@ class TileEvent(BaseModel):
     crs: str = Field(description="WKT")
     corners: tuple[tuple[float, float], tuple[float, float], tuple[float, float], tuple[float, float]]
     counts: dict[int, int] = Field(description="pixels per class id")
-    preview: bool = Field(description="whether /tiles/{n}.png has a picture")
+    preview: str | None = Field(description="address of its picture, relative to the server's; null if it has none")

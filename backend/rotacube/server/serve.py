@@ -16,8 +16,8 @@ import uvicorn
 
 from rotacube import __version__
 from rotacube.errors import RotacubeError
+from rotacube.jobs.queue import Jobs
 from rotacube.server.app import create_app
-from rotacube.server.jobs import Jobs
 
 VARIABLE = "ROTACUBE_TOKEN"
 GRACE = 3.0

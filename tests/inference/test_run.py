@@ -19,9 +19,9 @@ from rio_cogeo.cogeo import cog_validate
 from torch import nn
 
 from rotacube.errors import JobCancelled, OutputUnwritable, RasterEmpty, RequestRefused
-from rotacube.inference import runner
+from rotacube.inference import engine
 from rotacube.inference.device import Place, choose_place
-from rotacube.inference.runner import MapRequest, run_map
+from rotacube.inference.run import MapRequest, Product, run_map
 from rotacube.models.store import LoadedModel
 from rotacube.raster import write
 from rotacube.raster.file_source import FileSource
@@ -56,6 +56,16 @@ def strongest(make_card):
     return LoadedModel(make_card(classes=classes, tile=64, overlap=24), network, Path())
 
 
+def mask_of_raster(raster, output, bounds=None, **more):
+    """The request for a mask."""
+    return MapRequest(str(raster), "tiny", (Product("mask", Path(output)),), bounds, **more)
+
+
+def made(run):
+    """The path of the mask that a request asks for, or a result holds."""
+    return run.products[0].path
+
+
 def mask_of(path):
     with rasterio.open(path) as file:
         return file.read(1), file.transform
@@ -68,7 +78,7 @@ def left_in(folder):
 @pytest.fixture(scope="module")
 def whole(scene_path, tiny_model, cpu, tmp_path_factory):
     output = tmp_path_factory.mktemp("whole") / "mask.tif"
-    return run_map(MapRequest(scene_path, output), tiny_model, place=cpu)
+    return run_map(mask_of_raster(scene_path, output), tiny_model, place=cpu)
 
 
 def part_of(transform, rows, columns):
@@ -89,25 +99,25 @@ def part_of(transform, rows, columns):
     ],
 )
 def test_a_part_is_the_crop_of_the_whole(rows, columns, whole, scene_path, tiny_model, cpu, tmp_path):
-    labels, transform = mask_of(whole.output)
+    labels, transform = mask_of(made(whole))
     assert {0, 1, NODATA} == set(np.unique(labels))
-    request = MapRequest(scene_path, tmp_path / "part.tif", part_of(transform, rows, columns))
+    request = mask_of_raster(scene_path, tmp_path / "part.tif", part_of(transform, rows, columns))
     try:
         run_map(request, tiny_model, place=cpu)
     except RasterEmpty:
         assert (labels[slice(*rows), slice(*columns)] == NODATA).all()
         return
-    part, place = mask_of(request.output)
+    part, place = mask_of(made(request))
     np.testing.assert_array_equal(part, labels[slice(*rows), slice(*columns)])
     assert place * (0, 0) == pytest.approx(transform * (columns[0], rows[0]))
 
 
 def test_columns_of_a_wide_area_fit_each_other(whole, scene_path, tiny_model, cpu, tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "COLUMN", 256)
+    monkeypatch.setattr(engine, "COLUMN", 256)
     tiles = []
-    request = MapRequest(scene_path, tmp_path / "columns.tif")
+    request = mask_of_raster(scene_path, tmp_path / "columns.tif")
     result = run_map(request, tiny_model, place=cpu, on_tile=tiles.append)
-    np.testing.assert_array_equal(mask_of(request.output)[0], mask_of(whole.output)[0])
+    np.testing.assert_array_equal(mask_of(made(request))[0], mask_of(made(whole))[0])
     assert [c.pixels for c in result.classes] == [c.pixels for c in whole.classes]
     assert [tile.done for tile in tiles] == list(range(1, tiles[0].total + 1))
     shown = np.zeros((300, 410), int)
@@ -117,9 +127,9 @@ def test_columns_of_a_wide_area_fit_each_other(whole, scene_path, tiny_model, cp
 
 
 def test_the_batch_changes_next_to_nothing(whole, scene_path, tiny_model, tmp_path):
-    request = MapRequest(scene_path, tmp_path / "single.tif")
+    request = mask_of_raster(scene_path, tmp_path / "single.tif")
     run_map(request, tiny_model, place=Place(torch.device("cpu"), torch.float32, 3))
-    assert (mask_of(request.output)[0] != mask_of(whole.output)[0]).mean() <= 1e-4
+    assert (mask_of(made(request))[0] != mask_of(made(whole))[0]).mean() <= 1e-4
 
 
 def pixels_of(path, card):
@@ -129,33 +139,33 @@ def pixels_of(path, card):
 
 
 def test_tiles_blend_without_seams(scene_path, bright, cpu, tmp_path):
-    request = MapRequest(scene_path, tmp_path / "mask.tif")
+    request = mask_of_raster(scene_path, tmp_path / "mask.tif")
     run_map(request, bright, place=cpu)
     values, valid = pixels_of(scene_path, bright.card)
     logits = values.sum(0)
     sure = valid & (np.abs(logits) > 1e-4)
-    labels, _ = mask_of(request.output)
+    labels, _ = mask_of(made(request))
     np.testing.assert_array_equal(labels[sure], logits[sure] > 0)
     np.testing.assert_array_equal(labels == NODATA, ~valid)
 
 
 def test_the_threshold_is_a_probability(scene_path, make_card, cpu, tmp_path):
     model = LoadedModel(make_card(threshold=0.8), Pointwise([[1.0, 1.0, 1.0]], [0.0]).eval(), Path())
-    request = MapRequest(scene_path, tmp_path / "mask.tif")
+    request = mask_of_raster(scene_path, tmp_path / "mask.tif")
     run_map(request, model, place=cpu)
     values, valid = pixels_of(scene_path, model.card)
     chance = 1 / (1 + np.exp(-values.sum(0, dtype=np.float64)))
     sure = valid & (np.abs(chance - 0.8) > 1e-4)
-    np.testing.assert_array_equal(mask_of(request.output)[0][sure], chance[sure] > 0.8)
+    np.testing.assert_array_equal(mask_of(made(request))[0][sure], chance[sure] > 0.8)
 
 
 def test_more_than_two_classes_take_the_strongest(scene_path, strongest, cpu, tmp_path):
-    request = MapRequest(scene_path, tmp_path / "mask.tif")
+    request = mask_of_raster(scene_path, tmp_path / "mask.tif")
     result = run_map(request, strongest, place=cpu)
     values, valid = pixels_of(scene_path, strongest.card)
     first, second = np.sort(values, 0)[:-3:-1]
     sure = valid & (first - second > 1e-4)
-    labels, _ = mask_of(request.output)
+    labels, _ = mask_of(made(request))
     np.testing.assert_array_equal(labels[sure], values.argmax(0)[sure])
     np.testing.assert_array_equal(labels == NODATA, ~valid)
     assert [c.pixels for c in result.classes] == [int((labels == i).sum()) for i in range(3)]
@@ -174,14 +184,14 @@ def test_the_mask_lies_where_the_raster_lies(name, bright, cpu, tmp_path, write_
     crs, transform = GRIDS[name]
     image = np.full((3, 200, 260), 10, np.uint8)
     image[:, 40:90, 170:210] = 250
-    request = MapRequest(write_raster(tmp_path / "a.tif", image, crs, transform), tmp_path / "mask.tif")
+    request = mask_of_raster(write_raster(tmp_path / "a.tif", image, crs, transform), tmp_path / "mask.tif")
     run_map(request, bright, place=cpu)
     for row, column, roof in [(44, 174, 1), (44, 206, 1), (86, 174, 1), (86, 206, 1), (36, 190, 0), (94, 190, 0),
                               (60, 166, 0), (60, 214, 0), (2, 2, 0), (195, 255, 0)]:  # fmt: skip
         x, y = transform * (column + 0.5, row + 0.5)
-        with rasterio.open(request.output) as file:
+        with rasterio.open(made(request)) as file:
             assert next(file.sample([(x, y)]))[0] == roof
-        assert located(request.output, x, y) == roof
+        assert located(made(request), x, y) == roof
 
 
 def located(path, x, y):
@@ -195,12 +205,12 @@ def located(path, x, y):
 
 def test_the_mask_is_a_valid_cog_with_colours_classes_and_provenance(bright, cpu, tmp_path, write_raster):
     image = np.random.default_rng(0).integers(0, 256, (3, 700, 1300), np.uint8)
-    request = MapRequest(
+    request = mask_of_raster(
         write_raster(tmp_path / "a.tif", image), tmp_path / "mask.tif", (353010, 3059910, 353180, 3060000)
     )
     run_map(request, bright, place=cpu)
-    assert cog_validate(request.output, strict=True) == (True, [], [])
-    with rasterio.open(request.output) as file:
+    assert cog_validate(made(request), strict=True) == (True, [], [])
+    with rasterio.open(made(request)) as file:
         assert file.count == 1 and file.dtypes == ("uint8",) and file.nodata == NODATA
         assert file.colormap(1)[1] == (0xE6, 0x55, 0x0D, 255) and file.colormap(1)[NODATA][3] == 0
         assert file.overviews(1) and file.crs.to_epsg() == 32645
@@ -215,25 +225,25 @@ def test_the_mask_is_a_valid_cog_with_colours_classes_and_provenance(bright, cpu
 def test_areas_are_those_on_the_ellipsoid(name, bright, cpu, tmp_path, write_raster):
     crs, transform = GRIDS[name]
     image = np.random.default_rng(1).integers(0, 256, (3, 300, 420), np.uint8)
-    request = MapRequest(write_raster(tmp_path / "a.tif", image, crs, transform), tmp_path / "mask.tif")
+    request = mask_of_raster(write_raster(tmp_path / "a.tif", image, crs, transform), tmp_path / "mask.tif")
     result = run_map(request, bright, place=cpu)
     ring = [transform * corner for corner in ((0, 0), (420, 0), (420, 300), (0, 300))]
     x, y = np.transpose(ring)
     longitude, latitude = Transformer.from_crs(crs, 4326, always_xy=True).transform(x, y)
     area, _ = Geod(ellps="WGS84").polygon_area_perimeter(longitude, latitude)
-    border = 2 * (result.width + result.height) * result.gsd**2
+    border = 2 * (result.width + result.height) * result.gsd[0] * result.gsd[1]
     assert sum(c.area_m2 for c in result.classes) == pytest.approx(abs(area), abs=border)
-    labels, _ = mask_of(request.output)
+    labels, _ = mask_of(made(request))
     for c in result.classes:
         assert c.pixels == (labels == c.info.id).sum()
-        assert c.area_m2 / c.pixels == pytest.approx(result.gsd**2, rel=2e-3)
+        assert c.area_m2 / c.pixels == pytest.approx(result.gsd[0] * result.gsd[1], rel=2e-3)
 
 
 def test_tiles_are_told_in_order_with_their_ground_and_what_they_show(scene_path, bright, cpu, tmp_path):
     tiles = []
-    request = MapRequest(scene_path, tmp_path / "mask.tif", (353010, 3059960, 353050, 3059990))
+    request = mask_of_raster(scene_path, tmp_path / "mask.tif", (353010, 3059960, 353050, 3059990))
     run_map(request, bright, place=cpu, on_tile=tiles.append)
-    labels, transform = mask_of(request.output)
+    labels, transform = mask_of(made(request))
     with FileSource(scene_path, bright.card) as source:
         area = source.grid.box_of_bounds(request.bounds)
     total = tiles[0].total
@@ -259,7 +269,7 @@ def test_tiles_are_told_in_order_with_their_ground_and_what_they_show(scene_path
 def test_cancelled_at_a_tile_nothing_is_left(after, scene_path, bright, cpu, tmp_path):
     done = []
     with pytest.raises(JobCancelled):
-        run_map(MapRequest(scene_path, tmp_path / "mask.tif"), bright, place=cpu, on_tile=done.append,
+        run_map(mask_of_raster(scene_path, tmp_path / "mask.tif"), bright, place=cpu, on_tile=done.append,
                 cancelled=lambda: len(done) >= after)  # fmt: skip
     assert len(done) <= after + cpu.batch and left_in(tmp_path) == []
 
@@ -279,7 +289,7 @@ def fail(*_, **__):
 def test_whatever_fails_nothing_is_left_and_what_was_there_stays(part, scene_path, bright, cpu, tmp_path, monkeypatch):
     model, listener, error = bright, None, OutputUnwritable
     if part == "write":
-        monkeypatch.setattr(write.MaskWriter, "write", lambda *_: (_ for _ in ()).throw(OutputUnwritable("full")))
+        monkeypatch.setattr(write.CogWriter, "write", lambda *_: (_ for _ in ()).throw(OutputUnwritable("full")))
     elif part == "copy":
         monkeypatch.setattr(write.rasterio.shutil, "copy", fail)
     elif part == "check":
@@ -291,7 +301,7 @@ def test_whatever_fails_nothing_is_left_and_what_was_there_stays(part, scene_pat
     old = tmp_path / "mask.tif"
     old.write_bytes(b"what was there")
     with pytest.raises(error):
-        run_map(MapRequest(scene_path, old, overwrite=True), model, place=cpu, on_tile=listener)
+        run_map(mask_of_raster(scene_path, old, overwrite=True), model, place=cpu, on_tile=listener)
     assert left_in(tmp_path) == ["mask.tif"] and old.read_bytes() == b"what was there"
 
 
@@ -299,9 +309,9 @@ def test_an_output_is_replaced_only_if_asked(scene_path, bright, cpu, tmp_path):
     old = tmp_path / "mask.tif"
     old.write_bytes(b"what was there")
     with pytest.raises(OutputUnwritable, match="is there already"):
-        run_map(MapRequest(scene_path, old), bright, place=cpu)
+        run_map(mask_of_raster(scene_path, old), bright, place=cpu)
     assert old.read_bytes() == b"what was there"
-    run_map(MapRequest(scene_path, old, overwrite=True), bright, place=cpu)
+    run_map(mask_of_raster(scene_path, old, overwrite=True), bright, place=cpu)
     assert mask_of(old)[0].shape == (300, 410)
 
 
@@ -312,7 +322,7 @@ def test_a_raster_is_never_replaced_by_its_own_mask(scene_path, bright, cpu, tmp
     before = path.read_bytes()
     for output in (path, tmp_path / "link.tif"):
         with pytest.raises(OutputUnwritable, match="the raster itself"):
-            run_map(MapRequest(str(path), output, overwrite=True), bright, place=cpu)
+            run_map(mask_of_raster(str(path), output, overwrite=True), bright, place=cpu)
     assert path.read_bytes() == before
 
 
@@ -324,14 +334,14 @@ def test_what_a_killed_run_left_is_swept_and_nothing_else(scene_path, bright, cp
         (tmp_path / name).write_bytes(b"x")
         os.utime(tmp_path / name, (1e9, 1e9))
     os.utime(tmp_path / running)
-    run_map(MapRequest(scene_path, tmp_path / "mask[1].tif"), bright, place=cpu)
+    run_map(mask_of_raster(scene_path, tmp_path / "mask[1].tif"), bright, place=cpu)
     assert left_in(tmp_path) == sorted([*kept, running, "mask[1].tif"])
 
 
 def test_an_area_without_data_is_told_and_leaves_nothing(bright, cpu, tmp_path, write_raster):
     path = write_raster(tmp_path / "a.tif", np.zeros((3, 100, 100), np.uint8), nodata=0)
     with pytest.raises(RasterEmpty, match="nodata all over"):
-        run_map(MapRequest(path, tmp_path / "mask.tif"), bright, place=cpu)
+        run_map(mask_of_raster(path, tmp_path / "mask.tif"), bright, place=cpu)
     assert left_in(tmp_path) == ["a.tif"]
 
 
@@ -340,15 +350,15 @@ def test_names_with_spaces_and_letters_of_all_kinds_work(scene_path, bright, cpu
     folder.mkdir()
     source = folder / "ортофото 50 %.tif"
     shutil.copy(scene_path, source)
-    result = run_map(MapRequest(str(source), folder / "маска #1.tif"), bright, place=cpu)
-    assert mask_of(result.output)[0].shape == (300, 410)
+    result = run_map(mask_of_raster(str(source), folder / "маска #1.tif"), bright, place=cpu)
+    assert mask_of(made(result))[0].shape == (300, 410)
     assert len(left_in(folder)) == 2
 
 
 @pytest.mark.parametrize("output", ["no/such/mask.tif", "mask.png", "mask", "x" * 300 + ".tif", "x" * 240 + ".tif"])
 def test_an_output_that_cannot_be_is_told(output, scene_path, bright, cpu, tmp_path):
     with pytest.raises(OutputUnwritable):
-        run_map(MapRequest(scene_path, tmp_path / output), bright, place=cpu)
+        run_map(mask_of_raster(scene_path, tmp_path / output), bright, place=cpu)
     assert left_in(tmp_path) == []
 
 
@@ -358,10 +368,10 @@ def test_a_precision_that_is_not_there_is_told():
 
 
 def test_bfloat16_finds_nearly_the_same(whole, scene_path, tiny_model, tmp_path):
-    request = MapRequest(scene_path, tmp_path / "mask.tif", (353000, 3059985, 353061.5, 3060000))
+    request = mask_of_raster(scene_path, tmp_path / "mask.tif", (353000, 3059985, 353061.5, 3060000))
     run_map(request, tiny_model, place=Place(torch.device("cpu"), torch.bfloat16, 2))
-    labels, _ = mask_of(request.output)
-    assert (labels != mask_of(whole.output)[0][: len(labels)]).mean() < 0.05
+    labels, _ = mask_of(made(request))
+    assert (labels != mask_of(made(whole))[0][: len(labels)]).mean() < 0.05
 
 
 def test_a_part_of_the_real_mosaic_is_the_crop_of_the_whole_and_lies_in_its_place(banepa, tiny_model, cpu, tmp_path):
@@ -370,7 +380,7 @@ def test_a_part_of_the_real_mosaic_is_the_crop_of_the_whole_and_lies_in_its_plac
         inner = part_of(source.transform, (471, 590), (777, 901))
         transform = source.transform
     for name, bounds in (("outer", outer), ("inner", inner)):
-        run_map(MapRequest(banepa, tmp_path / f"{name}.tif", bounds), tiny_model, place=cpu)
+        run_map(mask_of_raster(banepa, tmp_path / f"{name}.tif", bounds), tiny_model, place=cpu)
         assert cog_validate(tmp_path / f"{name}.tif", strict=True)[0]
     (labels, whole), (part, place) = mask_of(tmp_path / "outer.tif"), mask_of(tmp_path / "inner.tif")
     column, row = ~whole * (place.c, place.f)
@@ -389,7 +399,7 @@ def test_the_mask_of_the_real_mosaic_shows_what_the_mosaic_shows(banepa, bright,
     with rasterio.open(banepa) as source:
         bounds = part_of(source.transform, (0, 500), (0, 600))
         image, grid = source.read((1, 2, 3)), source.transform
-    run_map(MapRequest(banepa, tmp_path / "mask.tif", bounds), bright, place=cpu)
+    run_map(mask_of_raster(banepa, tmp_path / "mask.tif", bounds), bright, place=cpu)
     labels, transform = mask_of(tmp_path / "mask.tif")
     rule = bright.card.normalisation
     found = ((image / 255 - np.array(rule.mean)[:, None, None]) / np.array(rule.std)[:, None, None]).sum(0) > 0

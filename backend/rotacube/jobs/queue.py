@@ -8,24 +8,17 @@ import threading
 import uuid
 from collections import OrderedDict, deque
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-import numpy as np
-import rasterio
-from numpy.typing import NDArray
-from pydantic import BaseModel
-from rasterio.io import MemoryFile
-
-from rotacube.errors import JobCancelled, JobMissing, PreviewMissing, RotacubeError
-from rotacube.inference.runner import MapRequest, MapResult, Tile, check_request, run_map
-from rotacube.models.card import CardClass
+from rotacube.errors import JobCancelled, JobMissing, PreviewMissing, ProductMissing, RotacubeError
+from rotacube.inference.run import MapRequest, MapResult, Product, Tile, prepared, run_map
+from rotacube.jobs.preview import draw_preview
+from rotacube.models.card import CARD, CardClass
 from rotacube.models.store import LoadedModel, find_model, load_model
-from rotacube.raster.file_source import FileSource
-from rotacube.server.schema import ClassArea, ErrorBody, JobInfo, JobRequest, JobResult, TileEvent
 
+State = Literal["queued", "running", "finished", "failed", "cancelled"]
 ENDED = ("finished", "failed", "cancelled")
-PREVIEW = 256
-"""Longest side of a preview, pixels."""
 PREVIEWS = 4096
 """How many previews a job keeps; the oldest are dropped."""
 EVENTS = 8192
@@ -33,28 +26,59 @@ EVENTS = 8192
 KEPT = 50
 """How many jobs are remembered; beyond that the oldest that have ended are forgotten."""
 
-log = logging.getLogger("rotacube")
+log = logging.getLogger(__name__)
 
 
-class Event(BaseModel):
-    """One event: a number that grows, its kind, and the JSON that it carries."""
+@dataclass(frozen=True)
+class Failure:
+    """Why a job failed: a stable code, a sentence for a person."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A job as it stands."""
+
+    id: str
+    request: MapRequest
+    state: State = "queued"
+    tiles_done: int = 0
+    tiles_total: int = 0
+    seconds_left: float | None = None
+    result: MapResult | None = None
+    error: Failure | None = None
+
+
+@dataclass(frozen=True)
+class TileDone:
+    """A finished tile, its labels let go of, and whether it has a preview."""
+
+    job: str
+    tile: Tile
+    preview: bool
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event of a job's life, with a number that grows."""
 
     number: int
-    kind: str
-    data: str
+    data: Snapshot | TileDone
 
 
 class Job:
     """A job's state, its events, and its previews; safe to use from any thread."""
 
-    def __init__(self, request: JobRequest) -> None:
+    def __init__(self, request: MapRequest) -> None:
         self.changed = threading.Condition()
         self._events: deque[Event] = deque(maxlen=EVENTS)
         self._last = 0
-        self.info = JobInfo(id=uuid.uuid4().hex[:12], state="queued", request=request)
+        self.now = Snapshot(uuid.uuid4().hex[:12], request)
         self._previews: OrderedDict[int, bytes] = OrderedDict()
         self._stop = threading.Event()
-        self._append("state", self.info)
+        self._append(self.now)
 
     @property
     def cancelled(self) -> bool:
@@ -64,44 +88,32 @@ class Job:
     @property
     def ended(self) -> bool:
         """Whether nothing will happen to the job any more."""
-        return self.info.state in ENDED
+        return self.now.state in ENDED
 
     def cancel(self) -> None:
         """Ask the job to end; one that has not begun ends at once."""
         self._stop.set()
         with self.changed:
-            if self.info.state == "queued":
+            if self.now.state == "queued":
                 self.update(state="cancelled")
 
-    def update(self, **changes: object) -> None:
+    def update(self, **changes: Any) -> None:
         """Change the state, and say so."""
         with self.changed:
             if not self.ended:
-                self.info = self.info.model_copy(update=changes)
-                self._append("state", self.info)
+                self.now = replace(self.now, **changes)
+                self._append(self.now)
 
     def add_tile(self, tile: Tile, classes: list[CardClass]) -> None:
         """Note a finished tile, and say so."""
         picture = None if tile.labels is None else draw_preview(tile.labels, classes)
-        event = TileEvent(
-            n=tile.n,
-            done=tile.done,
-            total=tile.total,
-            seconds_left=tile.seconds_left,
-            crs=tile.crs,
-            corners=tuple(tile.corners),  # type: ignore[arg-type]
-            counts=tile.counts,
-            preview=picture is not None,
-        )
         with self.changed:
             if picture is not None:
                 self._previews[tile.n] = picture
                 if len(self._previews) > PREVIEWS:
                     self._previews.popitem(last=False)
-            self.info = self.info.model_copy(
-                update={"tiles_done": tile.done, "tiles_total": tile.total, "seconds_left": tile.seconds_left}
-            )
-            self._append("tile", event)
+            self.now = replace(self.now, tiles_done=tile.done, tiles_total=tile.total, seconds_left=tile.seconds_left)
+            self._append(TileDone(self.now.id, replace(tile, labels=None), picture is not None))
 
     def preview(self, n: int) -> bytes:
         """PNG of a finished tile.
@@ -111,20 +123,36 @@ class Job:
         """
         with self.changed:
             if n not in self._previews:
-                raise PreviewMissing(f"Tile {n} has no preview: it is not finished, is empty, or was dropped.")
+                raise PreviewMissing(f"Tile {n} has no preview: it is not finished, holds no data, or was dropped.")
             return self._previews[n]
 
-    def events_after(self, number: int, wait: float) -> tuple[list[Event], bool]:
-        """Events with a greater number, waiting for some at most `wait` seconds; and whether the job has ended."""
+    def product(self, n: int) -> Product:
+        """One of the files that the job has made.
+
+        Raises:
+            ProductMissing: there is none, or it was taken away since.
+        """
+        made = self.now.result.products if self.now.result else ()
+        if n >= len(made) or not made[n].path.is_file():
+            raise ProductMissing(f"The job has no product {n}: it is not finished, or its file was taken away.")
+        return made[n]
+
+    def events_after(self, number: int, wait: float = 0.0) -> tuple[list[Event], bool]:
+        """Events after a number, and whether the job has ended with them.
+
+        Args:
+            number: the last event that is known.
+            wait: seconds to wait for one where there is none.
+        """
         with self.changed:
             self.changed.wait_for(lambda: self._last > number or self.ended, wait)
             missing = max(0, min(len(self._events), self._last - number))
             return list(itertools.islice(self._events, len(self._events) - missing, None)), self.ended
 
-    def _append(self, kind: str, data: BaseModel) -> None:
+    def _append(self, data: Snapshot | TileDone) -> None:
         with self.changed:
             self._last += 1
-            self._events.append(Event(number=self._last, kind=kind, data=data.model_dump_json()))
+            self._events.append(Event(self._last, data))
             self.changed.notify_all()
 
 
@@ -137,21 +165,21 @@ class Jobs:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="job")
         self._models: dict[str, tuple[int, LoadedModel]] = {}
 
-    def create(self, request: JobRequest) -> Job:
+    def create(self, request: MapRequest) -> Job:
         """Check what can be checked at once, and queue a job.
 
         Raises:
-            RotacubeError: the raster, the area, the model or the output is not usable.
+            RotacubeError: the raster, the area, the model or a product is not usable.
         """
         card, _ = find_model(request.model)
-        with FileSource(request.raster, card, request.bands) as source:
-            check_request(_to_map(request), source)
+        with prepared(request, card):
+            pass
         job = Job(request)
         with self._lock:
-            self._jobs[job.info.id] = job
+            self._jobs[job.now.id] = job
             surplus = max(0, len(self._jobs) - KEPT)
             for old in [j for j in itertools.islice(self._jobs.values(), surplus) if j.ended]:
-                del self._jobs[old.info.id]
+                del self._jobs[old.now.id]
         self._worker.submit(self._run, job)
         return job
 
@@ -186,30 +214,34 @@ class Jobs:
     def _run(self, job: Job) -> None:
         if job.cancelled:
             return
+        name, request = job.now.id, job.now.request
+        log.info("job %s: %s of %s with %s", name, _kinds(request), request.raster, request.model)
         job.update(state="running")
-        request = job.info.request
         try:
             model = self._model(request.model)
             result = run_map(
-                _to_map(request),
+                request,
                 model,
                 on_tile=lambda tile: job.add_tile(tile, model.card.classes),
                 cancelled=lambda: job.cancelled,
             )
-            job.update(state="finished", seconds_left=0.0, result=summary(result))
+            log.info("job %s: finished in %.1f s", name, result.seconds)
+            job.update(state="finished", seconds_left=0.0, result=result)
         except JobCancelled:
+            log.info("job %s: cancelled after %d of %d tiles", name, job.now.tiles_done, job.now.tiles_total)
             job.update(state="cancelled")
         except RotacubeError as error:
-            job.update(state="failed", error=ErrorBody(code=error.code, message=error.message))
+            log.warning("job %s: %s (%s)", name, error.message, error.code)
+            job.update(state="failed", error=Failure(error.code, error.message))
         except Exception as error:
-            log.exception("job %s failed", job.info.id)
+            log.exception("job %s failed", name)
             sentence = f"The backend failed in a way that it should not ({type(error).__name__}: {error}). See its log."
-            job.update(state="failed", error=ErrorBody(code="internal", message=sentence))
+            job.update(state="failed", error=Failure("internal", sentence))
 
     def _model(self, name: str) -> LoadedModel:
         """The model, kept between runs as long as its card's file stays as it is."""
         _, folder = find_model(name)
-        stamp = (folder / "model.json").stat().st_mtime_ns
+        stamp = (folder / CARD).stat().st_mtime_ns
         held = self._models.get(str(folder))
         if held is None or held[0] != stamp:
             held = (stamp, load_model(str(folder)))
@@ -217,46 +249,5 @@ class Jobs:
         return held[1]
 
 
-def _to_map(request: JobRequest) -> MapRequest:
-    """The contract's request in the runner's words."""
-    fields = request.model_dump(exclude={"model", "output"})
-    return MapRequest(output=Path(request.output), **fields)
-
-
-def summary(result: MapResult) -> JobResult:
-    """A run's result in the contract's words."""
-    mapped = sum(c.area_m2 for c in result.classes)
-    return JobResult(
-        output=str(result.output),
-        width=result.width,
-        height=result.height,
-        gsd=result.gsd,
-        classes=[
-            ClassArea(
-                id=c.info.id,
-                name=c.info.name,
-                color=c.info.color,
-                pixels=c.pixels,
-                area_m2=round(c.area_m2, 2),
-                share=round(c.area_m2 / mapped, 6) if mapped else 0.0,
-            )
-            for c in result.classes
-        ],
-        nodata_pixels=result.nodata_pixels,
-        seconds=round(result.seconds, 2),
-        device=result.place,
-    )
-
-
-def draw_preview(labels: NDArray[np.uint8], classes: list[CardClass]) -> bytes:
-    """RGBA PNG of class ids (H, W): the classes' colours, class 0 and nodata transparent; at most `PREVIEW` pixels."""
-    step = max(1, -(-max(labels.shape) // PREVIEW))
-    colours = np.zeros((256, 4), np.uint8)
-    for c in classes[1:]:
-        colours[c.id] = (*bytes.fromhex(c.color[1:]), 255)
-    picture = colours[labels[::step, ::step]].transpose(2, 0, 1)
-    shape = {"height": picture.shape[1], "width": picture.shape[2], "count": 4, "dtype": "uint8"}
-    with rasterio.Env(GDAL_PAM_ENABLED=False), MemoryFile() as memory:
-        with memory.open(driver="PNG", **shape) as file:
-            file.write(picture)
-        return bytes(memory.read())
+def _kinds(request: MapRequest) -> str:
+    return ", ".join(product.kind for product in request.products)

@@ -1,0 +1,50 @@
+"""The command line, a file a command. What is heavy is imported when its command runs: `--help` answers at once.
+
+Exit codes: 0 done; 1 an error that should not be; 2 input that needs a change, which the sentence says; 130
+interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from rotacube import __version__
+from rotacube.cli import bench, doctor, map, models, serve
+from rotacube.cli.terminal import err
+from rotacube.errors import RotacubeError
+
+app = typer.Typer(
+    name="rotacube",
+    help="Rooftops from imagery, mapped with ConvNeXt-Cube networks.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("map")(map.map_raster)
+app.add_typer(models.app, name="models")
+app.command("serve")(serve.serve)
+app.command("doctor")(doctor.doctor)
+app.add_typer(bench.app, name="bench")
+
+
+def main() -> None:
+    """Run the command line; a known error becomes one sentence and exit code 2."""
+    try:
+        app()
+    except RotacubeError as error:
+        if error.code == "cancelled":
+            err.print(error.message, style="yellow", markup=False)
+            sys.exit(130)
+        err.print(f"rotacube: {error.message}", style="red", markup=False, soft_wrap=True)
+        sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Rooftops from imagery, mapped with ConvNeXt-Cube networks."""
+    if version:
+        print(__version__)
+        raise typer.Exit

@@ -1,0 +1,221 @@
+"""From a source and a network to blended strips: tiles of the absolute grid in, logits out. It knows no files.
+
+Memory is flat: a run holds one strip, at most `COLUMN` pixels wide, and two batches, whatever the source's size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from rotacube.errors import JobCancelled
+from rotacube.inference.device import Place
+from rotacube.models.store import LoadedModel
+from rotacube.networks.dense import DenseNetwork
+from rotacube.raster.grid import Box, TileGrid
+from rotacube.raster.source import Source
+
+COLUMN = 8192
+"""Widest part of a strip that is held in memory, pixels."""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A part of the map that no later tile can change. Its arrays are views that hold until the next strip.
+
+    Attributes:
+        box: what it covers, in the grid's pixels.
+        logits: (outputs, height, width), of the classes, blended over tiles.
+        further: the network's other outputs by name, (channels, height, width) each, blended likewise.
+        valid: (height, width), where the source has data.
+    """
+
+    box: Box
+    logits: NDArray[np.float32]
+    further: dict[str, NDArray[np.float32]]
+    valid: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class TileLogits:
+    """One finished tile before blending: what is shown as its own, within the area; None where all is nodata.
+
+    Attributes:
+        n, total: the tile's number from 0, and how many there are.
+        box: its core within the area; it may be empty.
+        logits: (outputs, height, width).
+        valid: (height, width).
+    """
+
+    n: int
+    total: int
+    box: Box
+    logits: NDArray[np.float32] | None
+    valid: NDArray[np.bool_] | None
+
+
+OnTile = Callable[[TileLogits], None]
+
+
+class Engine:
+    """A network with its tiling, where it runs.
+
+    Args:
+        network: in eval mode; its `further` names outputs beside the logits.
+        tile: pixels a side.
+        overlap: of neighbouring tiles, pixels.
+        outputs: logits a pixel.
+        place: device, precision and batch; the network is moved there.
+    """
+
+    def __init__(self, network: nn.Module, *, tile: int, overlap: int, outputs: int, place: Place) -> None:
+        self.network, self.tile, self.overlap, self.place = network.to(place.device), tile, overlap, place
+        self.channels = {"logits": outputs}
+        if isinstance(network, DenseNetwork):
+            self.channels |= network.further
+
+    @classmethod
+    def of(cls, model: LoadedModel, place: Place) -> Engine:
+        """The engine of a model, as its card tiles it."""
+        card = model.card
+        return cls(model.network, tile=card.tile, overlap=card.overlap, outputs=card.outputs, place=place)
+
+    def strips(
+        self,
+        source: Source,
+        area: Box | None = None,
+        *,
+        on_tile: OnTile = lambda tile: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Generator[Strip, None, None]:
+        """Strips that tile the area, each as soon as it is whole. Close the generator to wait for its reader.
+
+        Args:
+            source: what is read, from one thread beside the caller's.
+            area: a part of the source's grid that is not empty; the whole if None. Tiles that touch it are run whole:
+                a part gives the crop of the whole.
+            on_tile: called with each finished tile, in the order of the grid.
+            cancelled: asked before each batch.
+
+        Raises:
+            JobCancelled: `cancelled` said so.
+        """
+        run = _Run(self, source, area or Box(0, 0, source.height, source.width), on_tile, cancelled)
+        with ThreadPoolExecutor(1) as reader:
+            for column in run.columns:
+                yield from run.column(column, reader)
+
+    def infer(self, tiles: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """All outputs of a batch, (tiles, channels, tile, tile); a short one is padded, so that arithmetic is the same.
+
+        Args:
+            tiles: at most `place.batch` of (bands, tile, tile).
+        """
+        batch = np.zeros((self.place.batch, *tiles[0].shape), np.float32)
+        batch[: len(tiles)] = tiles
+        values = torch.from_numpy(batch).to(self.place.device).to(memory_format=torch.channels_last)
+        half = self.place.dtype != torch.float32
+        with torch.inference_mode(), torch.autocast(self.place.device.type, self.place.dtype, enabled=half):
+            out = self.network(values)
+        if isinstance(out, tuple):
+            out = torch.cat([part.float() for part in out], 1)
+        result: NDArray[np.float32] = out.float().cpu().numpy()
+        return result
+
+    def split(self, blended: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """The outputs by name, cut out of (channels, ...)."""
+        ends = np.cumsum(list(self.channels.values()))
+        return dict(zip(self.channels, np.split(blended, ends[:-1]), strict=True))
+
+
+class _Run:
+    """One pass over an area: the grid, and how many tiles are done."""
+
+    def __init__(
+        self, engine: Engine, source: Source, area: Box, on_tile: OnTile, cancelled: Callable[[], bool]
+    ) -> None:
+        self.engine, self.source, self.on_tile, self.cancelled = engine, source, on_tile, cancelled
+        self.grid = TileGrid.over(source.height, source.width, engine.tile, engine.overlap)
+        self.columns = list(_columns(area))
+        self.total = sum(len(rows) * len(cols) for rows, cols in map(self._tiles, self.columns))
+        self.done = 0
+
+    def _tiles(self, column: Box) -> tuple[range, range]:
+        return (
+            self.grid.rows.touching(column.top, column.bottom),
+            self.grid.columns.touching(column.left, column.right),
+        )
+
+    def column(self, column: Box, reader: ThreadPoolExecutor) -> Iterator[Strip]:
+        rows, cols = self._tiles(column)
+        tile = self.grid.rows.tile
+        blended = np.zeros((sum(self.engine.channels.values()), tile, column.width), np.float32)
+        valid = np.zeros((tile, column.width), bool)
+        for i in rows:
+            top = i * self.grid.rows.step
+            strip = Box(top, column.left, top + tile, column.right)
+            for j, box_outputs, box_valid in self._predict(column, i, cols, reader):
+                box = self.grid.box(i, j)
+                seen = box & strip
+                into, cut = seen.within(strip), seen.within(box)
+                blended[(slice(None), *into)] += box_outputs[(slice(None), *cut)]
+                valid[into] |= box_valid[cut]
+            end = column.bottom if i == rows[-1] else top + self.grid.rows.step
+            whole = Box(top, column.left, end, column.right) & column
+            if not whole.empty:
+                part = whole.within(strip)
+                further = self.engine.split(blended[(slice(None), *part)])
+                yield Strip(whole, further.pop("logits"), further, valid[part])
+            done = self.grid.rows.step
+            for array in (blended, valid[None]):
+                array[:, :-done] = array[:, done:].copy()
+                array[:, -done:] = 0
+
+    def _predict(
+        self, column: Box, i: int, cols: range, reader: ThreadPoolExecutor
+    ) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.bool_]]]:
+        """Weighted outputs and validity of the tiles of a row that hold anything; the next batch is read meanwhile."""
+        size = self.engine.place.batch
+        batches = [cols[k : k + size] for k in range(0, len(cols), size)]
+
+        def read(columns: range) -> list[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+            return [self.source.read(self.grid.box(i, j)) for j in columns]
+
+        ahead = reader.submit(read, batches[0])
+        for index, columns in enumerate(batches):
+            tiles = ahead.result()
+            if self.cancelled():
+                raise JobCancelled("The job was cancelled; nothing was written.")
+            if index + 1 < len(batches):
+                ahead = reader.submit(read, batches[index + 1])
+            live = any(valid.any() for _, valid in tiles)
+            results = self.engine.infer([values for values, _ in tiles]) if live else None
+            for position, j in enumerate(columns):
+                valid = tiles[position][1]
+                if results is None or not valid.any():
+                    self._report(column, i, j, None)
+                    continue
+                self._report(column, i, j, (results[position], valid))
+                yield j, results[position] * self.grid.weights(i, j), valid
+
+    def _report(self, column: Box, i: int, j: int, found: tuple[NDArray[np.float32], NDArray[np.bool_]] | None) -> None:
+        core = self.grid.core(i, j) & column
+        logits = valid = None
+        if found is not None and not core.empty:
+            cut = core.within(self.grid.box(i, j))
+            logits = self.engine.split(found[0])["logits"][(slice(None), *cut)]
+            valid = found[1][cut]
+        self.done += 1
+        self.on_tile(TileLogits(self.done - 1, self.total, core, logits, valid))
+
+
+def _columns(area: Box) -> Iterator[Box]:
+    """The area cut into columns that memory can hold, at multiples of `COLUMN`, which are multiples of its blocks."""
+    for left in range(area.left, area.right, COLUMN):
+        yield Box(area.top, left, area.bottom, min(left + COLUMN, area.right))

@@ -1,0 +1,47 @@
+"""The mask: a class id a pixel, as a Cloud Optimized GeoTIFF with the classes' colours and names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rotacube.inference.engine import Strip
+from rotacube.inference.labels import labels_of
+from rotacube.inference.outputs.base import Setting
+from rotacube.raster.write import CogWriter
+
+
+class Mask:
+    """Writes the mask.
+
+    Args:
+        path: of the file, which `check_output` found good.
+        setting: grid, area, classes and provenance.
+    """
+
+    def __init__(self, path: Path, setting: Setting) -> None:
+        self.card = setting.card
+        self._writer = CogWriter(
+            path,
+            setting.area,
+            setting.grid.crs,
+            setting.grid.transform_of(setting.area),
+            colours={c.id: (*c.rgb, 255) for c in setting.card.classes},
+            tags=setting.tags,
+            band_tags={f"CLASS_{c.id}": c.name for c in setting.card.classes},
+        )
+
+    def open(self) -> None:
+        """Begin the file under a temporary name."""
+        self._writer.open()
+
+    def write(self, strip: Strip) -> None:
+        """Write a strip's class ids."""
+        self._writer.write(strip.box, labels_of(strip.logits, strip.valid, self.card))
+
+    def finish(self) -> None:
+        """Make the Cloud Optimized GeoTIFF and move it into place."""
+        self._writer.finish()
+
+    def drop(self) -> None:
+        """Leave nothing but the finished file."""
+        self._writer.drop()

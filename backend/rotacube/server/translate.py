@@ -1,0 +1,123 @@
+"""Between the backend's own words and those of the contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rotacube.doctor import Diagnosis
+from rotacube.inference.run import MapRequest, MapResult, Product
+from rotacube.jobs.queue import Snapshot, TileDone
+from rotacube.models.card import ModelCard
+from rotacube.server import schema
+
+
+def to_map(request: schema.JobRequest) -> MapRequest:
+    """A request as the runs have it."""
+    return MapRequest(
+        raster=request.raster,
+        model=request.model,
+        products=tuple(Product(p.kind, Path(p.path), p.format) for p in request.products),
+        bounds=request.bounds,
+        bounds_crs=request.bounds_crs,
+        bands=None if request.bands is None else tuple(request.bands),
+        overwrite=request.overwrite,
+    )
+
+
+def to_info(job: Snapshot) -> schema.JobInfo:
+    """A job as it stands."""
+    request = job.request
+    return schema.JobInfo(
+        id=job.id,
+        state=job.state,
+        request=schema.JobRequest(
+            raster=request.raster,
+            model=request.model,
+            products=[_product(p) for p in request.products],
+            bounds=request.bounds,
+            bounds_crs=request.bounds_crs,
+            bands=None if request.bands is None else list(request.bands),
+            overwrite=request.overwrite,
+        ),
+        tiles_done=job.tiles_done,
+        tiles_total=job.tiles_total,
+        seconds_left=job.seconds_left,
+        result=None if job.result is None else _result(job.id, job.result),
+        error=None if job.error is None else schema.ErrorBody(code=job.error.code, message=job.error.message),
+    )
+
+
+def to_tile_event(done: TileDone) -> schema.TileEvent:
+    """A finished tile."""
+    tile = done.tile
+    return schema.TileEvent(
+        n=tile.n,
+        done=tile.done,
+        total=tile.total,
+        seconds_left=tile.seconds_left,
+        crs=tile.crs,
+        corners=tile.corners,
+        counts=tile.counts,
+        preview=f"v1/jobs/{done.job}/tiles/{tile.n}.png" if done.preview else None,
+    )
+
+
+def to_model_info(card: ModelCard) -> schema.ModelInfo:
+    """A model's card."""
+    return schema.ModelInfo(
+        **card.model_dump(
+            include={
+                *("name", "title", "task", "architecture", "bands", "gsd", "tile", "overlap", "licence"),
+                *("attribution", "training_data", "accuracy"),
+            }
+        ),
+        classes=[schema.ClassInfo(**c.model_dump()) for c in card.classes],
+        parameters=card.weights.parameters,
+        sha256=card.weights.sha256,
+    )
+
+
+def to_backend_info(found: Diagnosis) -> schema.Info:
+    """What the backend runs on."""
+    return schema.Info(
+        version=found.version,
+        torch=found.torch,
+        device=found.device,
+        device_why=found.device_why,
+        threads=found.threads,
+        operators=[schema.OperatorInfo(name=o.name, path=o.path, why=o.why) for o in found.operators],
+        model_folders=found.model_folders,
+    )
+
+
+def _product(product: Product) -> schema.ProductRequest:
+    return schema.ProductRequest.model_validate(
+        {"kind": product.kind, "format": product.format, "path": str(product.path)}
+    )
+
+
+def _result(job: str, result: MapResult) -> schema.JobResult:
+    mapped = sum(c.area_m2 for c in result.classes)
+    return schema.JobResult(
+        products=[
+            schema.Product(**_product(p).model_dump(), href=f"v1/jobs/{job}/products/{n}")
+            for n, p in enumerate(result.products)
+        ],
+        width=result.width,
+        height=result.height,
+        gsd=result.gsd,
+        classes=[
+            schema.ClassArea(
+                id=c.info.id,
+                name=c.info.name,
+                color=c.info.color,
+                pixels=c.pixels,
+                area_m2=round(c.area_m2, 2),
+                share=round(c.area_m2 / mapped, 6) if mapped else 0.0,
+            )
+            for c in result.classes
+        ],
+        nodata_pixels=result.nodata_pixels,
+        seconds=round(result.seconds, 2),
+        device=result.place,
+    )

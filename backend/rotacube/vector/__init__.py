@@ -1,0 +1,1 @@
+"""From masks to features: single roofs, polygons, statistics. The place is kept; docs/architecture.md says for what."""

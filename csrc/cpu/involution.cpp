@@ -117,9 +117,7 @@ void involution2d_backward(const InvolutionShape& shape, const X* grad, const X*
 #define ROTACUBE_INSTANTIATE(X)                                                               \
   template void involution2d(const InvolutionShape&, const X*, const X*, X*, const Threads&); \
   template void involution2d_backward(const InvolutionShape&, const X*, const X*, const X*, X*, X*, const Threads&);
-ROTACUBE_INSTANTIATE(float)
-ROTACUBE_INSTANTIATE(BFloat16)
-ROTACUBE_INSTANTIATE(Float16)
+ROTACUBE_EACH_TYPE(ROTACUBE_INSTANTIATE)
 #undef ROTACUBE_INSTANTIATE
 
 }  // namespace rotacube::cpu

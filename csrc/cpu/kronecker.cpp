@@ -70,9 +70,7 @@ void kronecker_fusion_backward(const KroneckerShape& shape, const X* grad, const
   template void kronecker_fusion(const KroneckerShape&, const X* const*, const float*, X*, const Threads&);          \
   template void kronecker_fusion_backward(const KroneckerShape&, const X*, const X* const*, const float*, X* const*, \
                                           float*, const Threads&);
-ROTACUBE_INSTANTIATE(float)
-ROTACUBE_INSTANTIATE(BFloat16)
-ROTACUBE_INSTANTIATE(Float16)
+ROTACUBE_EACH_TYPE(ROTACUBE_INSTANTIATE)
 #undef ROTACUBE_INSTANTIATE
 
 }  // namespace rotacube::cpu

@@ -69,11 +69,7 @@ void rotation_mean_backward_weight(const RotationShape& shape, const X* grad, co
                               const Strides&, const Threads&);                                                        \
   template void rotation_mean_backward_weight(const RotationShape&, const X*, const Strides&, const X*,               \
                                               const Strides&, W*, const Threads&);
-ROTACUBE_INSTANTIATE(float, float)
-ROTACUBE_INSTANTIATE(BFloat16, BFloat16)
-ROTACUBE_INSTANTIATE(BFloat16, float)
-ROTACUBE_INSTANTIATE(Float16, Float16)
-ROTACUBE_INSTANTIATE(Float16, float)
+ROTACUBE_EACH_PAIR(ROTACUBE_INSTANTIATE)
 #undef ROTACUBE_INSTANTIATE
 
 }  // namespace rotacube::cpu

@@ -3,18 +3,11 @@
 
 #include "../cpu/involution.h"
 #include "cpu_threads.h"
+#include "cpu_types.h"
 #include "involution_checks.h"
 
 namespace rotacube {
 namespace {
-
-// Calls run(X{}) with a tensor's type.
-template <typename Run>
-void with_type(const Tensor& tensor, const Run& run) {
-  if (tensor.scalar_type() == ScalarType::Float) return run(float());
-  if (tensor.scalar_type() == ScalarType::BFloat16) return run(cpu::BFloat16());
-  run(cpu::Float16());
-}
 
 Tensor involution2d(const Tensor& x, const Tensor& kernel, int64_t groups) {
   const InvolutionShape shape = check_involution2d(x, kernel, groups);

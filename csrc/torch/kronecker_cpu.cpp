@@ -4,18 +4,11 @@
 
 #include "../cpu/kronecker.h"
 #include "cpu_threads.h"
+#include "cpu_types.h"
 #include "kronecker_checks.h"
 
 namespace rotacube {
 namespace {
-
-// Calls run(X{}) with a tensor's type.
-template <typename Run>
-void with_type(const Tensor& tensor, const Run& run) {
-  if (tensor.scalar_type() == ScalarType::Float) return run(float());
-  if (tensor.scalar_type() == ScalarType::BFloat16) return run(cpu::BFloat16());
-  run(cpu::Float16());
-}
 
 std::vector<float> widened(const Tensor& weight) {
   const Tensor dense = torch::stable::contiguous(weight);

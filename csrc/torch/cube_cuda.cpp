@@ -4,7 +4,6 @@
 #include "../cuda/cube_conv2d.h"
 #include "cube_checks.h"
 #include "cuda_call.h"
-#include "cuda_workspace.h"
 
 namespace rotacube {
 namespace {

@@ -4,7 +4,6 @@
 
 #include "../cuda/rotation_conv2d.h"
 #include "cuda_call.h"
-#include "cuda_workspace.h"
 #include "rotation_checks.h"
 
 namespace rotacube {

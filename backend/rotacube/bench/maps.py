@@ -15,7 +15,8 @@ from torch import Tensor
 from rotacube.bench.calls import FORMATS, TYPES, short
 from rotacube.bench.peaks import stream
 from rotacube.bench.rows import Case, Measured, Place, tensor
-from rotacube.bench.timing import QUICK, REFUSALS, Call, first_line, measure, quartiles
+from rotacube.bench.timing import QUICK, REFUSALS, Call, measure, quartiles
+from rotacube.errors import first_line
 from rotacube.ops import involution2d, kronecker_fusion
 
 TARGETS = {"cpu": 0.6, "cuda": 0.7}

@@ -19,7 +19,8 @@ import torch
 from rotacube.bench.calls import TYPES, Convolution, Shape
 from rotacube.bench.rotation import algorithm, public
 from rotacube.bench.rows import Case, Measured, Place
-from rotacube.bench.timing import REFUSALS, first_line
+from rotacube.bench.timing import REFUSALS
+from rotacube.errors import first_line
 
 SHAPES = [Shape(128, 64, 256), Shape(64, 128, 512)]
 TARGETS = {"cpu": 1.3, "cuda": 1.3}

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from rotacube.errors import first_line
 from rotacube.ops import _library, cube, involution, kronecker, rotation
 from rotacube.ops._dispatch import LEFT_ASIDE
 
@@ -102,16 +103,11 @@ def device_status() -> DeviceStatus:
         total = torch.arange(1000, device="cuda", dtype=torch.float32).square().sum().item()
     except RuntimeError as error:
         return DeviceStatus(
-            "cpu", f"The GPU is there but does not compute ({_first_line(error)}): models run on the CPU."
+            "cpu", f"The GPU is there but does not compute ({first_line(error)}): models run on the CPU."
         )
     if abs(total - 332833500.0) > 1e3:
         return DeviceStatus("cpu", f"The GPU {name} computes wrongly, so models run on the CPU.")
     return DeviceStatus("cuda", f"Models run on the GPU {name}; {_library.CUDA.why}.")
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _status(probe: _Probe, device: str, dtype: torch.dtype) -> OperatorStatus:
@@ -126,7 +122,7 @@ def _status(probe: _Probe, device: str, dtype: torch.dtype) -> OperatorStatus:
             got, want = probe.compiled(x, weight), probe.reference(x.double(), weight.double())
             error = ((got - want).abs().max() / want.abs().max()).item()
         except RuntimeError as failure:
-            return OperatorStatus(name, "reference", f"the compiled kernel fails: {_first_line(failure)}")
+            return OperatorStatus(name, "reference", f"the compiled kernel fails: {first_line(failure)}")
     if not error < (1e-4 if dtype == torch.float32 else 1e-2):
         return OperatorStatus(name, "reference", f"the compiled kernel is off by {error:.1e} from the reference")
     agrees = f"runs and agrees with the reference (relative error {error:.0e})"

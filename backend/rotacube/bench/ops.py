@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from rotacube.bench import allocator, cube, machine, maps, memory, plan, report, rotation, single
+from rotacube.bench import allocator, bandwidth, cube, machine, memory, plan, report, rotation, single
 from rotacube.bench.calls import TYPES
 from rotacube.bench.peaks import Peaks, measure_peaks
 from rotacube.bench.rows import DEVICE_NAMES, Case, Place, Row, row_of, unmeasured, write_rows
@@ -65,7 +65,7 @@ def all_cases() -> list[Case]:
     return [
         *cube.cases(),
         *rotation.cases(),
-        *maps.cases(),
+        *bandwidth.cases(),
         *memory.cases(),
         *single.cases(),
     ]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from rotacube.bench.rows import Measured, Place, tensor
+from rotacube.bench.rows import Conditions, Measured, tensor
 from rotacube.bench.timing import REFUSALS, Call, Timings, ratios
 
 Convolution = Callable[..., Tensor]  # x, what was prepared of the weight, bias -> y
@@ -44,7 +44,7 @@ class Operands:
     shape: Shape
     batch: int
     dtype: torch.dtype
-    place: Place
+    conditions: Conditions
     backward: bool
 
     def of(self, function: Convolution, weight_channels: int, prepare: Prepare | None = None) -> dict[str, Call]:
@@ -67,7 +67,9 @@ class Operands:
         """x, the gradient of the output, and bias, by memory format; all candidates share them."""
         s, made = self.shape, {}
         for memory in FORMATS:
-            in_format = functools.partial(tensor, place=self.place, dtype=self.dtype, last=memory == "channels_last")
+            in_format = functools.partial(
+                tensor, device=self.conditions.device, dtype=self.dtype, last=memory == "channels_last"
+            )
             x = in_format(self.batch, s.channels, s.side, s.side)
             grad = in_format(self.batch, s.outputs, s.side, s.side, seed=3) if self.backward else None
             made[memory] = (x, grad, in_format(s.outputs, seed=2))
@@ -75,7 +77,7 @@ class Operands:
 
     def _weight(self, weight_channels: int, memory: str) -> Tensor:
         size = (self.shape.outputs, weight_channels, 3, 3)
-        return tensor(*size, place=self.place, dtype=self.dtype, seed=1, last=memory == "channels_last")
+        return tensor(*size, device=self.conditions.device, dtype=self.dtype, seed=1, last=memory == "channels_last")
 
 
 def _forward(function: Convolution, x: Tensor, weight: Tensor, bias: Tensor, prepare: Prepare | None) -> Call:
@@ -106,14 +108,19 @@ def named(prefix: str, calls: Mapping[str, Call]) -> dict[str, Call]:
 
 
 def compare(
-    found: Timings, place: Place, operations: float, moved: float, dtype: torch.dtype, limit: float | None = None
+    found: Timings,
+    conditions: Conditions,
+    operations: float,
+    moved: float,
+    dtype: torch.dtype,
+    limit: float | None = None,
 ) -> Measured:
     """The row of a ratio: the best baseline's median over ours, with the roofline of ours beside it."""
     ours, baseline = found.best("ours"), found.best("baseline")
     if ours is None or baseline is None:
         return Measured(None, found.why_none("ours", "baseline"))
     value, low, high = ratios(baseline[1], ours[1])
-    roofline = place.peaks.roofline(operations, moved, dtype)
+    roofline = conditions.peaks.roofline(operations, moved, dtype)
     more: dict[str, object] = {
         "low": short(low),
         "high": short(high),

@@ -27,12 +27,12 @@ def compiled() -> Compiled:
     """Gathers it."""
     libraries = {"cpu": _library.CPU.why, "cuda": _library.CUDA.why}
     abi = f"PyTorch's stable ABI, version {_library.ABI_TARGET} or newer; here {torch.__version__}"
-    return Compiled(libraries, abi, [str(row) for row in PLAN])
+    return Compiled(libraries, abi, [str(choice) for choice in PLAN])
 
 
 def lines(found: Compiled) -> list[str]:
     """The sentences for a person."""
     said = [f"Library for {device.upper()}: {why}." for device, why in found.libraries.items()]
     said.append(f"Built against: {found.abi}.")
-    said += [f"Rotation convolution: {row}." for row in found.rotation_plan]
+    said += [f"Rotation convolution: {choice}." for choice in found.rotation_plan]
     return said

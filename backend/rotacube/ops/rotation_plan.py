@@ -3,8 +3,8 @@
 The choices follow what `rotacube bench ops` measured (figures: docs/results/ops.md); `rotacube doctor` prints them.
 "Direct" is PyTorch's own convolution, once for each rotation. "Scatter" multiplies each pixel with each tap once, and
 lets every rotation add the products up at its own places: 9 products a pixel for K = 3 in the place of 36 (Accelerated
-Rotation-Invariant Convolution, equations 3 to 8). The Fourier form of `docs/architecture.md` takes 11, and is not built
-for the CPU: at most 36 / 11 = 3.3 times the direct form, where the scatter form was measured at more.
+Rotation-Invariant Convolution, equations 3 to 8). The Fourier form over the four rotations takes 11; it is built for
+GPUs only, and docs/operators.md says why.
 """
 
 from __future__ import annotations

@@ -41,3 +41,12 @@ def test_it_names_a_kernel_that_is_left_aside(monkeypatch):
         assert said[name].path == "compiled"
         assert said[f"{name} bfloat16"].path == "reference"
         assert said[f"{name} bfloat16"].why.startswith(_dispatch.AMX_REFERENCE + "; it runs and agrees")
+
+
+def test_what_is_compiled_is_said_in_sentences():
+    found = status.compiled_status()
+    assert found.libraries == {"cpu": _library.CPU.why, "cuda": _library.CUDA.why}
+    assert torch.__version__ in found.abi
+    assert len(found.sentences()) == 3 + len(found.rotation_plan)
+    assert all(sentence.endswith(".") for sentence in found.sentences())
+    assert _library.CPU.why in found.sentences()[0] and found.rotation_plan[0] in found.sentences()[3]

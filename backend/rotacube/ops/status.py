@@ -1,4 +1,4 @@
-"""Which path every operator takes on this machine, and which device is in use: measured, and said in words."""
+"""What the operators run on here, in words: the device, the path of each (measured), and what is compiled."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from rotacube.errors import first_line
 from rotacube.ops import _library, cube, involution, kronecker, rotation
 from rotacube.ops._dispatch import LEFT_ASIDE
+from rotacube.ops.rotation_plan import PLAN
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,27 @@ class DeviceStatus:
 
     device: Literal["cpu", "cuda"]
     why: str
+
+
+@dataclass(frozen=True)
+class CompiledStatus:
+    """What is compiled.
+
+    Attributes:
+        libraries: by device, the sentence that says whether its library is open, or why not.
+        abi: what the libraries are built against, and the PyTorch that is here.
+        rotation_plan: the choices of the rotation-invariant convolution's plan, in their order.
+    """
+
+    libraries: dict[str, str]
+    abi: str
+    rotation_plan: list[str]
+
+    def sentences(self) -> list[str]:
+        """All of it for a person, a sentence a line."""
+        said = [f"Library for {device.upper()}: {why}." for device, why in self.libraries.items()]
+        said.append(f"Built against: {self.abi}.")
+        return said + [f"Rotation convolution: {choice}." for choice in self.rotation_plan]
 
 
 @dataclass(frozen=True)
@@ -108,6 +130,13 @@ def device_status() -> DeviceStatus:
     if abs(total - 332833500.0) > 1e3:
         return DeviceStatus("cpu", f"The GPU {name} computes wrongly, so models run on the CPU.")
     return DeviceStatus("cuda", f"Models run on the GPU {name}; {_library.CUDA.why}.")
+
+
+def compiled_status() -> CompiledStatus:
+    """Says which compiled libraries are open, what they are built against, and which algorithms are chosen."""
+    libraries = {"cpu": _library.CPU.why, "cuda": _library.CUDA.why}
+    abi = f"PyTorch's stable ABI, version {_library.ABI_TARGET} or newer; here {torch.__version__}"
+    return CompiledStatus(libraries, abi, [str(choice) for choice in PLAN])
 
 
 def _status(probe: _Probe, device: str, dtype: torch.dtype) -> OperatorStatus:

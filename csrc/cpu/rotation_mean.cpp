@@ -33,7 +33,7 @@ void rotation_mean(const RotationShape& shape, const X* x, const Strides& x_stri
       const W* const from = weight + o * weight_strides.batch + c * weight_strides.channel;
       float sums[3] = {};
       for (int tap = 0; tap < 9; ++tap) {
-        sums[kRing[tap]] += widen(from[tap / 3 * weight_strides.row + tap % 3 * weight_strides.column]);
+        sums[kRing[tap]] += widen(from[tap_offset(weight_strides, tap, 3)]);
       }
       for (int ring = 0; ring < 3; ++ring) {
         rings[(o * shape.channels + c) * 3 + ring] = widen(convert<X>(sums[ring] * kShare[ring]));

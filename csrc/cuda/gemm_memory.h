@@ -57,6 +57,13 @@ __device__ inline __half read(const __half* from) {
   return __ushort_as_half(__ldg(reinterpret_cast<const unsigned short*>(from)));
 }
 
+// A tap (row * kernel + column) of a weight, rounded to the input's type.
+template <typename T, typename W>
+__device__ inline T read_tap(const W* weight, const Strides& strides, int output, int channel, int tap, int kernel) {
+  return narrow<T>(
+      widen(weight[output * strides.batch + channel * strides.channel + tap_offset(strides, tap, kernel)]));
+}
+
 // A pixel of a batch of images; image -1 stands for none.
 struct Place {
   int image, row, column;

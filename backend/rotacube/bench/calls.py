@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -31,10 +32,19 @@ class Shape:
     def __str__(self) -> str:
         return f"C {self.channels}, O {self.outputs}, {self.side} x {self.side}"
 
-    def numbers(self, batch: int, weight_channels: int) -> tuple[float, float, float]:
-        """The numbers in x, y and a 3x3 weight."""
-        area = batch * self.side**2
-        return float(area * self.channels), float(area * self.outputs), 9.0 * weight_channels * self.outputs
+    def costs(
+        self, batch: int, weight_channels: int, dtype: torch.dtype, backward: bool = False
+    ) -> tuple[float, float]:
+        """The operations of a 3x3 convolution, and the bytes that it reads and writes; with `backward` of both passes.
+
+        Forward reads x, w and writes y; backward reads the gradient of y, x, w and writes the gradients of x and w.
+        """
+        area = float(batch * self.side**2)
+        x, y, w = area * self.channels, area * self.outputs, 9.0 * weight_channels * self.outputs
+        operations = 18.0 * weight_channels * y
+        if backward:
+            return 3 * operations, (3 * x + 2 * y + 3 * w) * dtype.itemsize
+        return operations, (x + y + w) * dtype.itemsize
 
 
 @dataclass(frozen=True)
@@ -100,6 +110,11 @@ def _with_gradients(
         return torch.autograd.grad(y, leaves, grad)
 
     return call
+
+
+def standard(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The standard 3x3 convolution, which keeps height and width."""
+    return F.conv2d(x, weight, bias, padding=1)
 
 
 def named(prefix: str, calls: Mapping[str, Call]) -> dict[str, Call]:

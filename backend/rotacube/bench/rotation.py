@@ -11,11 +11,10 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from rotacube.bench import baselines, timing
-from rotacube.bench.calls import TYPES, Convolution, Operands, Shape, compare, named, with_path
+from rotacube.bench.calls import TYPES, Convolution, Operands, Shape, compare, named, standard, with_path
 from rotacube.bench.rows import Case, Conditions, Measured, tensor
 from rotacube.bench.timing import Call, measure
 from rotacube.ops.rotation import rotation_conv2d
@@ -97,8 +96,10 @@ def _run_max(shape: Shape, dtype: str, backward: bool, batch: int, conditions: C
         groups |= {"ours": named("rotation", ours), "algorithms": by_algorithm}
     compiles = [name for name in groups["baseline"] if COMPILE in name]
     found = measure(groups, conditions.effort, conditions.device, compiles)
-    measured = compare(found, conditions, *_costs(shape, batch, TYPES[dtype], backward), TYPES[dtype], LIMIT)
-    return with_path(measured, ours)
+    operations, moved = shape.costs(batch, c, TYPES[dtype], backward)
+    if backward:  # the index of the maximum, two bits an output, is written and read
+        moved += 2 * batch * shape.outputs * shape.side**2 / 4
+    return with_path(compare(found, conditions, operations, moved, TYPES[dtype], LIMIT), ours)
 
 
 def _baselines(shape: Shape, operands: Operands) -> dict[str, Call]:
@@ -148,21 +149,9 @@ def _run_mean(shape: Shape, dtype: str, conditions: Conditions) -> Measured:
     def averaged(weight: Tensor) -> Tensor:
         return torch.stack(baselines.turned(weight)).mean(0)
 
-    def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return F.conv2d(x, weight, bias, padding=1)
-
     ours = operands.of(public("mean"), shape.channels)
-    baseline = named("conv2d", operands.of(convolve, shape.channels, averaged))
+    baseline = named("conv2d", operands.of(standard, shape.channels, averaged))
     found = measure({"baseline": baseline, "ours": named("rotation", ours)}, conditions.effort, conditions.device)
-    operations, moved = _costs(shape, 1, TYPES[dtype], False)
+    operations, moved = shape.costs(1, shape.channels, TYPES[dtype])
     # 3 products a pixel: centre, edges, corners
     return with_path(compare(found, conditions, operations / 3, moved, TYPES[dtype]), ours)
-
-
-def _costs(shape: Shape, batch: int, dtype: torch.dtype, backward: bool) -> tuple[float, float]:
-    """Operations (9 products a pixel, in the backward pass for x and again for the weight) and bytes."""
-    x, y, w = shape.numbers(batch, shape.channels)
-    operations = 18.0 * shape.channels * y
-    if backward:
-        return 3 * operations, (3 * x + 2 * y + 3 * w) * dtype.itemsize + 2 * y / 4
-    return operations, (x + y + w) * dtype.itemsize

@@ -9,10 +9,8 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from rotacube.bench.calls import Operands, Shape, compare, named
+from rotacube.bench.calls import Operands, Shape, compare, named, standard
 from rotacube.bench.rotation import algorithm
 from rotacube.bench.rows import Case, Conditions, Measured
 from rotacube.bench.timing import QUICK, Effort, measure
@@ -37,14 +35,10 @@ def what(shape: Shape) -> str:
 
 
 def _run(shape: Shape, conditions: Conditions) -> Measured:
-    def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return F.conv2d(x, weight, bias, padding=1)
-
     operands = Operands(shape, 1, torch.float32, conditions, False)
     groups = {
-        "baseline": named("conv2d", operands.of(convolve, shape.channels)),
+        "baseline": named("conv2d", operands.of(standard, shape.channels)),
         "ours": named("scatter", operands.of(algorithm("scatter", 1), shape.channels)),
     }
     found = measure(groups, QUICK if conditions.effort == QUICK else EFFORT, conditions.device)
-    x, y, w = shape.numbers(1, shape.channels)
-    return compare(found, conditions, 18.0 * shape.channels * y, 4 * (x + y + w), torch.float32)
+    return compare(found, conditions, *shape.costs(1, shape.channels, torch.float32), torch.float32)

@@ -108,3 +108,9 @@ class OptionsRefused(RotacubeError):
     """The options make no network."""
 
     code = "options_refused"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error of others says, or its name: what fits into a sentence of ours."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -49,11 +49,7 @@ void cube_conv2d_backward_weight(const CubeShape& shape, const CubeInput<X>& inp
                                            const Strides&, X*, const Strides&, X*, const Threads&);                   \
   template void cube_conv2d_backward_weight(const CubeShape&, const CubeInput<X>&, const X*, const Strides&, W*,      \
                                             const Threads&);
-ROTACUBE_INSTANTIATE(float, float)
-ROTACUBE_INSTANTIATE(BFloat16, BFloat16)
-ROTACUBE_INSTANTIATE(BFloat16, float)
-ROTACUBE_INSTANTIATE(Float16, Float16)
-ROTACUBE_INSTANTIATE(Float16, float)
+ROTACUBE_EACH_PAIR(ROTACUBE_INSTANTIATE)
 #undef ROTACUBE_INSTANTIATE
 
 }  // namespace rotacube::cpu

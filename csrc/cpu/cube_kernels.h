@@ -22,10 +22,6 @@ inline bool less_image_than_weights(const CubeShape& shape) {
   return shape.batch * shape.height * shape.width * 4 <= shape.outputs * shape.kernel * shape.kernel;
 }
 
-inline int64_t tap_offset(const Strides& strides, int tap, int64_t kernel) {
-  return tap / kernel * strides.row + tap % kernel * strides.column;
-}
-
 template <typename X, typename W>
 void cube_forward(const CubeShape& shape, const CubeInput<X>& input, const W* weight, const Strides& weight_strides,
                   const W* bias, X* y, const Strides& strides, const Threads& threads) {

@@ -15,6 +15,12 @@ struct Float16 {
   uint16_t bits;
 };
 
+// DO(X) for each type of elements, and DO(X, W) for each pair of input and weight, which is of the input's type or
+// float32: what kernels are compiled for, and what csrc/torch/cpu_types.h chooses from. A new type is added here.
+#define ROTACUBE_EACH_TYPE(DO) DO(float) DO(BFloat16) DO(Float16)
+#define ROTACUBE_EACH_PAIR(DO) \
+  DO(float, float) DO(BFloat16, BFloat16) DO(BFloat16, float) DO(Float16, Float16) DO(Float16, float)
+
 struct alignas(4) Pair {
   BFloat16 first, second;
 };

@@ -8,15 +8,13 @@
 
 #include "involution_tile.h"
 #include "level.h"
+#include "past_caches.h"
 
 #define ROTACUBE_KERNELS "involution_backward.h"
 #include "each_isa.h"
 
 namespace rotacube::cpu {
 namespace {
-
-constexpr int64_t kLine = 64;                // bytes of a cache line
-constexpr int64_t kPastCaches = 16ll << 20;  // bytes: larger results are not found in the caches by who reads them next
 
 // How the work is cut into tiles. A tile's rows are few enough that there is work for all threads, and else so many
 // that the rows around it, which it reads too, count little.
@@ -81,8 +79,7 @@ bool goes_past(const InvolutionShape& shape, const Cut& cut, const X* result) {
   const bool lines = shape.channels_last ? whole(cut.groups * shape.channels / shape.groups) && whole(shape.channels)
                                          : whole(shape.width);
   const int64_t count = shape.batch * shape.channels * shape.height * shape.width;
-  return lines && reinterpret_cast<std::size_t>(result) % kLine == 0 &&
-         count * static_cast<int64_t>(sizeof(X)) >= kPastCaches;
+  return lines && belongs_past_caches(result, count * static_cast<int64_t>(sizeof(X)));
 }
 
 }  // namespace
@@ -117,9 +114,7 @@ void involution2d_backward(const InvolutionShape& shape, const X* grad, const X*
 #define ROTACUBE_INSTANTIATE(X)                                                               \
   template void involution2d(const InvolutionShape&, const X*, const X*, X*, const Threads&); \
   template void involution2d_backward(const InvolutionShape&, const X*, const X*, const X*, X*, X*, const Threads&);
-ROTACUBE_INSTANTIATE(float)
-ROTACUBE_INSTANTIATE(BFloat16)
-ROTACUBE_INSTANTIATE(Float16)
+ROTACUBE_EACH_TYPE(ROTACUBE_INSTANTIATE)
 #undef ROTACUBE_INSTANTIATE
 
 }  // namespace rotacube::cpu

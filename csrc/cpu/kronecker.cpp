@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "level.h"
+#include "past_caches.h"
 
 #define ROTACUBE_KERNELS "kronecker_kernels.h"
 #include "each_isa.h"
@@ -16,15 +17,12 @@ namespace {
 
 // Elements of each map in a share. Within a share sums are float32, a few hundred terms to each lane.
 constexpr int64_t kShare = 8192;
-constexpr int64_t kLine = 64;                // bytes of a cache line
-constexpr int64_t kPastCaches = 16ll << 20;  // bytes: larger results are not found in the caches by who reads them next
 
 // Whether all runs of a result begin and end at a cache line's border, and it is large.
 template <typename X>
 bool goes_past(const KroneckerShape& shape, const X* result) {
   const int64_t bytes = shape.inner * static_cast<int64_t>(sizeof(X));
-  return bytes % kLine == 0 && reinterpret_cast<std::size_t>(result) % kLine == 0 &&
-         bytes * shape.outer * shape.maps >= kPastCaches;
+  return bytes % kLine == 0 && belongs_past_caches(result, bytes * shape.outer * shape.maps);
 }
 
 }  // namespace
@@ -70,9 +68,7 @@ void kronecker_fusion_backward(const KroneckerShape& shape, const X* grad, const
   template void kronecker_fusion(const KroneckerShape&, const X* const*, const float*, X*, const Threads&);          \
   template void kronecker_fusion_backward(const KroneckerShape&, const X*, const X* const*, const float*, X* const*, \
                                           float*, const Threads&);
-ROTACUBE_INSTANTIATE(float)
-ROTACUBE_INSTANTIATE(BFloat16)
-ROTACUBE_INSTANTIATE(Float16)
+ROTACUBE_EACH_TYPE(ROTACUBE_INSTANTIATE)
 #undef ROTACUBE_INSTANTIATE
 
 }  // namespace rotacube::cpu

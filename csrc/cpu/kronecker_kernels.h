@@ -117,50 +117,28 @@ void kronecker_backward_share(const KroneckerShape& shape, const KroneckerShare&
   }
 }
 
+// Calls run(integral constant) with the number of maps, at most N.
+template <int N = static_cast<int>(kMostKroneckerMaps), typename Run>
+void with_maps(int64_t maps, const Run& run) {
+  if constexpr (N > 1) {
+    if (maps < N) return with_maps<N - 1>(maps, run);
+  }
+  run(std::integral_constant<int, N>());
+}
+
 template <typename X>
 void kronecker_forward(const KroneckerShape& shape, const KroneckerShare& share, const X* const* xs,
                        const float* weight, X* y, bool past) {
-  switch (shape.maps) {
-    case 1:
-      return kronecker_forward_share<1>(shape, share, xs, weight, y, past);
-    case 2:
-      return kronecker_forward_share<2>(shape, share, xs, weight, y, past);
-    case 3:
-      return kronecker_forward_share<3>(shape, share, xs, weight, y, past);
-    case 4:
-      return kronecker_forward_share<4>(shape, share, xs, weight, y, past);
-    case 5:
-      return kronecker_forward_share<5>(shape, share, xs, weight, y, past);
-    case 6:
-      return kronecker_forward_share<6>(shape, share, xs, weight, y, past);
-    case 7:
-      return kronecker_forward_share<7>(shape, share, xs, weight, y, past);
-    default:
-      return kronecker_forward_share<8>(shape, share, xs, weight, y, past);
-  }
+  with_maps(shape.maps,
+            [&](auto maps) { kronecker_forward_share<decltype(maps)::value>(shape, share, xs, weight, y, past); });
 }
 
 template <typename X>
 void kronecker_backward(const KroneckerShape& shape, const KroneckerShare& share, const X* grad, const X* const* xs,
                         const float* weight, X* const* grad_xs, double* totals, bool past) {
-  switch (shape.maps) {
-    case 1:
-      return kronecker_backward_share<1>(shape, share, grad, xs, weight, grad_xs, totals, past);
-    case 2:
-      return kronecker_backward_share<2>(shape, share, grad, xs, weight, grad_xs, totals, past);
-    case 3:
-      return kronecker_backward_share<3>(shape, share, grad, xs, weight, grad_xs, totals, past);
-    case 4:
-      return kronecker_backward_share<4>(shape, share, grad, xs, weight, grad_xs, totals, past);
-    case 5:
-      return kronecker_backward_share<5>(shape, share, grad, xs, weight, grad_xs, totals, past);
-    case 6:
-      return kronecker_backward_share<6>(shape, share, grad, xs, weight, grad_xs, totals, past);
-    case 7:
-      return kronecker_backward_share<7>(shape, share, grad, xs, weight, grad_xs, totals, past);
-    default:
-      return kronecker_backward_share<8>(shape, share, grad, xs, weight, grad_xs, totals, past);
-  }
+  with_maps(shape.maps, [&](auto maps) {
+    kronecker_backward_share<decltype(maps)::value>(shape, share, grad, xs, weight, grad_xs, totals, past);
+  });
 }
 
 }  // namespace ROTACUBE_ISA

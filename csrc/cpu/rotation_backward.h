@@ -60,8 +60,7 @@ std::vector<Packed<Word>> pack_channels(const RotationShape& shape, const W* wei
     std::vector<WeightPlace> places;
     for (int64_t o = first; o < last; ++o) {
       for (int64_t tap = 0; tap < taps; ++tap) {
-        places.push_back(
-            {o * strides.batch + tap / kernel * strides.row + tap % kernel * strides.column, tap * kBlock + o - first});
+        places.push_back({o * strides.batch + tap_offset(strides, tap, kernel), tap * kBlock + o - first});
       }
     }
     sort_by_memory(places);

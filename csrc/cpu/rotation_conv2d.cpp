@@ -43,11 +43,7 @@ void rotation_conv2d_backward(const RotationShape& shape, const X* grad, const S
   template void rotation_conv2d_backward(const RotationShape&, const X*, const Strides&, const int32_t*, const X*,  \
                                          const Strides&, const W*, const Strides&, X*, const Strides&, W*,          \
                                          const Threads&);
-ROTACUBE_INSTANTIATE(float, float)
-ROTACUBE_INSTANTIATE(BFloat16, BFloat16)
-ROTACUBE_INSTANTIATE(BFloat16, float)
-ROTACUBE_INSTANTIATE(Float16, Float16)
-ROTACUBE_INSTANTIATE(Float16, float)
+ROTACUBE_EACH_PAIR(ROTACUBE_INSTANTIATE)
 #undef ROTACUBE_INSTANTIATE
 
 }  // namespace rotacube::cpu

@@ -95,8 +95,7 @@ std::vector<Packed<Word>> pack_taps(const RotationShape& shape, const W* weight,
   std::vector<WeightPlace> places;
   for (int64_t c = 0; c < shape.channels; ++c) {
     for (int64_t tap = 0; tap < taps; ++tap) {
-      places.push_back(
-          {c * strides.channel + tap / kernel * strides.row + tap % kernel * strides.column, tap * tap_rows + c});
+      places.push_back({c * strides.channel + tap_offset(strides, tap, kernel), tap * tap_rows + c});
     }
   }
   sort_by_memory(places);

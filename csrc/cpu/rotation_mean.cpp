@@ -33,7 +33,7 @@ void rotation_mean(const RotationShape& shape, const X* x, const Strides& x_stri
       const W* const from = weight + o * weight_strides.batch + c * weight_strides.channel;
       float sums[3] = {};
       for (int tap = 0; tap < 9; ++tap) {
-        sums[kRing[tap]] += widen(from[tap / 3 * weight_strides.row + tap % 3 * weight_strides.column]);
+        sums[kRing[tap]] += widen(from[tap_offset(weight_strides, tap, 3)]);
       }
       for (int ring = 0; ring < 3; ++ring) {
         rings[(o * shape.channels + c) * 3 + ring] = widen(convert<X>(sums[ring] * kShare[ring]));
@@ -69,11 +69,7 @@ void rotation_mean_backward_weight(const RotationShape& shape, const X* grad, co
                               const Strides&, const Threads&);                                                        \
   template void rotation_mean_backward_weight(const RotationShape&, const X*, const Strides&, const X*,               \
                                               const Strides&, W*, const Threads&);
-ROTACUBE_INSTANTIATE(float, float)
-ROTACUBE_INSTANTIATE(BFloat16, BFloat16)
-ROTACUBE_INSTANTIATE(BFloat16, float)
-ROTACUBE_INSTANTIATE(Float16, Float16)
-ROTACUBE_INSTANTIATE(Float16, float)
+ROTACUBE_EACH_PAIR(ROTACUBE_INSTANTIATE)
 #undef ROTACUBE_INSTANTIATE
 
 }  // namespace rotacube::cpu

@@ -44,8 +44,7 @@ __global__ void pack_mirrored(CubeLattice lattice, const W* weight, Strides stri
   T value = narrow<T>(0.0f);
   if (output < outputs && group < lattice.groups) {
     const int tap = lattice.tap(segment, phase);
-    value = narrow<T>(widen(weight[output * strides.batch + group * strides.channel +
-                                   tap / lattice.kernel * strides.row + tap % lattice.kernel * strides.column]));
+    value = read_tap<T>(weight, strides, output, group, tap, lattice.kernel);
   }
   packed[i] = value;
 }

@@ -38,8 +38,7 @@ __global__ void pack_weight(CubeLattice lattice, const W* weight, Strides stride
   T value = narrow<T>(0.0f);
   if (output < outputs && at.group >= 0) {
     const int tap = lattice.tap(at.segment, at.phase);
-    value = narrow<T>(widen(weight[output * strides.batch + at.group * strides.channel +
-                                   tap / lattice.kernel * strides.row + tap % lattice.kernel * strides.column]));
+    value = read_tap<T>(weight, strides, output, at.group, tap, lattice.kernel);
   }
   packed[i] = value;
   if (packed_bias != nullptr && k == 0) {

@@ -8,32 +8,14 @@
 #include <type_traits>
 
 #include "../include/strides.h"
-#include "element.h"
 #include "elements.h"
 #include "launch.h"
 
 namespace rotacube::cuda {
 
-// Calls run(T{}) with the type.
-template <typename Run>
-auto with_element(Element element, const Run& run) {
-  if (element == Element::kFloat) return run(float());
-  if (element == Element::kBFloat16) return run(__nv_bfloat16());
-  return run(__half());
-}
-
-// Calls run(T{}, W{}): weights are of the input's type, or float32.
-template <typename Run>
-auto with_elements(Element element, bool wide_weight, const Run& run) {
-  return with_element(element, [&](auto type) { return wide_weight ? run(type, float()) : run(type, type); });
-}
-
 struct alignas(16) Packet {
   uint32_t word[4];
 };
-
-template <typename T>
-constexpr int kPacket = 16 / static_cast<int>(sizeof(T));  // elements of a packet
 
 __device__ inline uint32_t bits_of(float value) { return __float_as_uint(value); }
 __device__ inline uint32_t bits_of(__nv_bfloat16 value) { return __bfloat16_as_ushort(value); }
@@ -73,6 +55,13 @@ __device__ inline __nv_bfloat16 read(const __nv_bfloat16* from) {
 }
 __device__ inline __half read(const __half* from) {
   return __ushort_as_half(__ldg(reinterpret_cast<const unsigned short*>(from)));
+}
+
+// A tap (row * kernel + column) of a weight, rounded to the input's type.
+template <typename T, typename W>
+__device__ inline T read_tap(const W* weight, const Strides& strides, int output, int channel, int tap, int kernel) {
+  return narrow<T>(
+      widen(weight[output * strides.batch + channel * strides.channel + tap_offset(strides, tap, kernel)]));
 }
 
 // A pixel of a batch of images; image -1 stands for none.

@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t width = shape.channels / shape.groups, parts = shape.channels / COUNT;
   const int64_t taps = shape.groups * K * K, pixels = shape.height * shape.width;
   const int64_t count = shape.batch * pixels * parts, step = static_cast<int64_t>(gridDim.x) * kThreads;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < count; i += step) {
+  for (int64_t i = thread_number(); i < count; i += step) {
     const Place place = place_of<LAST>(shape, i, parts);
     const int64_t channel = place.part * COUNT, first_tap = channel / width * K * K;
     float sums[COUNT] = {};
@@ -120,7 +120,7 @@ __global__ void __launch_bounds__(kThreads) pull_taps_kernel(InvolutionShape sha
   const int64_t width = shape.channels / shape.groups, parts = shape.groups * K;
   const int64_t taps = shape.groups * K * K, pixels = shape.height * shape.width;
   const int64_t count = shape.batch * pixels * parts, step = static_cast<int64_t>(gridDim.x) * kThreads;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < count; i += step) {
+  for (int64_t i = thread_number(); i < count; i += step) {
     const Place place = place_of<LAST>(shape, i, parts);
     const int64_t group = place.part / K, row = place.row + place.part % K - K / 2;
     float sums[KNOWN > 0 ? KNOWN : kMostTaps] = {};
@@ -162,21 +162,17 @@ cudaError_t with_kernel_size(int64_t kernel, const Run& run) {
 template <typename Run>
 cudaError_t with_case(const InvolutionShape& shape, Element element, bool packed, const Run& run) {
   const int64_t width = shape.channels / shape.groups;
-  const auto with_type = [&](auto type) {
-    constexpr int PACK = 16 / static_cast<int>(sizeof(type));
+  return with_element(element, [&](auto type) {
     const std::integral_constant<int, 0> any;
     const std::integral_constant<int, 1> one;
-    if (shape.channels_last && packed && width % PACK == 0) {
-      const std::integral_constant<int, PACK> pack;
+    const std::integral_constant<int, kPacket<decltype(type)>> pack;
+    if (shape.channels_last && packed && width % pack == 0) {
       return with_kernel_size(shape.kernel, [&](auto size) { return run(type, size, pack, std::true_type()); });
     }
     if (shape.channels_last) return run(type, any, one, std::true_type());
     if (width % 4 != 0) return run(type, any, one, std::false_type());
     return run(type, any, std::integral_constant<int, 4>(), std::false_type());
-  };
-  if (element == Element::kFloat) return with_type(float());
-  if (element == Element::kBFloat16) return with_type(__nv_bfloat16());
-  return with_type(__half());
+  });
 }
 
 bool is_empty(const InvolutionShape& shape) { return shape.batch * shape.channels * shape.height * shape.width == 0; }

@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(kThreads)
   for (int k = 0; k < N * N; ++k) share[k] = share_at<N, T>(weight, wide_weight, maps, k);
   const int64_t run = shape.inner / COUNT, count = shape.outer * run;
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < count; i += step) {
+  for (int64_t i = thread_number(); i < count; i += step) {
     const int64_t outer = i / run, at = i - outer * run;
     Many x[N];
 #pragma unroll
@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(kThreads)
   for (int k = 0; k < N * N; ++k) sums[k] = 0;
   const int64_t run = shape.inner / COUNT, count = shape.outer * run;
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < count; i += step) {
+  for (int64_t i = thread_number(); i < count; i += step) {
     const int64_t outer = i / run, at = i - outer * run;
     Many pull[N];
 #pragma unroll
@@ -139,17 +139,11 @@ int64_t backward_blocks(const KroneckerShape& shape) {
 // Calls run(T(), integral constant of the elements of a pack) with a type, and packs of 16 bytes where they fit.
 template <typename Run>
 cudaError_t with_packs(const KroneckerShape& shape, Element element, bool can_pack, const Run& run) {
-  switch (element) {
-    case Element::kFloat:
-      if (can_pack && shape.inner % 4 == 0) return run(float(), std::integral_constant<int, 4>());
-      return run(float(), std::integral_constant<int, 1>());
-    case Element::kBFloat16:
-      if (can_pack && shape.inner % 8 == 0) return run(__nv_bfloat16(), std::integral_constant<int, 8>());
-      return run(__nv_bfloat16(), std::integral_constant<int, 1>());
-    default:
-      if (can_pack && shape.inner % 8 == 0) return run(__half(), std::integral_constant<int, 8>());
-      return run(__half(), std::integral_constant<int, 1>());
-  }
+  return with_element(element, [&](auto type) {
+    const std::integral_constant<int, kPacket<decltype(type)>> pack;
+    if (can_pack && shape.inner % pack == 0) return run(type, pack);
+    return run(type, std::integral_constant<int, 1>());
+  });
 }
 
 // Calls run(integral constant, whether it is exact) with the number of maps: 2 to 4 have kernels of their own where

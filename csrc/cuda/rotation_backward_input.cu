@@ -26,9 +26,7 @@ __global__ void pack_by_steps(GatherSteps steps, const W* weight, Strides stride
   steps.find(static_cast<int>(i / padded_channels), tap, output);
   T value = narrow<T>(0.0f);
   if (output < steps.outputs && channel < channels) {
-    value =
-        narrow<T>(widen(weight[output * strides.batch + channel * strides.channel +
-                               tap / steps.orbits.kernel * strides.row + tap % steps.orbits.kernel * strides.column]));
+    value = read_tap<T>(weight, strides, output, channel, tap, steps.orbits.kernel);
   }
   packed[i] = value;
 }

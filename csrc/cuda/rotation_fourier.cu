@@ -49,10 +49,7 @@ __global__ void transform_weight(Orbits orbits, const W* weight, Strides strides
   const int output = static_cast<int>(i / kPart<T> / kProducts / parts);
   float value = 0.0f;
   if (output < outputs && channel < channels) {
-    const auto tap = [&](int at) {
-      return widen(narrow<T>(widen(weight[output * strides.batch + channel * strides.channel + at / 3 * strides.row +
-                                          at % 3 * strides.column])));
-    };
+    const auto tap = [&](int at) { return widen(read_tap<T>(weight, strides, output, channel, at, 3)); };
     const int orbit = product < 6 ? 0 : 1, kind = product < 6 ? product : product - 6;
     float w[4];
     for (int j = 0; j < 4; ++j) w[j] = tap(orbits.position(orbit, j));

@@ -42,8 +42,7 @@ __global__ void pack_taps(Orbits orbits, const W* weight, Strides strides, int o
   const int tap = number == 0 ? orbits.centre() : orbits.position((number - 1) / kTaps, (number - 1) % kTaps);
   T value = narrow<T>(0.0f);
   if (output < outputs && channel < channels) {
-    value = narrow<T>(widen(weight[output * strides.batch + channel * strides.channel +
-                                   tap / orbits.kernel * strides.row + tap % orbits.kernel * strides.column]));
+    value = read_tap<T>(weight, strides, output, channel, tap, orbits.kernel);
   }
   packed[i] = value;
 }

@@ -19,4 +19,10 @@ struct Strides {
   int64_t column;
 };
 
+// Where a tap (row * kernel + column) of a weight lies.
+template <typename Tap, typename Kernel>
+ROTACUBE_HOST_DEVICE inline int64_t tap_offset(const Strides& strides, Tap tap, Kernel kernel) {
+  return tap / kernel * strides.row + tap % kernel * strides.column;
+}
+
 }  // namespace rotacube

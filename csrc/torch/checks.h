@@ -76,10 +76,23 @@ inline Tensor empty_dense(const Tensor& like, torch::headeronly::IntHeaderOnlyAr
   return torch::stable::empty(sizes, like.scalar_type(), std::nullopt, like.device());
 }
 
+// A new tensor of a map's shape, lying as x does.
+inline Tensor new_as(const Tensor& x, const Tensor& map) {
+  return empty_like(x, map.size(0), map.size(1), map.size(2), map.size(3));
+}
+
 // What stands for a gradient that is not wanted.
 inline Tensor nothing_like(const Tensor& like) {
   const int64_t sizes[1] = {0};
   return empty_dense(like, {sizes, 1});
+}
+
+// What the gradient of a map is written to, lying as x does, and that of a weight, dense.
+inline Tensor map_gradient(const Tensor& x, const Tensor& map, bool wanted) {
+  return wanted ? new_as(x, map) : nothing_like(x);
+}
+inline Tensor dense_gradient(const Tensor& weight, bool wanted) {
+  return wanted ? empty_dense(weight, weight.sizes()) : nothing_like(weight);
 }
 
 }  // namespace rotacube

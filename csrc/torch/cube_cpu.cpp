@@ -56,11 +56,8 @@ std::tuple<Tensor, Tensor, Tensor> cube_conv2d_backward(const Tensor& grad, cons
   check_cube_grad(shape, grad, x);
   require(mask.has_value() || !want_mask, "A Cube convolution without a mask has no gradient of one.");
   const std::optional<Tensor> dense_order = check_order(order);
-  Tensor grad_x = want_x ? empty_like(x, shape.batch, shape.channels, shape.height, shape.width) : nothing_like(x);
-  const int64_t weight_sizes[4] = {shape.outputs, shape.channels / 4, shape.kernel, shape.kernel};
-  Tensor grad_weight = want_weight ? empty_dense(weight, {weight_sizes, 4}) : nothing_like(weight);
-  const int64_t mask_sizes[4] = {shape.batch, 1, 2 * shape.height, 2 * shape.width};
-  Tensor grad_mask = want_mask ? empty_dense(x, {mask_sizes, 4}) : nothing_like(x);
+  Tensor grad_x = map_gradient(x, x, want_x), grad_weight = dense_gradient(weight, want_weight);
+  Tensor grad_mask = mask.has_value() ? dense_gradient(*mask, want_mask) : nothing_like(x);
   with_types(x, weight, [&](auto x_type, auto w_type) {
     using X = decltype(x_type);
     using W = decltype(w_type);

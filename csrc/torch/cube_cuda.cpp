@@ -4,7 +4,6 @@
 #include "../cuda/cube_conv2d.h"
 #include "cube_checks.h"
 #include "cuda_call.h"
-#include "cuda_workspace.h"
 
 namespace rotacube {
 namespace {
@@ -53,11 +52,8 @@ std::tuple<Tensor, Tensor, Tensor> cube_conv2d_backward(const Tensor& grad, cons
   require(mask.has_value() || !want_mask, "A Cube convolution without a mask has no gradient of one.");
   const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
   const std::optional<Tensor> dense_order = dense(order);
-  Tensor grad_x = want_x ? empty_like(x, shape.batch, shape.channels, shape.height, shape.width) : nothing_like(x);
-  const int64_t weight_sizes[4] = {shape.outputs, shape.channels / 4, shape.kernel, shape.kernel};
-  Tensor grad_weight = want_weight ? empty_dense(weight, {weight_sizes, 4}) : nothing_like(weight);
-  const int64_t mask_sizes[4] = {shape.batch, 1, 2 * shape.height, 2 * shape.width};
-  Tensor grad_mask = want_mask ? empty_dense(x, {mask_sizes, 4}) : nothing_like(x);
+  Tensor grad_x = map_gradient(x, x, want_x), grad_weight = dense_gradient(weight, want_weight);
+  Tensor grad_mask = mask.has_value() ? dense_gradient(*mask, want_mask) : nothing_like(x);
   const cuda::CubeTensors in = cube_tensors(x, weight, dense_order, mask);
   if (want_x || want_mask) {
     const int64_t bytes = cuda::cube_conv2d_backward_input_workspace(shape, in.element, want_mask);

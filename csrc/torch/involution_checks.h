@@ -40,8 +40,4 @@ inline Tensor lying_as(const Tensor& x, const Tensor& tensor) {
   return torch::stable::contiguous(tensor, format_of(x));
 }
 
-inline Tensor new_as(const Tensor& x, const Tensor& tensor) {
-  return empty_like(x, tensor.size(0), tensor.size(1), tensor.size(2), tensor.size(3));
-}
-
 }  // namespace rotacube

@@ -3,18 +3,11 @@
 
 #include "../cpu/involution.h"
 #include "cpu_threads.h"
+#include "cpu_types.h"
 #include "involution_checks.h"
 
 namespace rotacube {
 namespace {
-
-// Calls run(X{}) with a tensor's type.
-template <typename Run>
-void with_type(const Tensor& tensor, const Run& run) {
-  if (tensor.scalar_type() == ScalarType::Float) return run(float());
-  if (tensor.scalar_type() == ScalarType::BFloat16) return run(cpu::BFloat16());
-  run(cpu::Float16());
-}
 
 Tensor involution2d(const Tensor& x, const Tensor& kernel, int64_t groups) {
   const InvolutionShape shape = check_involution2d(x, kernel, groups);
@@ -33,8 +26,7 @@ std::tuple<Tensor, Tensor> involution2d_backward(const Tensor& grad, const Tenso
   const InvolutionShape shape = check_involution2d(x, kernel, groups);
   check_involution_grad(grad, x);
   const Tensor pull = lying_as(x, grad), input = lying_as(x, x), own = lying_as(x, kernel);
-  Tensor grad_x = want_x ? new_as(x, x) : nothing_like(x);
-  Tensor grad_kernel = want_kernel ? new_as(x, kernel) : nothing_like(x);
+  Tensor grad_x = map_gradient(x, x, want_x), grad_kernel = map_gradient(x, kernel, want_kernel);
   with_type(x, [&](auto type) {
     using X = decltype(type);
     cpu::involution2d_backward(

@@ -14,7 +14,7 @@ Tensor involution2d(const Tensor& x, const Tensor& kernel, int64_t groups) {
   const Tensor input = lying_as(x, x), own = lying_as(x, kernel);
   Tensor y = new_as(x, x);
   STD_CUDA_CHECK(cuda::involution2d(shape, element_of(x), input.const_data_ptr(), own.const_data_ptr(),
-                                    y.mutable_data_ptr(), static_cast<cudaStream_t>(stream_of(x))));
+                                    y.mutable_data_ptr(), cuda_stream(x)));
   return y;
 }
 
@@ -24,12 +24,10 @@ std::tuple<Tensor, Tensor> involution2d_backward(const Tensor& grad, const Tenso
   check_involution_grad(grad, x);
   const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
   const Tensor pull = lying_as(x, grad), input = lying_as(x, x), own = lying_as(x, kernel);
-  Tensor grad_x = want_x ? new_as(x, x) : nothing_like(x);
-  Tensor grad_kernel = want_kernel ? new_as(x, kernel) : nothing_like(x);
+  Tensor grad_x = map_gradient(x, x, want_x), grad_kernel = map_gradient(x, kernel, want_kernel);
   STD_CUDA_CHECK(cuda::involution2d_backward(shape, element_of(x), pull.const_data_ptr(), input.const_data_ptr(),
                                              own.const_data_ptr(), want_x ? grad_x.mutable_data_ptr() : nullptr,
-                                             want_kernel ? grad_kernel.mutable_data_ptr() : nullptr,
-                                             static_cast<cudaStream_t>(stream_of(x))));
+                                             want_kernel ? grad_kernel.mutable_data_ptr() : nullptr, cuda_stream(x)));
   return {grad_x, grad_kernel};
 }
 

@@ -49,6 +49,13 @@ inline std::vector<Tensor> alike(const std::vector<Tensor>& xs) {
   return dense;
 }
 
+// A gradient of each map, or none.
+inline std::vector<Tensor> map_gradients(const std::vector<Tensor>& xs, bool wanted) {
+  std::vector<Tensor> gradients;
+  for (std::size_t j = 0; wanted && j < xs.size(); ++j) gradients.push_back(new_as(xs[0], xs[0]));
+  return gradients;
+}
+
 template <typename X>
 std::vector<const X*> pointers_of(const std::vector<Tensor>& tensors) {
   std::vector<const X*> pointers;

@@ -4,18 +4,11 @@
 
 #include "../cpu/kronecker.h"
 #include "cpu_threads.h"
+#include "cpu_types.h"
 #include "kronecker_checks.h"
 
 namespace rotacube {
 namespace {
-
-// Calls run(X{}) with a tensor's type.
-template <typename Run>
-void with_type(const Tensor& tensor, const Run& run) {
-  if (tensor.scalar_type() == ScalarType::Float) return run(float());
-  if (tensor.scalar_type() == ScalarType::BFloat16) return run(cpu::BFloat16());
-  run(cpu::Float16());
-}
 
 std::vector<float> widened(const Tensor& weight) {
   const Tensor dense = torch::stable::contiguous(weight);
@@ -50,14 +43,8 @@ std::tuple<std::vector<Tensor>, Tensor> kronecker_fusion_backward(const Tensor& 
   const std::vector<Tensor> maps = alike(xs);
   const Tensor& x = xs[0];
   const Tensor pull = torch::stable::contiguous(grad, format_of(x));
-  std::vector<Tensor> grad_xs;
-  if (want_xs) {
-    for (std::size_t j = 0; j < xs.size(); ++j) {
-      grad_xs.push_back(empty_like(x, x.size(0), x.size(1), x.size(2), x.size(3)));
-    }
-  }
-  const int64_t weight_sizes[2] = {weight.size(0), weight.size(1)};
-  Tensor grad_weight = want_weight ? empty_dense(weight, {weight_sizes, 2}) : nothing_like(weight);
+  std::vector<Tensor> grad_xs = map_gradients(xs, want_xs);
+  Tensor grad_weight = dense_gradient(weight, want_weight);
   const std::vector<float> wide = widened(weight);
   std::vector<float> wide_grad(want_weight ? wide.size() : 0);
   with_type(x, [&](auto type) {

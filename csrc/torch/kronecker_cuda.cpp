@@ -24,7 +24,7 @@ Tensor kronecker_fusion(const std::vector<Tensor>& xs, const Tensor& weight) {
   Tensor y = empty_like(x, x.size(0), static_cast<int64_t>(xs.size()) * x.size(1), x.size(2), x.size(3));
   STD_CUDA_CHECK(cuda::kronecker_fusion(kronecker_shape(xs), element_of(x), pointers_to(maps), shares.const_data_ptr(),
                                         shares.scalar_type() == ScalarType::Float, y.mutable_data_ptr(),
-                                        static_cast<cudaStream_t>(stream_of(x))));
+                                        cuda_stream(x)));
   return y;
 }
 
@@ -38,22 +38,16 @@ std::tuple<std::vector<Tensor>, Tensor> kronecker_fusion_backward(const Tensor& 
   const std::vector<Tensor> maps = alike(xs);
   const Tensor shares = torch::stable::contiguous(weight), pull = torch::stable::contiguous(grad, format_of(x));
   const KroneckerShape shape = kronecker_shape(xs);
-  std::vector<Tensor> grad_xs;
+  std::vector<Tensor> grad_xs = map_gradients(xs, want_xs);
   cuda::KroneckerGrads grads = {};
-  if (want_xs) {
-    for (std::size_t j = 0; j < xs.size(); ++j) {
-      grad_xs.push_back(empty_like(x, x.size(0), x.size(1), x.size(2), x.size(3)));
-      grads.at[j] = grad_xs[j].mutable_data_ptr();
-    }
-  }
-  const int64_t weight_sizes[2] = {weight.size(0), weight.size(1)};
-  Tensor grad_weight = want_weight ? empty_dense(weight, {weight_sizes, 2}) : nothing_like(weight);
+  for (std::size_t j = 0; j < grad_xs.size(); ++j) grads.at[j] = grad_xs[j].mutable_data_ptr();
+  Tensor grad_weight = dense_gradient(weight, want_weight);
   const int64_t partial_sizes[1] = {want_weight ? cuda::kronecker_partials(shape) : 0};
   Tensor partials = torch::stable::empty({partial_sizes, 1}, ScalarType::Float, std::nullopt, x.device());
-  STD_CUDA_CHECK(cuda::kronecker_fusion_backward(
-      shape, element_of(x), pull.const_data_ptr(), pointers_to(maps), shares.const_data_ptr(),
-      shares.scalar_type() == ScalarType::Float, grads, want_weight ? grad_weight.mutable_data_ptr() : nullptr,
-      partials.mutable_data_ptr<float>(), static_cast<cudaStream_t>(stream_of(x))));
+  STD_CUDA_CHECK(cuda::kronecker_fusion_backward(shape, element_of(x), pull.const_data_ptr(), pointers_to(maps),
+                                                 shares.const_data_ptr(), shares.scalar_type() == ScalarType::Float,
+                                                 grads, want_weight ? grad_weight.mutable_data_ptr() : nullptr,
+                                                 partials.mutable_data_ptr<float>(), cuda_stream(x)));
   return {grad_xs, grad_weight};
 }
 

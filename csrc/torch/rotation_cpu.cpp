@@ -36,9 +36,7 @@ std::tuple<Tensor, Tensor> rotation_conv2d_backward(const Tensor& grad, const Te
                                                     bool want_x, bool want_weight) {
   const RotationShape shape = check_rotation_conv2d(x, weight, std::nullopt, rotations, padding);
   check_rotation_grad(shape, grad, index, x);
-  Tensor grad_x = want_x ? empty_like(x, shape.batch, shape.channels, shape.height, shape.width) : nothing_like(x);
-  const int64_t weight_sizes[4] = {shape.outputs, shape.channels, shape.kernel, shape.kernel};
-  Tensor grad_weight = want_weight ? empty_dense(weight, {weight_sizes, 4}) : nothing_like(weight);
+  Tensor grad_x = map_gradient(x, x, want_x), grad_weight = dense_gradient(weight, want_weight);
   if (!want_x && !want_weight) return {grad_x, grad_weight};
   with_types(x, weight, [&](auto x_type, auto w_type) {
     using X = decltype(x_type);
@@ -81,8 +79,7 @@ Tensor rotation_mean_backward_weight(const Tensor& grad, const Tensor& x, const 
   const RotationShape shape = check_mean(x, weight, std::nullopt, padding);
   check_rotation_grad({shape.batch, shape.channels, shape.height, shape.width, shape.outputs, 3, padding, 1}, grad, x,
                       x);
-  const int64_t sizes[4] = {shape.outputs, shape.channels, 3, 3};
-  Tensor grad_weight = empty_dense(weight, {sizes, 4});
+  Tensor grad_weight = dense_gradient(weight, true);
   with_types(x, weight, [&](auto x_type, auto w_type) {
     using X = decltype(x_type);
     using W = decltype(w_type);

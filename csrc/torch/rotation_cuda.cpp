@@ -4,7 +4,6 @@
 
 #include "../cuda/rotation_conv2d.h"
 #include "cuda_call.h"
-#include "cuda_workspace.h"
 #include "rotation_checks.h"
 
 namespace rotacube {
@@ -54,9 +53,7 @@ std::tuple<Tensor, Tensor> rotation_conv2d_backward(const Tensor& grad, const Te
   check_size(shape);
   check_rotation_grad(shape, grad, index, x);
   const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
-  Tensor grad_x = want_x ? empty_like(x, shape.batch, shape.channels, shape.height, shape.width) : nothing_like(x);
-  const int64_t weight_sizes[4] = {shape.outputs, shape.channels, shape.kernel, shape.kernel};
-  Tensor grad_weight = want_weight ? empty_dense(weight, {weight_sizes, 4}) : nothing_like(weight);
+  Tensor grad_x = map_gradient(x, x, want_x), grad_weight = dense_gradient(weight, want_weight);
   const cuda::RotationTensors in = rotation_tensors(x, weight);
   const int32_t* const words = rotations > 1 ? index.const_data_ptr<int32_t>() : nullptr;
   if (want_x) {

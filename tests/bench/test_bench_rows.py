@@ -22,7 +22,7 @@ SETTING = report.Setting("cpu", "a machine", "PyTorch 9", "abc of 2026-01-01", "
 
 def case(section="cube", what="a row", target=2.0, rule="at least", value=2.5, **more):
     targets = {} if target is None else {"cpu": target, "cuda": 3.0}
-    return Case(section, what, "times", lambda place: Measured(value, "ours against theirs", more), targets, rule)
+    return Case(section, what, "times", lambda conditions: Measured(value, "ours against theirs", more), targets, rule)
 
 
 def row(device="cpu", **fields):

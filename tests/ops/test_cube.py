@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,8 +14,7 @@ from cube_cases import ANCHORS, PACKAGE_PARENT, compiled, operands, operator, re
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotacube.ops import _dispatch, _library, cube_conv2d, cube_conv2d_reference, device_status, operator_status
-from rotacube.ops._dispatch import HALF_REFERENCE
+from rotacube.ops import _library, cube_conv2d, cube_conv2d_reference
 from rotacube.ops.cube import why_reference
 
 
@@ -265,40 +263,6 @@ def test_recorded_gradients_take_the_kernel():
 def test_other_devices_take_the_reference():
     out = cube_conv2d(some(1, 8, 4, 5).to("meta"), some(3, 2, 3, 3).to("meta"), anchor="br")
     assert out.shape == (1, 3, 4, 5)
-
-
-def test_status_says_what_runs_and_why():
-    status = {one.name: one for one in operator_status()}
-    assert status["cube_conv2d"].path == ("compiled" if _library.CPU.loaded else "reference")
-    half = _library.CPU.loaded and HALF_REFERENCE[torch.bfloat16] is None
-    assert status["cube_conv2d bfloat16"].path == ("compiled" if half else "reference")
-    assert all(len(one.why) > 10 for one in status.values())
-    device = device_status()
-    assert device.device == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert device.why.endswith(".")
-
-
-@compiled
-def test_status_does_not_believe_a_wrong_kernel(monkeypatch):
-    from rotacube.ops import status
-
-    probes = [replace(p, reference=lambda x, w, right=p.reference: right(x, w) * 1.02) for p in status._PROBES]
-    monkeypatch.setattr(status, "_PROBES", probes)
-    found = status.operator_status()
-    assert len(found) == 15
-    for one in found:
-        assert one.path == "reference"
-        assert "off by" in one.why
-
-
-@compiled
-def test_status_names_a_kernel_that_is_left_aside(monkeypatch):
-    monkeypatch.setitem(HALF_REFERENCE, torch.bfloat16, _dispatch.AMX_REFERENCE)
-    status = {one.name: one for one in operator_status()}
-    for name in ("cube_conv2d", "rotation_conv2d", "rotation_conv2d mean"):
-        assert status[name].path == "compiled"
-        assert status[f"{name} bfloat16"].path == "reference"
-        assert status[f"{name} bfloat16"].why.startswith(_dispatch.AMX_REFERENCE + "; it runs and agrees")
 
 
 # What does not fit

@@ -367,7 +367,7 @@ def test_the_planner_takes_the_first_row_that_covers_a_layer():
     assert choose(4, 7, torch.bfloat16, 3) == "direct"
     assert choose(1, 3, torch.float32, 64) == "direct"
     assert choose(4, 9, torch.float16, 64) == "direct"
-    assert all(str(row) for row in PLAN)
+    assert all(str(choice) for choice in PLAN)
 
 
 def test_other_devices_and_types_take_the_reference():

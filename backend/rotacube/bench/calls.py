@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from rotacube.bench.rows import Measured, Place, tensor
+from rotacube.bench.rows import Conditions, Measured, tensor
 from rotacube.bench.timing import REFUSALS, Call, Timings, ratios
 
 Convolution = Callable[..., Tensor]  # x, what was prepared of the weight, bias -> y
@@ -31,10 +32,19 @@ class Shape:
     def __str__(self) -> str:
         return f"C {self.channels}, O {self.outputs}, {self.side} x {self.side}"
 
-    def numbers(self, batch: int, weight_channels: int) -> tuple[float, float, float]:
-        """The numbers in x, y and a 3x3 weight."""
-        area = batch * self.side**2
-        return float(area * self.channels), float(area * self.outputs), 9.0 * weight_channels * self.outputs
+    def costs(
+        self, batch: int, weight_channels: int, dtype: torch.dtype, backward: bool = False
+    ) -> tuple[float, float]:
+        """The operations of a 3x3 convolution, and the bytes that it reads and writes; with `backward` of both passes.
+
+        Forward reads x, w and writes y; backward reads the gradient of y, x, w and writes the gradients of x and w.
+        """
+        area = float(batch * self.side**2)
+        x, y, w = area * self.channels, area * self.outputs, 9.0 * weight_channels * self.outputs
+        operations = 18.0 * weight_channels * y
+        if backward:
+            return 3 * operations, (3 * x + 2 * y + 3 * w) * dtype.itemsize
+        return operations, (x + y + w) * dtype.itemsize
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ class Operands:
     shape: Shape
     batch: int
     dtype: torch.dtype
-    place: Place
+    conditions: Conditions
     backward: bool
 
     def of(self, function: Convolution, weight_channels: int, prepare: Prepare | None = None) -> dict[str, Call]:
@@ -67,7 +77,9 @@ class Operands:
         """x, the gradient of the output, and bias, by memory format; all candidates share them."""
         s, made = self.shape, {}
         for memory in FORMATS:
-            in_format = functools.partial(tensor, place=self.place, dtype=self.dtype, last=memory == "channels_last")
+            in_format = functools.partial(
+                tensor, device=self.conditions.device, dtype=self.dtype, last=memory == "channels_last"
+            )
             x = in_format(self.batch, s.channels, s.side, s.side)
             grad = in_format(self.batch, s.outputs, s.side, s.side, seed=3) if self.backward else None
             made[memory] = (x, grad, in_format(s.outputs, seed=2))
@@ -75,7 +87,7 @@ class Operands:
 
     def _weight(self, weight_channels: int, memory: str) -> Tensor:
         size = (self.shape.outputs, weight_channels, 3, 3)
-        return tensor(*size, place=self.place, dtype=self.dtype, seed=1, last=memory == "channels_last")
+        return tensor(*size, device=self.conditions.device, dtype=self.dtype, seed=1, last=memory == "channels_last")
 
 
 def _forward(function: Convolution, x: Tensor, weight: Tensor, bias: Tensor, prepare: Prepare | None) -> Call:
@@ -100,20 +112,30 @@ def _with_gradients(
     return call
 
 
+def standard(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The standard 3x3 convolution, which keeps height and width."""
+    return F.conv2d(x, weight, bias, padding=1)
+
+
 def named(prefix: str, calls: Mapping[str, Call]) -> dict[str, Call]:
     """The calls under names that begin with what they are."""
     return {f"{prefix}, {memory}": call for memory, call in calls.items()}
 
 
 def compare(
-    found: Timings, place: Place, operations: float, moved: float, dtype: torch.dtype, limit: float | None = None
+    found: Timings,
+    conditions: Conditions,
+    operations: float,
+    moved: float,
+    dtype: torch.dtype,
+    limit: float | None = None,
 ) -> Measured:
     """The row of a ratio: the best baseline's median over ours, with the roofline of ours beside it."""
     ours, baseline = found.best("ours"), found.best("baseline")
     if ours is None or baseline is None:
         return Measured(None, found.why_none("ours", "baseline"))
     value, low, high = ratios(baseline[1], ours[1])
-    roofline = place.peaks.roofline(operations, moved, dtype)
+    roofline = conditions.peaks.roofline(operations, moved, dtype)
     more: dict[str, object] = {
         "low": short(low),
         "high": short(high),

@@ -5,11 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from rotacube.bench.calls import TYPES, Operands, Shape, compare, named, with_path
-from rotacube.bench.rows import Case, Measured, Place
+from rotacube.bench.calls import TYPES, Operands, Shape, compare, named, standard, with_path
+from rotacube.bench.rows import Case, Conditions, Measured
 from rotacube.bench.timing import measure
 from rotacube.ops import cube_conv2d
 
@@ -42,10 +41,6 @@ def cases() -> list[Case]:
     return made
 
 
-def _standard(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return F.conv2d(x, weight, bias, padding=1)
-
-
 def _public(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return cube_conv2d(x, weight, bias)
 
@@ -55,22 +50,15 @@ def _compiled(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return out
 
 
-def _run(shape: Shape, dtype: str, backward: bool, place: Place) -> Measured:
+def _run(shape: Shape, dtype: str, backward: bool, conditions: Conditions) -> Measured:
     batch = TRAINING_BATCH if backward else 1
-    operands = Operands(shape, batch, TYPES[dtype], place, backward)
-    cube, quarter = _compiled if place.device == "cuda" else _public, shape.channels // 4
+    operands = Operands(shape, batch, TYPES[dtype], conditions, backward)
+    cube, quarter = _compiled if conditions.device == "cuda" else _public, shape.channels // 4
     ours = operands.of(cube, quarter)
     groups = {
-        "baseline": named("conv2d 3x3", operands.of(_standard, shape.channels)),
+        "baseline": named("conv2d 3x3", operands.of(standard, shape.channels)),
         "ours": named("Cube", ours),
     }
-    found = measure(groups, place.effort, place.device)
-    x, y, w = shape.numbers(batch, quarter)
-    size = TYPES[dtype].itemsize
-    operations = 2.0 * quarter * 9 * y
-    if backward:  # forward reads x, w and writes y; backward reads grad, x, w and writes the gradients of x and w
-        operations, moved = 3 * operations, (3 * x + 2 * y + 3 * w) * size
-    else:
-        moved = (x + y + w) * size
-    measured = compare(found, place, operations, moved, TYPES[dtype], LIMIT)
-    return with_path(measured, ours)
+    found = measure(groups, conditions.effort, conditions.device)
+    costs = shape.costs(batch, quarter, TYPES[dtype], backward)
+    return with_path(compare(found, conditions, *costs, TYPES[dtype], LIMIT), ours)

@@ -18,8 +18,9 @@ import torch
 
 from rotacube.bench.calls import TYPES, Convolution, Shape
 from rotacube.bench.rotation import algorithm, public
-from rotacube.bench.rows import Case, Measured, Place
-from rotacube.bench.timing import REFUSALS, first_line
+from rotacube.bench.rows import Case, Conditions, Measured
+from rotacube.bench.timing import REFUSALS
+from rotacube.errors import first_line
 
 SHAPES = [Shape(128, 64, 256), Shape(64, 128, 512)]
 TARGETS = {"cpu": 1.3, "cuda": 1.3}
@@ -39,8 +40,8 @@ def cases() -> list[Case]:
     return made
 
 
-def _run(shape: Shape, dtype: str, recording: bool, place: Place) -> Measured:
-    if place.device == "cuda":
+def _run(shape: Shape, dtype: str, recording: bool, conditions: Conditions) -> Measured:
+    if conditions.device == "cuda":
         try:
             return Measured(_on_cuda(shape, TYPES[dtype], recording), "PyTorch's count of allocated memory")
         except REFUSALS as error:

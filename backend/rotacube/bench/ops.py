@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
-from rotacube.bench import allocator, cube, machine, maps, memory, plan, report, rotation, single
+from rotacube.bench import allocator, bandwidth, cube, machine, memory, plan, report, rotation, single
 from rotacube.bench.calls import TYPES
 from rotacube.bench.peaks import Peaks, measure_peaks
-from rotacube.bench.rows import DEVICE_NAMES, Case, Place, Row, row_of, unmeasured, write_rows
+from rotacube.bench.rows import DEVICE_NAMES, Case, Conditions, Row, row_of, unmeasured, write_rows
 from rotacube.bench.timing import FULL, QUICK
 from rotacube.errors import RequestRefused
 from rotacube.files import write_text
@@ -65,7 +65,7 @@ def all_cases() -> list[Case]:
     return [
         *cube.cases(),
         *rotation.cases(),
-        *maps.cases(),
+        *bandwidth.cases(),
         *memory.cases(),
         *single.cases(),
     ]
@@ -92,13 +92,13 @@ def run(options: Options, progress: Callable[[str, int, int], None] = lambda *_:
     if options.device == "cpu":
         allocator.renew(touched)
     peaks = measure_peaks(options.device, effort, tuple(TYPES.values()), large=not options.quick)
-    place = Place(options.device, effort, peaks)
+    conditions = Conditions(options.device, effort, peaks)
     rows = []
     for done, case in enumerate(cases):
         progress(case.what, done, len(cases))
         if options.device == "cpu":
             allocator.renew(touched)
-        rows.append(row_of(case, options.device, case.run(place)))
+        rows.append(row_of(case, options.device, case.run(conditions)))
         gc.collect()
         if options.device == "cuda":
             torch.cuda.empty_cache()

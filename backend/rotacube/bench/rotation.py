@@ -11,12 +11,11 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from rotacube.bench import baselines, timing
-from rotacube.bench.calls import TYPES, Convolution, Operands, Shape, compare, named, with_path
-from rotacube.bench.rows import Case, Measured, Place, tensor
+from rotacube.bench.calls import TYPES, Convolution, Operands, Shape, compare, named, standard, with_path
+from rotacube.bench.rows import Case, Conditions, Measured, tensor
 from rotacube.bench.timing import Call, measure
 from rotacube.ops.rotation import rotation_conv2d
 
@@ -83,22 +82,24 @@ def algorithm(name: str, rotations: int = 4) -> Convolution:
     return run
 
 
-def _run_max(shape: Shape, dtype: str, backward: bool, batch: int, place: Place) -> Measured:
-    operands = Operands(shape, batch, TYPES[dtype], place, backward)
+def _run_max(shape: Shape, dtype: str, backward: bool, batch: int, conditions: Conditions) -> Measured:
+    operands = Operands(shape, batch, TYPES[dtype], conditions, backward)
     c = shape.channels
     by_algorithm: dict[str, Call] = {}
-    for name in ALGORITHMS[place.device]:
+    for name in ALGORITHMS[conditions.device]:
         by_algorithm |= named(name, operands.of(algorithm(name), c))
     groups: dict[str, Mapping[str, Call]] = {"baseline": _baselines(shape, operands)}
-    if place.device == "cuda":
+    if conditions.device == "cuda":
         groups["ours"] = ours = by_algorithm
     else:
         ours = operands.of(public("max"), c)
         groups |= {"ours": named("rotation", ours), "algorithms": by_algorithm}
     compiles = [name for name in groups["baseline"] if COMPILE in name]
-    found = measure(groups, place.effort, place.device, compiles)
-    measured = compare(found, place, *_costs(shape, batch, TYPES[dtype], backward), TYPES[dtype], LIMIT)
-    return with_path(measured, ours)
+    found = measure(groups, conditions.effort, conditions.device, compiles)
+    operations, moved = shape.costs(batch, c, TYPES[dtype], backward)
+    if backward:  # the index of the maximum, two bits an output, is written and read
+        moved += 2 * batch * shape.outputs * shape.side**2 / 4
+    return with_path(compare(found, conditions, operations, moved, TYPES[dtype], LIMIT), ours)
 
 
 def _baselines(shape: Shape, operands: Operands) -> dict[str, Call]:
@@ -113,7 +114,7 @@ def _baselines(shape: Shape, operands: Operands) -> dict[str, Call]:
     calls: dict[str, Call] = {}
     for name, function, prepare in ways:
         calls |= named(name, operands.of(function, c, prepare))
-    if operands.place.effort != timing.QUICK:
+    if operands.conditions.effort != timing.QUICK:
         torch._dynamo.reset()  # it compiles a function for a few shapes only
         for name, function, prepare in ways[: 2 if shape in COMPILED else 0]:
             made = operands.of(baselines.compiled(function), c, prepare)
@@ -123,13 +124,13 @@ def _baselines(shape: Shape, operands: Operands) -> dict[str, Call]:
 
 
 def _e2cnn(shape: Shape, operands: Operands) -> dict[str, Call]:
-    place, dtype = operands.place, operands.dtype
-    x = tensor(operands.batch, shape.channels, shape.side, shape.side, place=place, dtype=dtype)
+    device, dtype = operands.conditions.device, operands.dtype
+    x = tensor(operands.batch, shape.channels, shape.side, shape.side, device=device, dtype=dtype)
     kept: list[Any] = []
 
     def call() -> object:
         if not kept:  # where e2cnn is missing this raises, and the measurement says so
-            module, run = baselines.e2cnn_c4(shape.channels, shape.outputs, place.device, dtype)
+            module, run = baselines.e2cnn_c4(shape.channels, shape.outputs, device, dtype)
             kept[:] = [module.train(operands.backward), run]
         module, run = kept
         if not operands.backward:
@@ -142,27 +143,15 @@ def _e2cnn(shape: Shape, operands: Operands) -> dict[str, Call]:
     return {"e2cnn": call}
 
 
-def _run_mean(shape: Shape, dtype: str, place: Place) -> Measured:
-    operands = Operands(shape, 1, TYPES[dtype], place, False)
+def _run_mean(shape: Shape, dtype: str, conditions: Conditions) -> Measured:
+    operands = Operands(shape, 1, TYPES[dtype], conditions, False)
 
     def averaged(weight: Tensor) -> Tensor:
         return torch.stack(baselines.turned(weight)).mean(0)
 
-    def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return F.conv2d(x, weight, bias, padding=1)
-
     ours = operands.of(public("mean"), shape.channels)
-    baseline = named("conv2d", operands.of(convolve, shape.channels, averaged))
-    found = measure({"baseline": baseline, "ours": named("rotation", ours)}, place.effort, place.device)
-    operations, moved = _costs(shape, 1, TYPES[dtype], False)
+    baseline = named("conv2d", operands.of(standard, shape.channels, averaged))
+    found = measure({"baseline": baseline, "ours": named("rotation", ours)}, conditions.effort, conditions.device)
+    operations, moved = shape.costs(1, shape.channels, TYPES[dtype])
     # 3 products a pixel: centre, edges, corners
-    return with_path(compare(found, place, operations / 3, moved, TYPES[dtype]), ours)
-
-
-def _costs(shape: Shape, batch: int, dtype: torch.dtype, backward: bool) -> tuple[float, float]:
-    """Operations (9 products a pixel, in the backward pass for x and again for the weight) and bytes."""
-    x, y, w = shape.numbers(batch, shape.channels)
-    operations = 18.0 * shape.channels * y
-    if backward:
-        return 3 * operations, (3 * x + 2 * y + 3 * w) * dtype.itemsize + 2 * y / 4
-    return operations, (x + y + w) * dtype.itemsize
+    return with_path(compare(found, conditions, operations / 3, moved, TYPES[dtype]), ours)

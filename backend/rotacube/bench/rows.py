@@ -20,8 +20,8 @@ NOISE = 0.97  # a ratio this close to its target passes where the quartiles of i
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a benchmark runs: the device ("cpu" or "cuda"), how long it measures, and the machine's measured peaks."""
+class Conditions:
+    """The conditions of a measurement: the device ("cpu" or "cuda"), how long, and the machine's measured peaks."""
 
     device: str
     effort: Effort
@@ -48,7 +48,7 @@ class Case:
     section: str
     what: str
     unit: str
-    run: Callable[[Place], Measured]
+    run: Callable[[Conditions], Measured]
     targets: Mapping[str, float] = field(default_factory=dict)
     rule: Rule = "at least"
     quick: bool = False
@@ -117,10 +117,10 @@ def unmeasured(case: Case, device: str, why: str = "not measured") -> Row:
     return Row(case.section, device, case.what, None, case.unit, case.targets.get(device), None, why)
 
 
-def tensor(*shape: int, place: Place, dtype: torch.dtype, seed: int = 0, last: bool = True) -> torch.Tensor:
+def tensor(*shape: int, device: str, dtype: torch.dtype, seed: int = 0, last: bool = True) -> torch.Tensor:
     """Random normal numbers; (B, C, H, W) lies channels_last, or with `last=False` contiguous."""
-    generator = torch.Generator(place.device).manual_seed(seed)
-    made = torch.randn(shape, generator=generator, device=place.device).to(dtype)
+    generator = torch.Generator(device).manual_seed(seed)
+    made = torch.randn(shape, generator=generator, device=device).to(dtype)
     return made.contiguous(memory_format=torch.channels_last) if last and made.dim() == 4 else made
 
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from rotacube.bench.calls import Operands, Shape, compare, named
+from rotacube.bench.calls import Operands, Shape, compare, named, standard
 from rotacube.bench.rotation import algorithm
-from rotacube.bench.rows import Case, Measured, Place
+from rotacube.bench.rows import Case, Conditions, Measured
 from rotacube.bench.timing import QUICK, Effort, measure
 
 SIZES = (8, 16, 32, 64, 128, 256, 512)
@@ -36,15 +34,11 @@ def what(shape: Shape) -> str:
     return f"scatter with one orientation, float32, {shape}"
 
 
-def _run(shape: Shape, place: Place) -> Measured:
-    def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return F.conv2d(x, weight, bias, padding=1)
-
-    operands = Operands(shape, 1, torch.float32, place, False)
+def _run(shape: Shape, conditions: Conditions) -> Measured:
+    operands = Operands(shape, 1, torch.float32, conditions, False)
     groups = {
-        "baseline": named("conv2d", operands.of(convolve, shape.channels)),
+        "baseline": named("conv2d", operands.of(standard, shape.channels)),
         "ours": named("scatter", operands.of(algorithm("scatter", 1), shape.channels)),
     }
-    found = measure(groups, QUICK if place.effort == QUICK else EFFORT, place.device)
-    x, y, w = shape.numbers(1, shape.channels)
-    return compare(found, place, 18.0 * shape.channels * y, 4 * (x + y + w), torch.float32)
+    found = measure(groups, QUICK if conditions.effort == QUICK else EFFORT, conditions.device)
+    return compare(found, conditions, *shape.costs(1, shape.channels, torch.float32), torch.float32)

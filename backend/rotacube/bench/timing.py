@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from rotacube.errors import first_line
+
 Call = Callable[[], object]
 CLOSE = 1.3  # times the fastest of its group; what is slower is left out of the rounds
 CLOSE_AT_FIRST = 2.0  # the same where there was only one call, the first
@@ -147,12 +149,6 @@ def measure(
     for group, name, _, _ in running:
         found.groups.setdefault(group, {})[name] = Spread(tuple(samples[name]))
     return found
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of what an error says, or its name."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _goes_on(rounds: int, seconds: float, effort: Effort) -> bool:

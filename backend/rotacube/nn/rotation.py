@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from rotacube.ops.rotation import Pool, averaged, rotation_conv2d, steer
+from rotacube.ops.rotation import Pool, rotation_conv2d
 
 
 class RotationConv2d(nn.Module):
@@ -83,39 +83,9 @@ class RotationConv2d(nn.Module):
         loss: Tensor = ((along * across).sum(1) / (lengths + eps)).square().mean()
         return loss
 
-    def to_plain_conv(self) -> PlainRotationConv2d:
-        """The same layer as one plain convolution and a maximum, for export; its weights are copies."""
-        return PlainRotationConv2d(self)
-
     def extra_repr(self) -> str:
         """The layer's sizes, for printing."""
         return (
             f"{self.in_channels}, {self.out_channels}, {tuple(self.weight.shape[-2:])}, "
             f"orientations={self.orientations}, pool={self.pool!r}"
         )
-
-
-class PlainRotationConv2d(nn.Module):
-    """A rotation-invariant convolution in PyTorch's own operators: one convolution, and the pooling."""
-
-    def __init__(self, layer: RotationConv2d) -> None:
-        super().__init__()
-        filters = steer(layer.weight.detach(), layer.orientations)
-        self.rotations = 1 if layer.pool == "mean" else min(layer.orientations, 4)
-        if layer.pool == "mean" and layer.orientations > 1:
-            filters = averaged(filters)
-        turned = torch.stack([torch.rot90(filters, r, (2, 3)) for r in range(self.rotations)], 1).flatten(0, 1)
-        kernel = filters.shape[-1]
-        padding = kernel // 2 if layer.padding == "same" else layer.padding
-        self.pool = layer.pool
-        self.conv = nn.Conv2d(layer.in_channels, turned.shape[0], kernel, padding=padding)
-        self.conv.weight = nn.Parameter(turned.clone())
-        bias = turned.new_zeros(filters.shape[0]) if layer.bias is None else layer.bias.detach()
-        self.conv.bias = nn.Parameter(bias.repeat_interleave(self.rotations))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve and pool as the layer does."""
-        every: Tensor = self.conv(x)
-        batch, channels, *size = every.shape
-        every = every.reshape(batch, channels // self.rotations, self.rotations, *size)
-        return every if self.pool is None else every.amax(2)

@@ -10,14 +10,23 @@ from rotacube.ops.cube import Anchor, Mode, cube_conv2d, cube_conv2d_reference
 from rotacube.ops.involution import involution2d, involution2d_reference
 from rotacube.ops.kronecker import kronecker_fusion, kronecker_fusion_reference
 from rotacube.ops.rotation import Pool, rotation_conv2d, rotation_conv2d_reference
-from rotacube.ops.status import DeviceStatus, OperatorStatus, device_status, operator_status
+from rotacube.ops.status import (
+    CompiledStatus,
+    DeviceStatus,
+    OperatorStatus,
+    compiled_status,
+    device_status,
+    operator_status,
+)
 
 __all__ = [
     "Anchor",
+    "CompiledStatus",
     "DeviceStatus",
     "Mode",
     "OperatorStatus",
     "Pool",
+    "compiled_status",
     "cube_conv2d",
     "cube_conv2d_reference",
     "device_status",

@@ -107,6 +107,14 @@ def cast_weight(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor,
     return weight.to(x.dtype), None if bias is None else bias.to(x.dtype)
 
 
+def of_nothing(shape: Sequence[int], operands: Sequence[Tensor], bias: Tensor | None) -> Tensor:
+    """A convolution with an empty operand, of which PyTorch refuses some: zeros, and bias. The first operand is x."""
+    nothing = operands[0].new_zeros(shape)
+    for operand in operands:
+        nothing = nothing + operand.sum() * 0  # keeps the graph: gradients are zeros, not missing
+    return nothing if bias is None else nothing + bias.reshape(1, -1, 1, 1)
+
+
 def empty_as(x: Tensor, *shape: int) -> Tensor:
     """An empty tensor (B, C, H, W) of the type of `x`, which lies as the compiled kernels' outputs lie."""
     channels_last = not x.is_contiguous() and x.stride(1) == 1

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import torch
 
+from rotacube.errors import first_line
+
 FOLDER = Path(os.environ.get("ROTACUBE_LIBRARY_FOLDER") or Path(__file__).resolve().parents[1] / "_lib").resolve()
 ABI_TARGET = "2.10"  # the oldest PyTorch that the libraries load in; setup.py compiles against its stable ABI
 CPU_FILE = "librotacube_cpu.so"
@@ -42,8 +44,7 @@ def _open(file: str, needs: str) -> Library:
     try:
         torch.ops.load_library(str(path))  # type: ignore[no-untyped-call]
     except (OSError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        return Library(False, f"the compiled library {file} could not be opened: {reason}")
+        return Library(False, f"the compiled library {file} could not be opened: {first_line(error)}")
     return Library(True, f"the compiled library {file} is open")
 
 

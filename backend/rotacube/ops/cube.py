@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rotacube.ops import _library
-from rotacube.ops._dispatch import autocast, cast_weight, empty_as, why_no_convolution
+from rotacube.ops._dispatch import autocast, cast_weight, empty_as, of_nothing, why_no_convolution
 
 Anchor = Literal["tl", "br"]
 Mode = Literal["lattice", "grouped"]
@@ -181,14 +181,10 @@ def _reference(
     if order is not None:
         x = x[:, order]
     half = weight.shape[2] // 2
-    if x.numel() == 0 or weight.numel() == 0:  # PyTorch refuses some empty shapes
-        nothing = x.sum() * 0 + weight.sum() * 0  # keeps the graph: gradients are zeros, not missing
-        if mask is not None:
-            nothing = nothing + mask.sum() * 0
-        if bias is not None:
-            nothing = nothing + bias.reshape(1, -1, 1, 1)
+    if x.numel() == 0 or weight.numel() == 0:
         scale = 3 - stride
-        return x.new_zeros((x.shape[0], weight.shape[0], scale * x.shape[2], scale * x.shape[3])) + nothing
+        shape = (x.shape[0], weight.shape[0], scale * x.shape[2], scale * x.shape[3])
+        return of_nothing(shape, [x, weight] if mask is None else [x, weight, mask], bias)
     if mode == "grouped":
         return F.conv2d(x, weight, bias, padding=half, groups=4)
     fine = F.pixel_shuffle(x, 2)

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rotacube.ops import _library
-from rotacube.ops._dispatch import HALVES, autocast, cast_weight, empty_as, why_no_convolution
+from rotacube.ops._dispatch import HALVES, autocast, cast_weight, empty_as, of_nothing, why_no_convolution
 from rotacube.ops.rotation_plan import choose
 
 Pool = Literal["max", "mean"] | None
@@ -198,12 +198,8 @@ def _reference(x: Tensor, filters: Tensor, rotations: int, pool: Pool, padding: 
 
 
 def _convolve(x: Tensor, filters: Tensor, bias: Tensor | None, padding: int) -> Tensor:
-    if x.numel() == 0 or filters.numel() == 0:  # PyTorch refuses some empty shapes
-        nothing = x.sum() * 0 + filters.sum() * 0  # keeps the graph: gradients are zeros, not missing
-        if bias is not None:
-            nothing = nothing + bias.reshape(1, -1, 1, 1)
-        height, width = (size + 2 * padding - filters.shape[2] + 1 for size in x.shape[2:])
-        return x.new_zeros((x.shape[0], filters.shape[0], height, width)) + nothing
+    if x.numel() == 0 or filters.numel() == 0:
+        return of_nothing(_out_shape(x, filters.shape[0], filters.shape[2], padding), [x, filters], bias)
     return F.conv2d(x, filters, bias, padding=padding)
 
 

@@ -1,10 +1,10 @@
-"""Which algorithm the rotation-invariant convolution takes for a layer: the first row of a table that covers it.
+"""Which algorithm the rotation-invariant convolution takes for a layer: the first choice of the plan that covers it.
 
-The rows are what `rotacube bench ops` measured (docs/results/ops.md has the figures); `rotacube doctor` prints them.
+The choices follow what `rotacube bench ops` measured (figures: docs/results/ops.md); `rotacube doctor` prints them.
 "Direct" is PyTorch's own convolution, once for each rotation. "Scatter" multiplies each pixel with each tap once, and
 lets every rotation add the products up at its own places: 9 products a pixel for K = 3 in the place of 36 (Accelerated
-Rotation-Invariant Convolution, equations 3 to 8). The Fourier form of `docs/architecture.md` takes 11, and is not built
-for the CPU: at most 36 / 11 = 3.3 times the direct form, where the scatter form was measured at more.
+Rotation-Invariant Convolution, equations 3 to 8). The Fourier form over the four rotations takes 11; it is built for
+GPUs only, and docs/operators.md says why.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Algorithm = Literal["direct", "scatter"]
 
 
 @dataclass(frozen=True)
-class Row:
+class Choice:
     """Layers with so many rotations, a kernel K, one of the types and no fewer channels take the algorithm."""
 
     rotations: int
@@ -37,21 +37,21 @@ class Row:
 
 _WIDE = (torch.float32, torch.bfloat16)
 PLAN = (
-    Row(4, (3,), _WIDE, 1, "scatter", "faster than every plain form at all widths measured"),
-    Row(4, (5, 7), _WIDE, 8, "scatter", "faster from 8 channels on; with 3 the sums outweigh the products"),
-    Row(4, (3, 5, 7), (torch.float16,), 1, "scatter", "PyTorch has no fast float16 convolution on the CPU"),
-    Row(1, (3, 5, 7), (torch.float16,), 1, "scatter", "PyTorch has no fast float16 convolution on the CPU"),
+    Choice(4, (3,), _WIDE, 1, "scatter", "faster than every plain form at all widths measured"),
+    Choice(4, (5, 7), _WIDE, 8, "scatter", "faster from 8 channels on; with 3 the sums outweigh the products"),
+    Choice(4, (3, 5, 7), (torch.float16,), 1, "scatter", "PyTorch has no fast float16 convolution on the CPU"),
+    Choice(1, (3, 5, 7), (torch.float16,), 1, "scatter", "PyTorch has no fast float16 convolution on the CPU"),
 )
 
 
 def choose(rotations: int, kernel: int, kind: torch.dtype, channels: int) -> Algorithm:
-    """The algorithm for a layer on the CPU; "direct" where no row covers it."""
-    for row in PLAN:
+    """The algorithm for a layer on the CPU; "direct" where no choice covers it."""
+    for choice in PLAN:
         if (
-            rotations == row.rotations
-            and kernel in row.kernels
-            and kind in row.types
-            and channels >= row.least_channels
+            rotations == choice.rotations
+            and kernel in choice.kernels
+            and kind in choice.types
+            and channels >= choice.least_channels
         ):
-            return row.algorithm
+            return choice.algorithm
     return "direct"

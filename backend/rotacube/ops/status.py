@@ -1,4 +1,4 @@
-"""Which path every operator takes on this machine, and which device is in use: measured, and said in words."""
+"""What the operators run on here, in words: the device, the path of each (measured), and what is compiled."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from rotacube.errors import first_line
 from rotacube.ops import _library, cube, involution, kronecker, rotation
 from rotacube.ops._dispatch import LEFT_ASIDE
+from rotacube.ops.rotation_plan import PLAN
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,27 @@ class DeviceStatus:
 
     device: Literal["cpu", "cuda"]
     why: str
+
+
+@dataclass(frozen=True)
+class CompiledStatus:
+    """What is compiled.
+
+    Attributes:
+        libraries: by device, the sentence that says whether its library is open, or why not.
+        abi: what the libraries are built against, and the PyTorch that is here.
+        rotation_plan: the choices of the rotation-invariant convolution's plan, in their order.
+    """
+
+    libraries: dict[str, str]
+    abi: str
+    rotation_plan: list[str]
+
+    def sentences(self) -> list[str]:
+        """All of it for a person, a sentence a line."""
+        said = [f"Library for {device.upper()}: {why}." for device, why in self.libraries.items()]
+        said.append(f"Built against: {self.abi}.")
+        return said + [f"Rotation convolution: {choice}." for choice in self.rotation_plan]
 
 
 @dataclass(frozen=True)
@@ -102,16 +125,18 @@ def device_status() -> DeviceStatus:
         total = torch.arange(1000, device="cuda", dtype=torch.float32).square().sum().item()
     except RuntimeError as error:
         return DeviceStatus(
-            "cpu", f"The GPU is there but does not compute ({_first_line(error)}): models run on the CPU."
+            "cpu", f"The GPU is there but does not compute ({first_line(error)}): models run on the CPU."
         )
     if abs(total - 332833500.0) > 1e3:
         return DeviceStatus("cpu", f"The GPU {name} computes wrongly, so models run on the CPU.")
     return DeviceStatus("cuda", f"Models run on the GPU {name}; {_library.CUDA.why}.")
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def compiled_status() -> CompiledStatus:
+    """Says which compiled libraries are open, what they are built against, and which algorithms are chosen."""
+    libraries = {"cpu": _library.CPU.why, "cuda": _library.CUDA.why}
+    abi = f"PyTorch's stable ABI, version {_library.ABI_TARGET} or newer; here {torch.__version__}"
+    return CompiledStatus(libraries, abi, [str(choice) for choice in PLAN])
 
 
 def _status(probe: _Probe, device: str, dtype: torch.dtype) -> OperatorStatus:
@@ -126,7 +151,7 @@ def _status(probe: _Probe, device: str, dtype: torch.dtype) -> OperatorStatus:
             got, want = probe.compiled(x, weight), probe.reference(x.double(), weight.double())
             error = ((got - want).abs().max() / want.abs().max()).item()
         except RuntimeError as failure:
-            return OperatorStatus(name, "reference", f"the compiled kernel fails: {_first_line(failure)}")
+            return OperatorStatus(name, "reference", f"the compiled kernel fails: {first_line(failure)}")
     if not error < (1e-4 if dtype == torch.float32 else 1e-2):
         return OperatorStatus(name, "reference", f"the compiled kernel is off by {error:.1e} from the reference")
     agrees = f"runs and agrees with the reference (relative error {error:.0e})"

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from rotacube.bench.calls import FORMATS, TYPES, short
 from rotacube.bench.peaks import stream
-from rotacube.bench.rows import Case, Measured, Place, tensor
-from rotacube.bench.timing import QUICK, REFUSALS, Call, first_line, measure, quartiles
+from rotacube.bench.rows import Case, Conditions, Measured, tensor
+from rotacube.bench.timing import QUICK, REFUSALS, Call, measure, quartiles
+from rotacube.errors import first_line
 from rotacube.ops import involution2d, kronecker_fusion
 
 TARGETS = {"cpu": 0.6, "cuda": 0.7}
@@ -43,55 +44,56 @@ def cases() -> list[Case]:
     return made
 
 
-def _kronecker(maps: int, batch: int, channels: int, side: int, dtype: str, place: Place) -> Measured:
+def _kronecker(maps: int, batch: int, channels: int, side: int, dtype: str, conditions: Conditions) -> Measured:
     kind = TYPES[dtype]
-    weight = tensor(maps, maps, place=place, dtype=kind)
+    weight = tensor(maps, maps, device=conditions.device, dtype=kind)
 
     def make(last: bool) -> Call:
         xs = [
-            tensor(batch, channels, side, side, place=place, dtype=kind, seed=seed, last=last) for seed in range(maps)
+            tensor(batch, channels, side, side, device=conditions.device, dtype=kind, seed=seed, last=last)
+            for seed in range(maps)
         ]
-        fuse = _operator(kronecker_fusion, place)
+        fuse = _operator(kronecker_fusion, conditions.device)
         return lambda: fuse(xs, weight)
 
     moved = 2.0 * maps * batch * channels * side**2 * kind.itemsize
     operations = 2.0 * maps**2 * batch * channels * side**2
-    return _fraction(make, moved, operations, kind, place)
+    return _fraction(make, moved, operations, kind, conditions)
 
 
-def _involution(kernel: int, batch: int, dtype: str, place: Place) -> Measured:
+def _involution(kernel: int, batch: int, dtype: str, conditions: Conditions) -> Measured:
     kind = TYPES[dtype]
 
     def make(last: bool) -> Call:
-        x = tensor(batch, CHANNELS, SIDE, SIDE, place=place, dtype=kind, last=last)
-        kernels = tensor(batch, GROUPS * kernel**2, SIDE, SIDE, place=place, dtype=kind, seed=1, last=last)
-        involve = _operator(involution2d, place)
+        x = tensor(batch, CHANNELS, SIDE, SIDE, device=conditions.device, dtype=kind, last=last)
+        kernels = tensor(batch, GROUPS * kernel**2, SIDE, SIDE, device=conditions.device, dtype=kind, seed=1, last=last)
+        involve = _operator(involution2d, conditions.device)
         return lambda: involve(x, kernels, groups=GROUPS)
 
     area = float(batch * SIDE**2)
     moved = area * (2 * CHANNELS + GROUPS * kernel**2) * kind.itemsize
-    return _fraction(make, moved, 2 * area * CHANNELS * kernel**2, kind, place)
+    return _fraction(make, moved, 2 * area * CHANNELS * kernel**2, kind, conditions)
 
 
-def _operator(public: Callable[..., Tensor], place: Place) -> Callable[..., Tensor]:
+def _operator(public: Callable[..., Tensor], device: str) -> Callable[..., Tensor]:
     """The operator as everyone calls it; on a GPU the compiled kernel itself."""
-    if place.device == "cpu":
+    if device == "cpu":
         return public
     kernel: Callable[..., Tensor] = getattr(torch.ops.rotacube, public.__name__)
     return kernel
 
 
 def _fraction(
-    make: Callable[[bool], Call], moved: float, operations: float, kind: torch.dtype, place: Place
+    make: Callable[[bool], Call], moved: float, operations: float, kind: torch.dtype, conditions: Conditions
 ) -> Measured:
     """Times an operator beside copy and add; `make` takes whether its operands lie channels_last."""
     try:
         calls = {memory: _without_gradients(make(memory == "channels_last")) for memory in FORMATS}
     except REFUSALS as error:
         return Measured(None, f"not measured: {first_line(error)}")
-    streams, streamed = stream(place.device, (12 if place.effort == QUICK else 48) << 20)
+    streams, streamed = stream(conditions.device, (12 if conditions.effort == QUICK else 48) << 20)
     groups = {"ours": calls, **{name: {name: call} for name, call in streams.items()}}
-    found = measure(groups, place.effort, place.device)
+    found = measure(groups, conditions.effort, conditions.device)
     ours = found.best("ours")
     if ours is None:
         return Measured(None, found.why_none("ours"))
@@ -99,7 +101,7 @@ def _fraction(
     baseline = found.groups[best][best]
     scale = moved / streamed[best]
     low, high = quartiles([scale * b / o for b, o in zip(baseline.samples, ours[1].samples, strict=True)])
-    roofline = place.peaks.roofline(operations, moved, kind)
+    roofline = conditions.peaks.roofline(operations, moved, kind)
     more: dict[str, object] = {
         "low": short(low),
         "high": short(high),

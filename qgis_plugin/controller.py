@@ -17,8 +17,8 @@ from .gui.dock import RotacubeDock
 from .i18n import tr
 from .layers import output, results, source
 from .layers.live import LiveTiles
-from .mapping import Mapping
 from .notify import Notifier, log
+from .run import Mapping
 
 CANCEL_PATIENCE_MS = 15_000
 _NO_WORD = ("interrupted", "unreachable", "protocol")  # errors of the way to the backend, not of its work

@@ -13,7 +13,7 @@ from qgis_plugin.client import environment, events
 from qgis_plugin.client.http import Client
 from qgis_plugin.client.messages import BackendError, JobInfo, JobRequest, TileEvent, parse
 from qgis_plugin.client.supervisor import READY, STOPPED, Supervisor
-from qgis_plugin.mapping import Mapping
+from qgis_plugin.run import Mapping
 
 
 def gone(pid):

@@ -9,7 +9,7 @@ from qgis.PyQt.QtCore import QObject, QTimer, pyqtSignal
 
 from . import paths
 from .client.background import Background
-from .client.messages import BackendError, Info, JobRequest, ModelInfo
+from .client.schema import BackendError, Info, JobRequest, ModelInfo
 from .client.supervisor import READY, STARTING, Supervisor
 from .compat import Level
 from .gui import format as fmt

@@ -9,7 +9,7 @@ from qgis.PyQt.QtCore import QObject, pyqtSignal
 from .client.background import Background
 from .client.events import EventReader
 from .client.http import Client
-from .client.messages import BackendError, JobInfo, JobRequest, ModelInfo
+from .client.schema import BackendError, JobInfo, JobRequest, ModelInfo
 from .i18n import tr
 
 

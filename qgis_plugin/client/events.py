@@ -17,7 +17,7 @@ from qgis.PyQt.QtCore import QObject, pyqtSignal
 from qgis.PyQt.QtGui import QImage
 
 from .http import Client
-from .messages import FINAL_STATES, BackendError, JobInfo, TileEvent, parse
+from .schema import FINAL_STATES, BackendError, JobInfo, TileEvent, parse
 
 SILENCE_S = 30.0
 RETRIES = 5

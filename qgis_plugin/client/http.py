@@ -11,7 +11,7 @@ import json
 from typing import Any, List, Optional
 from urllib.parse import quote
 
-from .messages import BackendError, Info, JobInfo, JobRequest, ModelInfo, parse, parse_list
+from .schema import BackendError, Info, JobInfo, JobRequest, ModelInfo, parse, parse_list
 
 HOST = "127.0.0.1"
 

@@ -26,7 +26,7 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from .. import paths
-from ..client.messages import JobResult
+from ..client.schema import JobResult
 from ..compat import RASTER_LAYERS
 from ..i18n import tr
 from . import format as fmt

@@ -9,7 +9,7 @@ from qgis.core import QgsSettings
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
-from ..client.messages import ModelInfo
+from ..client.schema import ModelInfo
 from ..i18n import tr
 from ..layers.results import BACKGROUND
 from . import format as fmt

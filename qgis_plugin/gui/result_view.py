@@ -14,7 +14,7 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
-from ..client.messages import JobResult
+from ..client.schema import JobResult
 from ..i18n import tr
 from ..layers.results import BACKGROUND
 from . import format as fmt

@@ -11,7 +11,7 @@ from qgis.gui import QgsMapCanvas, QgsMapCanvasItem
 from qgis.PyQt.QtCore import QPointF, QRectF, Qt, QTimer
 from qgis.PyQt.QtGui import QColor, QImage, QPainter, QPen, QPolygonF, QTransform
 
-from ..client.messages import TileEvent
+from ..client.schema import TileEvent
 from ..compat import is_alive
 from .results import OPACITY
 

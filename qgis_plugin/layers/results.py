@@ -17,7 +17,7 @@ from qgis.core import (
 from qgis.PyQt.QtGui import QColor
 
 from .. import paths
-from ..client.messages import JobRequest, JobResult, ModelInfo
+from ..client.schema import JobRequest, JobResult, ModelInfo
 from ..i18n import tr
 
 GROUP = "Rotacube"

@@ -11,7 +11,7 @@ from qgis.core import QgsSettings
 from qgis.PyQt.QtTest import QSignalSpy
 from qgis_plugin.client import environment, events
 from qgis_plugin.client.http import Client
-from qgis_plugin.client.messages import BackendError, JobInfo, JobRequest, TileEvent, parse
+from qgis_plugin.client.schema import BackendError, JobInfo, JobRequest, TileEvent, parse
 from qgis_plugin.client.supervisor import READY, STOPPED, Supervisor
 from qgis_plugin.run import Mapping
 

@@ -19,7 +19,7 @@ from qgis.PyQt.QtCore import QSize, Qt
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QApplication, QDockWidget
 from qgis_plugin import paths
-from qgis_plugin.client import environment, setup
+from qgis_plugin.client import environment, install
 from qgis_plugin.gui import format as fmt
 from qgis_plugin.gui.dock import RotacubeDock
 from qgis_plugin.gui.settings_dialog import SettingsDialog
@@ -232,12 +232,12 @@ def test_typed_paths_are_not_confirmed(qgis_app):
     ],
 )
 def test_what_is_installed(qgis_app, wheels, last):
-    assert setup.what_to_install(wheels)[-1] == last
+    assert install.what_to_install(wheels)[-1] == last
 
 
 def run_setup(script, monkeypatch):
     environment.set_setting("base_python", str(script))
-    job = setup.BackendSetup()
+    job = install.BackendSetup()
     lines, ends = [], []
     job.line.connect(lines.append)
     job.done.connect(lambda ok, text: ends.append((ok, text)))
@@ -295,7 +295,7 @@ def test_set_up_without_a_python(qgis_app, tmp_path, monkeypatch):
 def test_set_up_can_be_cancelled(qgis_app, tmp_path, monkeypatch):
     monkeypatch.setenv("ROTACUBE_HOME", str(tmp_path / "home"))
     environment.set_setting("base_python", str(fake_python(tmp_path, "exec sleep 60")))
-    job = setup.BackendSetup()
+    job = install.BackendSetup()
     titles = []
     job.title.connect(titles.append)
     job.start()

@@ -8,6 +8,7 @@ from qgis.core import QgsProject
 from qgis.PyQt.QtCore import QObject, QTimer, pyqtSignal
 
 from . import paths
+from .canvas.live import LiveTiles
 from .client.background import Background
 from .client.schema import BackendError, Info, JobRequest, ModelInfo
 from .client.supervisor import READY, STARTING, Supervisor
@@ -16,7 +17,6 @@ from .gui import format as fmt
 from .gui.dock import RotacubeDock
 from .i18n import tr
 from .layers import output, results, source
-from .layers.live import LiveTiles
 from .notify import Notifier, log
 from .run import Mapping
 

@@ -9,7 +9,6 @@ from qgis.PyQt.QtCore import QObject, QTimer, pyqtSignal
 
 from . import paths
 from .canvas.live import LiveTiles
-from .client.background import Background
 from .client.schema import BackendError, Info, JobRequest, ModelInfo
 from .client.supervisor import READY, STARTING, Supervisor
 from .compat import Level
@@ -19,6 +18,7 @@ from .i18n import tr
 from .layers import output, results, source
 from .notify import Notifier, log
 from .run import Mapping
+from .signals.background import Background
 
 CANCEL_PATIENCE_MS = 15_000
 _NO_WORD = ("interrupted", "unreachable", "protocol")  # errors of the way to the backend, not of its work

@@ -6,11 +6,11 @@ from typing import Optional
 
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
-from .client.background import Background
 from .client.events import EventReader
 from .client.http import Client
 from .client.schema import BackendError, JobInfo, JobRequest, ModelInfo
 from .i18n import tr
+from .signals.background import Background
 
 
 class Mapping(QObject):

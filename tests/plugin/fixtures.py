@@ -13,7 +13,7 @@ from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QSignalSpy, QTest
 from qgis.PyQt.QtWidgets import QApplication, QMainWindow, QVBoxLayout, QWidget
 from qgis_plugin.client.environment import Launch, clean_environment
-from qgis_plugin.client.supervisor import Supervisor
+from qgis_plugin.client.supervisor import READY, Supervisor
 from qgis_plugin.controller import Controller
 from qgis_plugin.gui.dock import RotacubeDock
 
@@ -78,6 +78,22 @@ def wait(condition, seconds=60):
         assert spent < seconds * 1000, "waited in vain"
         QTest.qWait(20)
         spent += 20
+
+
+def gone(pid):
+    """Whether a process has ended."""
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return True
+    return False
+
+
+def started(supervisor):
+    """A supervisor whose backend is up."""
+    supervisor.start()
+    wait(lambda: supervisor.state == READY)
+    return supervisor
 
 
 def make_raster(path, width=320, height=256, crs=32645, origin=(335000.0, 3058000.0), size=0.3, seed=1):

@@ -3,7 +3,7 @@
 import os
 import time
 
-from fixtures import make_raster, wait
+from fixtures import gone, make_raster, wait
 from osgeo import gdal
 from qgis.core import QgsCoordinateReferenceSystem, QgsProject, QgsRasterLayer
 from qgis.PyQt.QtTest import QTest
@@ -182,7 +182,7 @@ def test_deaf_backend_can_be_stopped_by_force(desk, monkeypatch):
     wait(lambda: d.dock.cancel_button.isEnabled())
     d.click(d.dock.cancel_button)
     assert not d.controller.busy and "was stopped" in d.iface.messages()[0]
-    wait(lambda: not is_running(pid))
+    wait(lambda: gone(pid))
 
 
 def test_layer_removed_in_mid_run(desk):
@@ -281,11 +281,3 @@ def test_canvas_that_shows_nothing_of_the_layer(desk):
     d.run()
     wait(lambda: d.iface.messages())
     assert "shows nothing of" in d.iface.messages()[0]
-
-
-def is_running(pid):
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return True

@@ -16,6 +16,7 @@ from .gui import format as fmt
 from .gui.dock import RotacubeDock
 from .i18n import tr
 from .layers import output, results, source
+from .layers.classes import BACKGROUND
 from .notify import Notifier, log
 from .run import Mapping
 from .signals.background import Background
@@ -192,7 +193,7 @@ class Controller(QObject):
         found = ", ".join(
             f"{item.name} {fmt.number(item.area_m2)} m² ({fmt.share(item.share)})"
             for item in finished.result.classes
-            if item.id != results.BACKGROUND
+            if item.id != BACKGROUND
         )
         self._notify.success(tr("“{}” is mapped: {}.").format(finished.source_name, found))
         self.mask_added.emit(layer)

@@ -13,7 +13,7 @@ from qgis.PyQt.QtGui import QColor, QImage, QPainter, QPen, QPolygonF, QTransfor
 
 from ..client.schema import TileEvent
 from ..compat import is_alive
-from ..layers.results import OPACITY
+from ..layers.classes import OPACITY
 
 FRAME = QColor("#ff7a1a")
 PIXEL_BUDGET = 24_000_000  # about 100 MB of previews; beyond it all of them are halved

@@ -11,7 +11,7 @@ from qgis.PyQt.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from ..client.schema import ModelInfo
 from ..i18n import tr
-from ..layers.results import BACKGROUND
+from ..layers.classes import BACKGROUND
 from . import format as fmt
 from .labels import note
 

@@ -14,15 +14,13 @@ from qgis.core import (
     QgsProject,
     QgsRasterLayer,
 )
-from qgis.PyQt.QtGui import QColor
 
 from .. import paths
 from ..client.schema import JobRequest, JobResult, ModelInfo
 from ..i18n import tr
+from . import classes
 
 GROUP = "Rotacube"
-BACKGROUND = 0
-OPACITY = 0.75  # what lies below stays recognisable
 
 
 class ResultUnreadable(Exception):
@@ -64,14 +62,9 @@ def add_mask(finished: Finished, project: QgsProject) -> QgsRasterLayer:
 
 def style(layer: QgsRasterLayer, result: JobResult) -> None:
     """Colours and names of the classes; the background is transparent."""
-    classes = []
-    for item in result.classes:
-        color = QColor(item.color)
-        if item.id == BACKGROUND:
-            color.setAlpha(0)
-        classes.append(QgsPalettedRasterRenderer.Class(item.id, color, item.name))
-    layer.setRenderer(QgsPalettedRasterRenderer(layer.dataProvider(), 1, classes))
-    layer.setOpacity(OPACITY)
+    legend = [QgsPalettedRasterRenderer.Class(item.id, classes.color(item), item.name) for item in result.classes]
+    layer.setRenderer(QgsPalettedRasterRenderer(layer.dataProvider(), 1, legend))
+    layer.setOpacity(classes.OPACITY)
 
 
 def provenance(finished: Finished) -> QgsLayerMetadata:

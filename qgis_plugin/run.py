@@ -1,19 +1,81 @@
-"""One mapping run: from the request to its final state."""
+"""One run: the request that an order makes, followed to its final state.
+
+An order is plain values: the dock takes them from its fields, and whoever has them elsewhere makes the same request of
+them. Only `Run` needs an event loop.
+"""
 
 from __future__ import annotations
 
-from typing import Optional
+from dataclasses import dataclass
+from typing import Iterable, Optional
 
+from qgis.core import QgsCoordinateTransformContext, QgsMapLayer, QgsRasterLayer, QgsReferencedRectangle
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
 from .client.events import EventReader
 from .client.http import Client
-from .client.schema import BackendError, JobInfo, JobRequest, ModelInfo
+from .client.schema import FINAL_STATES, BackendError, JobInfo, JobRequest, JobResult, ModelInfo
 from .i18n import tr
+from .layers import output, source
+from .layers.results import Finished
 from .signals.background import Background
 
 
-class Mapping(QObject):
+@dataclass(frozen=True)
+class Order:
+    """What is to be mapped, with what, where to."""
+
+    layer: Optional[QgsRasterLayer]
+    model: ModelInfo
+    output: str = ""  # as the user gave it; empty for a temporary file
+    area: Optional[QgsReferencedRectangle] = None  # the whole layer if None
+    replace: bool = False  # whether the user agreed to overwrite a file
+
+
+def build_request(
+    order: Order, context: QgsCoordinateTransformContext, open_layers: Iterable[QgsMapLayer]
+) -> JobRequest:
+    """What the backend is asked for.
+
+    Args:
+        order: what is wanted.
+        context: how to get from one CRS to another.
+        open_layers: layers whose files must not be written over.
+
+    Raises:
+        SourceRefused: if the layer or the area cannot be mapped.
+        OutputRefused: if the mask cannot be written where it is to go.
+        OutputExists: if there is a file already, and nobody agreed to its end.
+    """
+    origin = source.from_layer(order.layer)
+    bounds = source.bounds(order.area, origin, context) if order.area is not None else None
+    path = output.resolve(order.output, origin.name, origin.path, open_layers, order.replace)
+    return JobRequest(
+        raster=origin.path,
+        model=order.model.name,
+        output=path,
+        bounds=bounds,
+        bounds_crs=source.crs_text(origin.crs) if bounds else None,
+        overwrite=order.replace,
+    )
+
+
+def outcome(job: JobInfo) -> JobResult:
+    """What a finished job left.
+
+    Raises:
+        BackendError: if the job failed, or left nothing.
+    """
+    if job.state != "finished":
+        error = job.error
+        message = error.message if error else tr("The backend gave up without saying why.")
+        raise BackendError(error.code if error else "error", message)
+    if job.result is None:
+        raise BackendError("protocol", tr("The backend finished without a result."))
+    return job.result
+
+
+class Run(QObject):
     """Submits a job and follows it. Exactly one of `finished`, `failed` and `cancelled` comes, unless it is dropped."""
 
     progressed = pyqtSignal(int, int, object)
@@ -23,7 +85,7 @@ class Mapping(QObject):
     failed = pyqtSignal(object)
     cancelled = pyqtSignal()
 
-    def __init__(self, client: Client, request: JobRequest, source_name: str, model: Optional[ModelInfo], parent=None):
+    def __init__(self, client: Client, request: JobRequest, source_name: str, model: ModelInfo, parent=None):
         super().__init__(parent)
         self.request = request
         self.source_name = source_name
@@ -74,17 +136,18 @@ class Mapping(QObject):
         elif job.state == "cancelled":
             self._over = True
             self.cancelled.emit()
-        elif job.state == "failed":
-            error = job.error
-            message = error.message if error else tr("The backend gave up without saying why.")
-            self._fail(BackendError(error.code if error else "error", message))
-        elif job.state == "finished":
-            if job.result is None:
-                self._fail(BackendError("protocol", tr("The backend finished without a result.")))
-                return
-            self._over = True
-            self._background.call(lambda: self._client.delete(job.id), lambda _: None)  # frees its previews
-            self.finished.emit(job.result)
+        elif job.state in FINAL_STATES:
+            self._ended(job)
+
+    def _ended(self, job: JobInfo) -> None:
+        try:
+            result = outcome(job)
+        except BackendError as error:
+            self._fail(error)
+            return
+        self._over = True
+        self._background.call(lambda: self._client.delete(job.id), lambda _: None)  # frees its previews
+        self.finished.emit(Finished(self.source_name, self.request, result, self.model))
 
     def _tile(self, event, image) -> None:
         if not self._over:

@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Optional
 
 from qgis.core import (
     QgsLayerMetadata,
@@ -34,30 +33,38 @@ class Finished:
     source_name: str
     request: JobRequest
     result: JobResult
-    model: Optional[ModelInfo]
+    model: ModelInfo
+
+    @property
+    def title(self) -> str:
+        """What was mapped, and with what."""
+        return f"{self.source_name} – {self.model.title}"
 
 
-def add_mask(finished: Finished, project: QgsProject) -> QgsRasterLayer:
-    """Add the mask to the group "Rotacube" at the top of the layer tree.
+def mask_layer(finished: Finished) -> QgsRasterLayer:
+    """The mask as a styled layer that knows where it comes from; it belongs to no project yet.
 
     Raises:
         ResultUnreadable: if QGIS cannot open the file.
     """
     output = finished.result.output
-    title = finished.model.title if finished.model else finished.request.model
-    layer = QgsRasterLayer(output, f"{finished.source_name} – {title}", "gdal")
+    layer = QgsRasterLayer(output, finished.title, "gdal")
     if not layer.isValid():
         text = tr("The mask was written but QGIS cannot open it: {}. Check that the file is still there.")
         raise ResultUnreadable(text.format(output))
     style(layer, finished.result)
     layer.setMetadata(provenance(finished))
+    return layer
+
+
+def add(layer: QgsRasterLayer, project: QgsProject) -> None:
+    """Add a layer to the group "Rotacube" at the top of the layer tree."""
     project.addMapLayer(layer, False)
     root = project.layerTreeRoot()
     group = root.findGroup(GROUP) or root.insertGroup(0, GROUP)
     group.insertLayer(0, layer)
     group.setExpanded(False)  # the layer panel opens a group only on a change, and only when something is in it
     group.setExpanded(True)
-    return layer
 
 
 def style(layer: QgsRasterLayer, result: JobResult) -> None:
@@ -72,10 +79,10 @@ def provenance(finished: Finished) -> QgsLayerMetadata:
     request, result, model = finished.request, finished.result, finished.model
     metadata = QgsLayerMetadata()
     metadata.setType("dataset")
-    metadata.setTitle(f"{finished.source_name} – {model.title if model else request.model}")
+    metadata.setTitle(finished.title)
     lines = [
         tr("Mapped by Rotacube {} from {}").format(paths.version(), Path(request.raster).name),
-        tr("Model: {}").format(f"{model.title} ({model.name}, sha256 {model.sha256})" if model else request.model),
+        tr("Model: {}").format(f"{model.title} ({model.name}, sha256 {model.sha256})"),
         tr("Resolution: {} m").format(round(result.gsd, 4)),
     ]
     lines += [f"{item.name}: {item.area_m2:.1f} m² ({item.share:.1%})" for item in result.classes]
@@ -84,7 +91,6 @@ def provenance(finished: Finished) -> QgsLayerMetadata:
     metadata.addHistoryItem(f"{when} Rotacube {paths.version()} {result.device}, {result.seconds:.1f} s")
     metadata.addHistoryItem(json.dumps(request.to_json(), ensure_ascii=False))
     metadata.setKeywords({"gmd:topicCategory": ["imagery"], "rotacube": [request.model]})
-    if model:
-        metadata.setRights([model.attribution])
-        metadata.setLicenses([model.licence])
+    metadata.setRights([model.attribution])
+    metadata.setLicenses([model.licence])
     return metadata

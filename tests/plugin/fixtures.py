@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+import fake_backend
 import numpy as np
 import pytest
 from osgeo import gdal, osr
@@ -13,12 +14,16 @@ from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QSignalSpy, QTest
 from qgis.PyQt.QtWidgets import QApplication, QMainWindow, QVBoxLayout, QWidget
 from qgis_plugin.client.environment import Launch, clean_environment
+from qgis_plugin.client.schema import ModelInfo, parse
 from qgis_plugin.client.supervisor import READY, Supervisor
 from qgis_plugin.controller import Controller
 from qgis_plugin.gui.dock import RotacubeDock
 
 gdal.UseExceptions()
-FAKE = Path(__file__).with_name("fake_backend.py")
+FAKE = Path(fake_backend.__file__)
+
+
+MODEL = parse(ModelInfo, fake_backend.MODEL)
 
 
 class Iface:

@@ -47,16 +47,16 @@ def test_sources_that_are_taken(qgis_app, tmp_path):
 
 def test_bounds_from_a_map_of_the_world_and_a_turned_map(qgis_app, tmp_path):
     origin = source.from_layer(QgsRasterLayer(make_raster(tmp_path / "r.tif"), "r"))
-    settings = QgsMapSettings()
+    context, settings = QgsProject.instance().transformContext(), QgsMapSettings()
     settings.setOutputSize(QSize(800, 600))
     settings.setDestinationCrs(QgsCoordinateReferenceSystem("EPSG:3857"))
     settings.setExtent(QgsRectangle(-2e7, -2e7, 2e7, 2e7))
     whole = origin.extent
     wanted = (whole.xMinimum(), whole.yMinimum(), whole.xMaximum(), whole.yMaximum())
-    assert source.canvas_bounds(settings, origin, QgsProject.instance()) == pytest.approx(wanted, abs=1e-6)
+    assert source.bounds(source.shown(settings), origin, context) == pytest.approx(wanted, abs=1e-6)
     settings.setDestinationCrs(origin.crs)
     settings.setExtent(whole.buffered(-20))
-    straight = source.canvas_bounds(settings, origin, QgsProject.instance())
+    straight = source.bounds(source.shown(settings), origin, context)
     settings.setRotation(30)
-    turned = source.canvas_bounds(settings, origin, QgsProject.instance())
+    turned = source.bounds(source.shown(settings), origin, context)
     assert turned[0] < straight[0] and turned[3] > straight[3]

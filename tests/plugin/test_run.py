@@ -1,14 +1,65 @@
-"""One run, from its request to its last event."""
+"""One run, from an order to its last event, without dock and controller."""
 
-from fixtures import started, wait
+import pytest
+from fixtures import MODEL, make_raster, started, wait
+from qgis.core import QgsCoordinateReferenceSystem, QgsProject, QgsRasterLayer, QgsRectangle, QgsReferencedRectangle
 from qgis.PyQt.QtTest import QSignalSpy
-from qgis_plugin.client.schema import JobRequest
-from qgis_plugin.run import Mapping
+from qgis_plugin.client.schema import BackendError, ErrorBody, JobInfo, JobRequest
+from qgis_plugin.layers.output import OutputExists, OutputRefused
+from qgis_plugin.layers.source import SourceRefused
+from qgis_plugin.run import Order, Run, build_request, outcome
+
+
+def asked(order, open_layers=()):
+    return build_request(order, QgsProject.instance().transformContext(), open_layers)
+
+
+def test_order_of_a_whole_layer(qgis_app, raster, tmp_path):
+    layer = QgsRasterLayer(raster, "ortho")
+    request = asked(Order(layer, MODEL, str(tmp_path / "mask")))
+    assert request == JobRequest(raster, MODEL.name, str(tmp_path / "mask.tif"))
+    assert asked(Order(layer, MODEL)).output.endswith("ortho_mask.tif")
+
+
+def test_order_of_an_area_in_another_crs(qgis_app, raster):
+    layer = QgsRasterLayer(raster, "ortho")
+    world = QgsReferencedRectangle(QgsRectangle(-180, -80, 180, 80), QgsCoordinateReferenceSystem("EPSG:4326"))
+    request = asked(Order(layer, MODEL, area=world))
+    extent = layer.extent()
+    whole = (extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum())
+    assert request.bounds == pytest.approx(whole, abs=1e-6) and request.bounds_crs == "EPSG:32645"
+
+
+def test_order_that_cannot_be_carried_out(qgis_app, raster, tmp_path):
+    layer, old = QgsRasterLayer(raster, "ortho"), make_raster(tmp_path / "old.tif")
+    with pytest.raises(SourceRefused):
+        asked(Order(None, MODEL))
+    with pytest.raises(SourceRefused):
+        asked(Order(layer, MODEL, area=QgsReferencedRectangle(QgsRectangle(0, 0, 1, 1), layer.crs())))
+    with pytest.raises(OutputExists):
+        asked(Order(layer, MODEL, old))
+    assert asked(Order(layer, MODEL, old, replace=True)).overwrite
+    with pytest.raises(OutputRefused, match="open in this project"):
+        asked(Order(layer, MODEL, old, replace=True), [QgsRasterLayer(old, "old")])
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "code", "words"),
+    [
+        ("failed", ErrorBody("raster_empty", "All of it is nodata."), "raster_empty", "nodata"),
+        ("failed", None, "error", "without saying why"),
+        ("finished", None, "protocol", "without a result"),
+    ],
+)
+def test_outcome_of_a_job_that_left_nothing(state, error, code, words):
+    with pytest.raises(BackendError, match=words) as caught:
+        outcome(JobInfo("x", state, JobRequest("r.tif", "m", "m.tif"), error=error))
+    assert caught.value.code == code
 
 
 def test_tile_pictures_come_with_the_events(supervisor, raster, tmp_path):
     s = started(supervisor())
-    run = Mapping(s.client, JobRequest(raster, "fake-rooftop", str(tmp_path / "m.tif")), "r", None)
+    run = Run(s.client, JobRequest(raster, "fake-rooftop", str(tmp_path / "m.tif")), "r", MODEL)
     tiles, finished = QSignalSpy(run.tile), QSignalSpy(run.finished)
     run.start()
     wait(lambda: len(finished) == 1)

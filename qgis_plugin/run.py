@@ -12,13 +12,13 @@ from typing import Iterable, Optional
 from qgis.core import QgsCoordinateTransformContext, QgsMapLayer, QgsRasterLayer, QgsReferencedRectangle
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
-from .client.events import EventReader
 from .client.http import Client
 from .client.schema import FINAL_STATES, BackendError, JobInfo, JobRequest, JobResult, ModelInfo
 from .i18n import tr
 from .layers import output, source
 from .layers.results import Finished
 from .signals.background import Background
+from .signals.job import JobSignals
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Run(QObject):
         self.job_id = ""
         self._client = client
         self._over = False
-        self._reader: Optional[EventReader] = None
+        self._events: Optional[JobSignals] = None
         self._background = Background(self)
 
     def start(self) -> None:
@@ -112,19 +112,19 @@ class Run(QObject):
         """Follow the job no further; no signal comes afterwards."""
         self._over = True
         self._background.close()
-        if self._reader is not None:
-            self._reader.stop()
+        if self._events is not None:
+            self._events.stop()
 
     def _submitted(self, job: JobInfo) -> None:
         if self._over:
             return
         self.job_id = job.id
-        self._reader = EventReader(self._client, job.id, self)
-        self._reader.state.connect(self._state)
-        self._reader.tile.connect(self._tile)
-        self._reader.broken.connect(self.interrupted)
-        self._reader.lost.connect(self._fail)
-        self._reader.start()
+        self._events = JobSignals(self._client, job.id, self)
+        self._events.state.connect(self._state)
+        self._events.tile.connect(self._tile)
+        self._events.broken.connect(self.interrupted)
+        self._events.lost.connect(self._fail)
+        self._events.start()
         if self.cancelling:
             self.cancel()
 

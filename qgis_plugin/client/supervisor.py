@@ -151,7 +151,7 @@ class Supervisor(QObject):
             self._give_up(text.format(line=line[:120].decode("utf-8", "replace").strip()))
             return
         self._timer.stop()
-        self.client = Client(port, self._token)
+        self.client = Client(f"http://127.0.0.1:{port}/", self._token)
         self._set(READY)
         self.ready.emit()
 

@@ -41,7 +41,7 @@ def test_the_token_is_in_the_environment_only(supervisor):
     s = started(supervisor())
     assert s._token not in Path(f"/proc/{s.pid}/cmdline").read_text()
     with pytest.raises(BackendError) as caught:
-        Client(s.client.port, "another token").info()
+        Client(s.client.base_url, "another token").info()
     assert caught.value.status == 401
 
 

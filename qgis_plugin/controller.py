@@ -163,7 +163,7 @@ class Controller(QObject):
         if self._run.project_gone:
             self._end_run()
             text = tr("The mask of “{}”, from the project before, is ready: {}")
-            text = text.format(finished.source_name, finished.result.output)
+            text = text.format(finished.source_name, finished.mask.path)
             self._notify.ask(text, tr("Add it here"), lambda: self._add(finished), Level.Success)
             return
         self._end_run(keep_tiles=True)

@@ -13,7 +13,7 @@ from qgis.core import QgsCoordinateTransformContext, QgsMapLayer, QgsRasterLayer
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
 from .client.http import Client
-from .client.schema import FINAL_STATES, BackendError, JobInfo, JobRequest, JobResult, ModelInfo
+from .client.schema import FINAL_STATES, MASK, BackendError, JobInfo, JobRequest, JobResult, ModelInfo, ProductRequest
 from .i18n import tr
 from .layers import output, source
 from .layers.results import Finished
@@ -53,7 +53,7 @@ def build_request(
     return JobRequest(
         raster=origin.path,
         model=order.model.name,
-        output=path,
+        products=[ProductRequest(path)],
         bounds=bounds,
         bounds_crs=source.crs_text(origin.crs) if bounds else None,
         overwrite=order.replace,
@@ -64,7 +64,7 @@ def outcome(job: JobInfo) -> JobResult:
     """What a finished job left.
 
     Raises:
-        BackendError: if the job failed, or left nothing.
+        BackendError: if the job failed, or left no mask.
     """
     if job.state != "finished":
         error = job.error
@@ -72,6 +72,7 @@ def outcome(job: JobInfo) -> JobResult:
         raise BackendError(error.code if error else "error", message)
     if job.result is None:
         raise BackendError("protocol", tr("The backend finished without a result."))
+    job.result.product(MASK)  # raises where there is none
     return job.result
 
 

@@ -135,10 +135,10 @@ class EventReader:
         return job.state in FINAL_STATES
 
     def _picture(self, event: TileEvent) -> Optional[bytes]:
-        if not event.preview or self._stopping.is_set():
+        if event.preview is None or self._stopping.is_set():
             return None
         try:
-            return self._client.tile(self._job, event.n)
+            return self._client.fetch(event.preview)
         except BackendError:  # a preview is a courtesy: dropped ones are not worth a word
             return None
 

@@ -66,9 +66,9 @@ class Client:
         """Forget a job."""
         self._request("DELETE", _job(job))
 
-    def tile(self, job: str, n: int) -> bytes:
-        """The picture of a finished tile, as PNG."""
-        return self._request("GET", f"{_job(job)}/tiles/{int(n)}.png")
+    def fetch(self, address: str) -> bytes:
+        """What lies at an address that the backend gave: a tile's picture, a product."""
+        return self._request("GET", address)
 
     def open_events(self, job: str, last_id: Optional[str], timeout: float):
         """Open a job's event stream.

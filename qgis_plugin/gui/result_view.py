@@ -72,7 +72,7 @@ class ResultView(QWidget):
             text.format(
                 width=fmt.number(result.width),
                 height=fmt.number(result.height),
-                gsd=fmt.resolution(result.gsd),
+                gsd=fmt.pixel_size(result.gsd),
                 time=fmt.duration(result.seconds),
                 device=fmt.device(result.device),
             )

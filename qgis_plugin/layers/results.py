@@ -15,7 +15,7 @@ from qgis.core import (
 )
 
 from .. import paths
-from ..client.schema import JobRequest, JobResult, ModelInfo
+from ..client.schema import MASK, JobRequest, JobResult, ModelInfo, Product
 from ..i18n import tr
 from . import classes
 
@@ -40,6 +40,15 @@ class Finished:
         """What was mapped, and with what."""
         return f"{self.source_name} – {self.model.title}"
 
+    @property
+    def mask(self) -> Product:
+        """The mask among the job's products.
+
+        Raises:
+            BackendError: if there is none.
+        """
+        return self.result.product(MASK)
+
 
 def mask_layer(finished: Finished) -> QgsRasterLayer:
     """The mask as a styled layer that knows where it comes from; it belongs to no project yet.
@@ -47,11 +56,11 @@ def mask_layer(finished: Finished) -> QgsRasterLayer:
     Raises:
         ResultUnreadable: if QGIS cannot open the file.
     """
-    output = finished.result.output
-    layer = QgsRasterLayer(output, finished.title, "gdal")
+    path = finished.mask.path
+    layer = QgsRasterLayer(path, finished.title, "gdal")
     if not layer.isValid():
         text = tr("The mask was written but QGIS cannot open it: {}. Check that the file is still there.")
-        raise ResultUnreadable(text.format(output))
+        raise ResultUnreadable(text.format(path))
     style(layer, finished.result)
     layer.setMetadata(provenance(finished))
     return layer
@@ -83,7 +92,7 @@ def provenance(finished: Finished) -> QgsLayerMetadata:
     lines = [
         tr("Mapped by Rotacube {} from {}").format(paths.version(), Path(request.raster).name),
         tr("Model: {}").format(f"{model.title} ({model.name}, sha256 {model.sha256})"),
-        tr("Resolution: {} m").format(round(result.gsd, 4)),
+        tr("Resolution: {} m").format(" × ".join(dict.fromkeys(str(round(size, 4)) for size in result.gsd))),
     ]
     lines += [f"{item.name}: {item.area_m2:.1f} m² ({item.share:.1%})" for item in result.classes]
     metadata.setAbstract("\n".join(lines))

@@ -4,7 +4,7 @@ import time
 
 from fixtures import started, wait
 from qgis_plugin.client.events import EventReader
-from qgis_plugin.client.schema import JobRequest
+from qgis_plugin.client.schema import JobRequest, ProductRequest
 
 
 class Heard:
@@ -28,7 +28,7 @@ class Heard:
 
 
 def submitted(supervisor, raster, tmp_path):
-    return supervisor.client.submit(JobRequest(raster, "fake-rooftop", str(tmp_path / "m.tif"))).id
+    return supervisor.client.submit(JobRequest(raster, "fake-rooftop", [ProductRequest(str(tmp_path / "m.tif"))])).id
 
 
 def test_events_and_pictures_come_in_order(supervisor, raster, tmp_path):

@@ -12,6 +12,8 @@ def test_numbers():
     assert fmt.duration(59.2) == "01:00" and fmt.duration(3725) == "1:02:05" and fmt.duration(0) == "00:00"
     assert fmt.progress(3, 10, 65) == "tile 3 of 10, 01:05 left" and fmt.progress(3, 10, None) == "tile 3 of 10"
     assert fmt.resolution(0.3) == "30 cm" and fmt.resolution(0.075) == "7.5 cm" and fmt.resolution(2.5) == "2.5 m"
+    assert fmt.pixel_size((0.301, 0.299)) == "30 cm" and fmt.pixel_size((0.15, 0.16)) == "15 × 16 cm"
+    assert fmt.pixel_size((0.9, 1.1)) == "90 cm × 1.1 m" and fmt.pixel_size((0.099, 0.101)) == "9.9 × 10 cm"
     assert fmt.hectares(12346) == "1.235" and fmt.share(0.4567) == "45.7 %"
 
 

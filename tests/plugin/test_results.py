@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from fixtures import MODEL
 from qgis.core import QgsProject
-from qgis_plugin.client.schema import ClassArea, JobRequest, JobResult
+from qgis_plugin.client.schema import ClassArea, JobRequest, JobResult, Product, ProductRequest
 from qgis_plugin.layers import classes, results
 
 
@@ -13,8 +13,8 @@ from qgis_plugin.layers import classes, results
 def finished(qgis_app, raster):
     """A finished job whose mask is any raster."""
     areas = [ClassArea(item.id, item.name, item.color, 50, 4.5, 0.5) for item in MODEL.classes]
-    result = JobResult(raster, 10, 10, 0.3, areas, 0, 1.5, "cpu")
-    return results.Finished("ortho", JobRequest("/data/ortho.tif", MODEL.name, raster), result, MODEL)
+    result = JobResult([Product("mask", "cog", raster, "v1/x")], 10, 10, (0.3, 0.3), areas, 0, 1.5, "cpu")
+    return results.Finished("ortho", JobRequest("/data/ortho.tif", MODEL.name, [ProductRequest(raster)]), result, MODEL)
 
 
 def test_mask_becomes_a_styled_layer_that_knows_its_origin(finished, raster):
@@ -39,9 +39,15 @@ def test_layers_are_added_to_one_group(finished):
 
 
 def test_mask_that_is_gone(finished):
-    gone = replace(finished, result=replace(finished.result, output="/not/there.tif"))
+    gone = [replace(finished.mask, path="/not/there.tif")]
     with pytest.raises(results.ResultUnreadable, match=r"/not/there\.tif"):
-        results.mask_layer(gone)
+        results.mask_layer(replace(finished, result=replace(finished.result, products=gone)))
+
+
+def test_resolution_is_one_number_where_pixels_are_square(finished):
+    assert "Resolution: 0.3 m\n" in results.provenance(finished).abstract()
+    oblong = replace(finished, result=replace(finished.result, gsd=(0.15, 0.16)))
+    assert "Resolution: 0.15 × 0.16 m\n" in results.provenance(oblong).abstract()
 
 
 def test_background_is_transparent():

@@ -4,7 +4,7 @@ import pytest
 from fixtures import MODEL, make_raster, started, wait
 from qgis.core import QgsCoordinateReferenceSystem, QgsProject, QgsRasterLayer, QgsRectangle, QgsReferencedRectangle
 from qgis.PyQt.QtTest import QSignalSpy
-from qgis_plugin.client.schema import BackendError, ErrorBody, JobInfo, JobRequest
+from qgis_plugin.client.schema import BackendError, ErrorBody, JobInfo, JobRequest, JobResult, ProductRequest
 from qgis_plugin.layers.output import OutputExists, OutputRefused
 from qgis_plugin.layers.source import SourceRefused
 from qgis_plugin.run import Order, Run, build_request, outcome
@@ -17,8 +17,8 @@ def asked(order, open_layers=()):
 def test_order_of_a_whole_layer(qgis_app, raster, tmp_path):
     layer = QgsRasterLayer(raster, "ortho")
     request = asked(Order(layer, MODEL, str(tmp_path / "mask")))
-    assert request == JobRequest(raster, MODEL.name, str(tmp_path / "mask.tif"))
-    assert asked(Order(layer, MODEL)).output.endswith("ortho_mask.tif")
+    assert request == JobRequest(raster, MODEL.name, [ProductRequest(str(tmp_path / "mask.tif"))])
+    assert asked(Order(layer, MODEL)).products[0].path.endswith("ortho_mask.tif")
 
 
 def test_order_of_an_area_in_another_crs(qgis_app, raster):
@@ -44,22 +44,23 @@ def test_order_that_cannot_be_carried_out(qgis_app, raster, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("state", "error", "code", "words"),
+    ("state", "more", "code", "words"),
     [
-        ("failed", ErrorBody("raster_empty", "All of it is nodata."), "raster_empty", "nodata"),
-        ("failed", None, "error", "without saying why"),
-        ("finished", None, "protocol", "without a result"),
+        ("failed", {"error": ErrorBody("raster_empty", "All of it is nodata.")}, "raster_empty", "nodata"),
+        ("failed", {}, "error", "without saying why"),
+        ("finished", {}, "protocol", "without a result"),
+        ("finished", {"result": JobResult([], 1, 1, (1, 1), [], 0, 1.0, "cpu")}, "protocol", "without a mask"),
     ],
 )
-def test_outcome_of_a_job_that_left_nothing(state, error, code, words):
+def test_outcome_of_a_job_that_left_nothing(state, more, code, words):
     with pytest.raises(BackendError, match=words) as caught:
-        outcome(JobInfo("x", state, JobRequest("r.tif", "m", "m.tif"), error=error))
+        outcome(JobInfo("x", state, JobRequest("r.tif", "m", []), **more))
     assert caught.value.code == code
 
 
 def test_tile_pictures_come_with_the_events(supervisor, raster, tmp_path):
     s = started(supervisor())
-    run = Run(s.client, JobRequest(raster, "fake-rooftop", str(tmp_path / "m.tif")), "r", MODEL)
+    run = Run(s.client, JobRequest(raster, MODEL.name, [ProductRequest(str(tmp_path / "m.tif"))]), "r", MODEL)
     tiles, finished = QSignalSpy(run.tile), QSignalSpy(run.finished)
     run.start()
     wait(lambda: len(finished) == 1)

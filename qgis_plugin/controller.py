@@ -20,6 +20,7 @@ from .layers import output, results, source
 from .layers.classes import BACKGROUND
 from .notify import Notifier, log
 from .run import Run, build_request
+from .signals.backend import BackendSignals
 from .signals.background import Background
 
 CANCEL_PATIENCE_MS = 15_000
@@ -50,10 +51,11 @@ class Controller(QObject):
         dock.first_shown.connect(self.start_backend)
         dock.run_clicked.connect(self.run)
         dock.cancel_clicked.connect(self.cancel)
-        supervisor.changed.connect(self._backend_changed)
-        supervisor.ready.connect(self._backend_ready)
-        supervisor.failed.connect(self._backend_failed)
-        supervisor.died.connect(self._backend_died)
+        self._backend = BackendSignals(supervisor, self)
+        self._backend.changed.connect(self._backend_changed)
+        self._backend.ready.connect(self._backend_ready)
+        self._backend.failed.connect(self._backend_failed)
+        self._backend.died.connect(self._backend_died)
         self._project.cleared.connect(self._project_cleared)
 
     @property
@@ -110,6 +112,7 @@ class Controller(QObject):
         """Let go of everything: the plugin is being unloaded."""
         self._project.cleared.disconnect(self._project_cleared)
         self._notify.withdraw_question()
+        self._backend.close()
         self._background.close()
         self._patience.stop()
         self._run_wanted = False
@@ -137,8 +140,12 @@ class Controller(QObject):
             text = tr("{} is there already.").format(error.path)
             self._notify.ask(text, tr("Replace it"), self._run_replacing)
             return
+        client = self._supervisor.client
+        if client is None:  # it has ended this very moment; the news are on their way and end this run
+            self._run_wanted = True
+            return
         self._dock.forget_confirmation()
-        self._follow(Run(self._supervisor.client, request, order.layer.name(), order.model, self))
+        self._follow(Run(client, request, order.layer.name(), order.model, self))
 
     def _run_replacing(self) -> None:
         if not self.busy and self._supervisor.state == READY:
@@ -245,6 +252,8 @@ class Controller(QObject):
 
     def _backend_ready(self) -> None:
         client = self._supervisor.client
+        if client is None:  # it has ended since
+            return
         self._dock.show_status(tr("Backend is up, reading its models…"))
         if self._supervisor.version != paths.version():
             text = tr("The backend is version {}, the plugin {}. Set the backend up again if something does not work.")

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import fake_backend
@@ -13,9 +14,9 @@ from qgis.gui import QgsLayerTreeMapCanvasBridge, QgsMapCanvas, QgsMessageBar
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QSignalSpy, QTest
 from qgis.PyQt.QtWidgets import QApplication, QMainWindow, QVBoxLayout, QWidget
-from qgis_plugin.client.environment import Launch, clean_environment
+from qgis_plugin.client.environment import clean_environment
 from qgis_plugin.client.schema import ModelInfo, parse
-from qgis_plugin.client.supervisor import READY, Supervisor
+from qgis_plugin.client.supervisor import Launch, Supervisor
 from qgis_plugin.controller import Controller
 from qgis_plugin.gui.dock import RotacubeDock
 
@@ -85,6 +86,14 @@ def wait(condition, seconds=60):
         spent += 20
 
 
+def until(condition, seconds=60):
+    """Wait for the condition while Qt stands still."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
 def gone(pid):
     """Whether a process has ended."""
     try:
@@ -96,8 +105,7 @@ def gone(pid):
 
 def started(supervisor):
     """A supervisor whose backend is up."""
-    supervisor.start()
-    wait(lambda: supervisor.state == READY)
+    supervisor.wait_ready()
     return supervisor
 
 
@@ -150,12 +158,12 @@ def fake():
 
 
 @pytest.fixture
-def supervisor(fake):
+def supervisor(fake, tmp_path):
     """Gives supervisors of stand-ins and stops them afterwards."""
     made = []
 
     def make(mode="", timeout=120, **variables):
-        made.append(Supervisor(fake(mode, **variables), start_timeout_s=timeout))
+        made.append(Supervisor(fake(mode, **variables), tmp_path / "logs", start_timeout_s=timeout))
         return made[-1]
 
     yield make

@@ -33,6 +33,7 @@ class RotacubePlugin:
 
     def initGui(self) -> None:
         """Add the action to toolbar and Raster menu; start nothing yet (QGIS calls this)."""
+        self.supervisor = Supervisor(environment.launch, environment.log_folder(), tr)
         icon = QIcon(paths.resource("icons", "rotacube.svg"))
         self.action = QAction(icon, tr("Rotacube"), self.iface.mainWindow())
         self.action.setObjectName("rotacubeAction")
@@ -70,7 +71,6 @@ class RotacubePlugin:
 
     def _make_dock(self) -> None:
         self.dock = RotacubeDock(self.iface.mainWindow())
-        self.supervisor = Supervisor(environment.launch, environment.log_folder(), tr)
         self.controller = Controller(self.iface, self.dock, self.supervisor)
         self.dock.settings_clicked.connect(self._show_settings)
         self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.dock)

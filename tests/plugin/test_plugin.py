@@ -9,6 +9,7 @@ from qgis.core import QgsProject, QgsRasterLayer
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QApplication, QDockWidget
+from qgis_plugin.client.supervisor import STOPPED
 
 
 @pytest.fixture
@@ -53,8 +54,21 @@ def load_and_unload(iface):
 def test_unload_without_having_been_opened(iface):
     plugin = qgis_plugin.classFactory(iface)
     plugin.initGui()
+    assert plugin.supervisor.state == STOPPED
     plugin.unload()
     assert not iface.toolbar
+
+
+def test_backend_lives_without_the_dock(iface, python_of_the_fake):
+    plugin = qgis_plugin.classFactory(iface)
+    plugin.initGui()
+    plugin.supervisor.wait_ready()
+    pid = plugin.supervisor.pid
+    plugin.action.trigger()
+    wait(lambda: plugin.dock.model_picker.current() is not None)
+    assert plugin.supervisor.pid == pid
+    plugin.unload()
+    assert gone(pid)
 
 
 def test_unload_in_mid_run(iface, python_of_the_fake, monkeypatch, tmp_path):

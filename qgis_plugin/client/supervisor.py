@@ -167,13 +167,13 @@ class Supervisor:
             flags = subprocess.CREATE_NO_WINDOW | subprocess.BELOW_NORMAL_PRIORITY_CLASS
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         _forget_old_logs(self.log_path.parent)
-        with self.log_path.open("wb") as log:
+        with self.log_path.open("ab") as log:  # appended to, so that the backend may cut it short while it writes
             return subprocess.Popen(
                 launch.command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**launch.env, "ROTACUBE_TOKEN": token},
+                env={**launch.env, "ROTACUBE_TOKEN": token, "ROTACUBE_LOG": str(self.log_path)},
                 creationflags=flags,
                 cwd=str(self.log_path.parent),
             )
@@ -287,7 +287,7 @@ def _drain(stream) -> None:
 
 
 def _forget_old_logs(folder: Path) -> None:
-    for path in folder.glob("backend-*.log"):
+    for path in folder.glob("backend-*.log*"):  # the backend keeps older parts as .log.1 and so on
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > _LOGS_KEPT_S:
                 path.unlink()

@@ -132,3 +132,30 @@ def test_news_of_an_old_process_are_ignored(supervisor):
     s._greeted(old, "token", b'{"port": 1, "version": "old"}')
     until(lambda: gone(old.pid))
     assert s.state == READY and s.version == "0.1.0" and [item.state for item in news] == [READY]
+
+
+def test_log_goes_on_and_the_backend_knows_its_path(supervisor, tmp_path):
+    s = supervisor()
+    for _ in range(2):
+        s.wait_ready()
+        variables = Path(f"/proc/{s.pid}/environ").read_bytes().split(b"\0")
+        assert f"ROTACUBE_LOG={s.log_path}".encode() in variables
+        s.stop()
+    assert s.log_path.read_text().count("stand-in starts") == 2
+    s.wait_ready()
+    os.truncate(s.log_path, 0)  # what the backend does once it has copied the log
+    with pytest.raises(BackendError):
+        s.client.job("none")
+    assert s.log_path.read_bytes()[:1] not in (b"", b"\0")
+
+
+def test_old_logs_are_forgotten(supervisor, tmp_path):
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    for name in ("backend-1.log", "backend-1.log.1", "backend-2.log.3", "other.log"):
+        (folder / name).write_text("old")
+        os.utime(folder / name, (0, 0))
+    (folder / "backend-3.log.1").write_text("new")
+    s = supervisor()
+    s.wait_ready()
+    assert {path.name for path in folder.iterdir()} == {"other.log", "backend-3.log.1", s.log_path.name}

@@ -145,12 +145,23 @@ def test_finished_without_result(desk):
     assert "without a result" in d.iface.messages()[0]
 
 
-def test_broken_stream_is_taken_up_again(desk):
+def test_broken_stream_is_taken_up_again(desk, monkeypatch):
     d = desk("break")
     d.ready()
+    attempts, tiles = [], []
+    original = d.controller._follow
+
+    def follow(run):
+        run.interrupted.connect(attempts.append)
+        run.tile.connect(lambda event, image: tiles.append(event.n))
+        original(run)
+
+    monkeypatch.setattr(d.controller, "_follow", follow)
     d.run()
     d.until_idle()
     wait(lambda: len(d.added) == 1)
+    assert attempts == [1]
+    assert tiles == list(range(20))  # none lost, none twice
 
 
 def test_models_that_are_no_json(desk):

@@ -141,7 +141,7 @@ class Controller(QObject):
             self._notify.ask(text, tr("Replace it"), self._run_replacing)
             return
         client = self._supervisor.client
-        if client is None:  # it has ended this very moment; the news are on their way and end this run
+        if client is None:  # it has ended this very moment: that news is on its way, and ends this run
             self._run_wanted = True
             return
         self._dock.forget_confirmation()

@@ -1,11 +1,23 @@
 """One run, from an order to its last event, without dock and controller."""
 
+from unittest.mock import Mock
+
 import pytest
-from fixtures import MODEL, make_raster, started, wait
+from fixtures import MODEL, make_raster, started, until, wait
 from qgis.core import QgsCoordinateReferenceSystem, QgsProject, QgsRasterLayer, QgsRectangle, QgsReferencedRectangle
 from qgis.PyQt.QtTest import QSignalSpy
-from qgis_plugin.client.schema import BackendError, ErrorBody, JobInfo, JobRequest, JobResult, ProductRequest
+from qgis_plugin.client.events import EventReader
+from qgis_plugin.client.schema import (
+    FINAL_STATES,
+    BackendError,
+    ErrorBody,
+    JobInfo,
+    JobRequest,
+    JobResult,
+    ProductRequest,
+)
 from qgis_plugin.layers.output import OutputExists, OutputRefused
+from qgis_plugin.layers.results import Finished, mask_layer
 from qgis_plugin.layers.source import SourceRefused
 from qgis_plugin.run import Order, Run, build_request, outcome
 
@@ -66,3 +78,14 @@ def test_tile_pictures_come_with_the_events(supervisor, raster, tmp_path):
     wait(lambda: len(finished) == 1)
     assert all(image.width() == 64 and image.height() == 64 for _, image in tiles)
     run.drop()
+
+
+def test_order_becomes_a_layer_where_no_event_loop_turns(supervisor, raster, tmp_path):
+    order = Order(QgsRasterLayer(raster, "ortho"), MODEL, str(tmp_path / "mask.tif"))
+    request, client, states = asked(order), supervisor().wait_ready(), []
+    heard = {name: Mock() for name in ("on_tile", "on_broken", "on_lost")}
+    EventReader(client, client.submit(request).id, on_state=states.append, **heard).start()
+    until(lambda: states and states[-1].state in FINAL_STATES)
+    layer = mask_layer(Finished("ortho", request, outcome(states[-1]), MODEL))
+    assert layer.source() == str(tmp_path / "mask.tif")
+    assert heard["on_tile"].call_count == 20 and not heard["on_lost"].called

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import List, Optional
 
 from qgis.core import QgsProject
 from qgis.PyQt.QtCore import QObject, QTimer, pyqtSignal
 
 from . import paths
-from .client.background import Background
-from .client.messages import BackendError, Info, JobRequest, ModelInfo
+from .canvas.live import LiveTiles
+from .client.schema import BackendError, Info, ModelInfo
 from .client.supervisor import READY, STARTING, Supervisor
 from .compat import Level
 from .gui import format as fmt
 from .gui.dock import RotacubeDock
 from .i18n import tr
 from .layers import output, results, source
-from .layers.live import LiveTiles
-from .mapping import Mapping
+from .layers.classes import BACKGROUND
 from .notify import Notifier, log
+from .run import Run, build_request
+from .signals.backend import BackendSignals
+from .signals.background import Background
 
 CANCEL_PATIENCE_MS = 15_000
 _NO_WORD = ("interrupted", "unreachable", "protocol")  # errors of the way to the backend, not of its work
@@ -38,7 +41,7 @@ class Controller(QObject):
         self._notify = Notifier(iface)
         self._project = QgsProject.instance()
         self._background = Background(self)
-        self._run: Optional[Mapping] = None
+        self._run: Optional[Run] = None
         self._run_wanted = False
         self._live: Optional[LiveTiles] = None
         self.info: Optional[Info] = None
@@ -48,10 +51,11 @@ class Controller(QObject):
         dock.first_shown.connect(self.start_backend)
         dock.run_clicked.connect(self.run)
         dock.cancel_clicked.connect(self.cancel)
-        supervisor.changed.connect(self._backend_changed)
-        supervisor.ready.connect(self._backend_ready)
-        supervisor.failed.connect(self._backend_failed)
-        supervisor.died.connect(self._backend_died)
+        self._backend = BackendSignals(supervisor, self)
+        self._backend.changed.connect(self._backend_changed)
+        self._backend.ready.connect(self._backend_ready)
+        self._backend.failed.connect(self._backend_failed)
+        self._backend.died.connect(self._backend_died)
         self._project.cleared.connect(self._project_cleared)
 
     @property
@@ -82,7 +86,7 @@ class Controller(QObject):
             return
         self._notify.withdraw_question()
         if self._supervisor.state == READY:
-            self._begin(replace=self._dock.output_was_confirmed())
+            self._begin()
             return
         self._run_wanted = True
         self._dock.set_busy(tr("Starting the backend…"))
@@ -108,6 +112,7 @@ class Controller(QObject):
         """Let go of everything: the plugin is being unloaded."""
         self._project.cleared.disconnect(self._project_cleared)
         self._notify.withdraw_question()
+        self._backend.close()
         self._background.close()
         self._patience.stop()
         self._run_wanted = False
@@ -118,19 +123,15 @@ class Controller(QObject):
 
     # the run
 
-    def _begin(self, replace: bool) -> None:
-        model = self._dock.model_picker.current()
-        if model is None:
+    def _begin(self, replace: bool = False) -> None:
+        order = self._dock.order(source.shown(self._iface.mapCanvas().mapSettings()))
+        if order is None:
             self._refuse(tr("There is no model to map with. Name a folder with models in Rotacube's settings."))
             return
+        if replace:
+            order = dataclasses.replace(order, replace=True)
         try:
-            origin = source.from_layer(self._dock.layer())
-            bounds = None
-            if not self._dock.whole_layer():
-                bounds = source.canvas_bounds(self._iface.mapCanvas().mapSettings(), origin, self._project)
-            path = output.resolve(
-                self._dock.output_text(), origin.name, origin.path, self._project.mapLayers().values(), replace
-            )
+            request = build_request(order, self._project.transformContext(), self._project.mapLayers().values())
         except (source.SourceRefused, output.OutputRefused) as error:
             self._refuse(str(error))
             return
@@ -139,22 +140,18 @@ class Controller(QObject):
             text = tr("{} is there already.").format(error.path)
             self._notify.ask(text, tr("Replace it"), self._run_replacing)
             return
+        client = self._supervisor.client
+        if client is None:  # it has ended this very moment: that news is on its way, and ends this run
+            self._run_wanted = True
+            return
         self._dock.forget_confirmation()
-        request = JobRequest(
-            raster=origin.path,
-            model=model.name,
-            output=path,
-            bounds=bounds,
-            bounds_crs=source.crs_text(origin.crs) if bounds else None,
-            overwrite=replace,
-        )
-        self._follow(Mapping(self._supervisor.client, request, origin.name, model, self))
+        self._follow(Run(client, request, order.layer.name(), order.model, self))
 
     def _run_replacing(self) -> None:
         if not self.busy and self._supervisor.state == READY:
             self._begin(replace=True)
 
-    def _follow(self, run: Mapping) -> None:
+    def _follow(self, run: Run) -> None:
         self._run = run
         self._remove_live()
         self._live = LiveTiles(self._iface.mapCanvas())
@@ -168,13 +165,12 @@ class Controller(QObject):
         log(f"POST /v1/jobs {run.request.to_json()}")
         run.start()
 
-    def _finished(self, result) -> None:
-        run = self._run
-        finished = results.Finished(run.source_name, run.request, result, run.model)
-        self._dock.show_result(result)
-        if run.project_gone:
+    def _finished(self, finished: results.Finished) -> None:
+        self._dock.show_result(finished.result)
+        if self._run.project_gone:
             self._end_run()
-            text = tr("The mask of “{}”, from the project before, is ready: {}").format(run.source_name, result.output)
+            text = tr("The mask of “{}”, from the project before, is ready: {}")
+            text = text.format(finished.source_name, finished.mask.path)
             self._notify.ask(text, tr("Add it here"), lambda: self._add(finished), Level.Success)
             return
         self._end_run(keep_tiles=True)
@@ -185,14 +181,15 @@ class Controller(QObject):
 
     def _add(self, finished: results.Finished) -> bool:
         try:
-            layer = results.add_mask(finished, self._project)
+            layer = results.mask_layer(finished)
         except results.ResultUnreadable as error:
             self._notify.error(str(error))
             return False
+        results.add(layer, self._project)
         found = ", ".join(
             f"{item.name} {fmt.number(item.area_m2)} m² ({fmt.share(item.share)})"
             for item in finished.result.classes
-            if item.id != results.BACKGROUND
+            if item.id != BACKGROUND
         )
         self._notify.success(tr("“{}” is mapped: {}.").format(finished.source_name, found))
         self.mask_added.emit(layer)
@@ -255,6 +252,8 @@ class Controller(QObject):
 
     def _backend_ready(self) -> None:
         client = self._supervisor.client
+        if client is None:  # it has ended since
+            return
         self._dock.show_status(tr("Backend is up, reading its models…"))
         if self._supervisor.version != paths.version():
             text = tr("The backend is version {}, the plugin {}. Set the backend up again if something does not work.")
@@ -274,7 +273,7 @@ class Controller(QObject):
         self._dock.show_status(text, self.info.device_why)
         if self._run_wanted:
             self._run_wanted = False
-            self._begin(replace=self._dock.output_was_confirmed())
+            self._begin()
 
     def _not_introduced(self, error: BackendError) -> None:
         if self._supervisor.state == READY:

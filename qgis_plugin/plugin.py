@@ -8,6 +8,7 @@ from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QIcon
 
 from . import paths
+from .client import environment
 from .client.supervisor import Supervisor
 from .compat import QAction, is_alive
 from .controller import Controller
@@ -20,7 +21,7 @@ MENU = "&Rotacube"
 
 
 class RotacubePlugin:
-    """Made by `classFactory`; the dock and the backend come with the first click on the action."""
+    """Made by `classFactory`. It owns the backend; the dock comes with the first click on the action."""
 
     def __init__(self, iface):
         self.iface = iface
@@ -31,7 +32,8 @@ class RotacubePlugin:
         self.settings: Optional[SettingsDialog] = None
 
     def initGui(self) -> None:
-        """Add the action to toolbar and Raster menu (QGIS calls this)."""
+        """Add the action to toolbar and Raster menu; start nothing yet (QGIS calls this)."""
+        self.supervisor = Supervisor(environment.launch, environment.log_folder(), tr)
         icon = QIcon(paths.resource("icons", "rotacube.svg"))
         self.action = QAction(icon, tr("Rotacube"), self.iface.mainWindow())
         self.action.setObjectName("rotacubeAction")
@@ -48,9 +50,9 @@ class RotacubePlugin:
             self.settings.deleteLater()
         if self.controller is not None:
             self.controller.close()
-            self.supervisor.stop()
             self.controller.deleteLater()
-            self.supervisor.deleteLater()
+        if self.supervisor is not None:
+            self.supervisor.stop()
         if is_alive(self.dock):
             self.iface.removeDockWidget(self.dock)
             self.dock.deleteLater()
@@ -69,7 +71,6 @@ class RotacubePlugin:
 
     def _make_dock(self) -> None:
         self.dock = RotacubeDock(self.iface.mainWindow())
-        self.supervisor = Supervisor()
         self.controller = Controller(self.iface, self.dock, self.supervisor)
         self.dock.settings_clicked.connect(self._show_settings)
         self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.dock)

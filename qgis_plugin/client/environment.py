@@ -14,13 +14,15 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Mapping
+from typing import Dict, Mapping
 
 from qgis.core import QgsApplication, QgsSettings
 from qgis.PyQt.QtCore import QStandardPaths
 
 from .. import paths
 from ..i18n import tr
+from .schema import BackendError
+from .supervisor import Launch
 
 MARKER = "rotacube-environment.json"
 
@@ -29,8 +31,11 @@ _FOREIGN = ("GDAL_DATA", "GDAL_DRIVER_PATH", "PROJ_LIB", "PROJ_DATA", "GEOTIFF_C
 _FOREIGN_PREFIXES = ("PYTHON", "QT_", "QGIS_", "OSGEO4W", "O4W_", "CONDA_", "DYLD_")
 
 
-class BackendMissing(Exception):
+class BackendMissing(BackendError):
     """There is no Python that could run the backend."""
+
+    def __init__(self, message: str):
+        super().__init__("backend_missing", message)
 
 
 @dataclass(frozen=True)
@@ -39,14 +44,6 @@ class Python:
 
     path: str
     origin: str
-
-
-@dataclass(frozen=True)
-class Launch:
-    """What starts the backend."""
-
-    command: List[str]
-    env: Dict[str, str]
 
 
 def setting(name: str) -> str:
@@ -65,6 +62,11 @@ def data_home() -> Path:
     if named:
         return Path(named)
     return Path(QStandardPaths.writableLocation(QStandardPaths.StandardLocation.GenericDataLocation)) / "rotacube"
+
+
+def log_folder() -> Path:
+    """The folder of the backend's logs."""
+    return Path(QStandardPaths.writableLocation(QStandardPaths.StandardLocation.GenericCacheLocation)) / "rotacube"
 
 
 def managed_folder() -> Path:

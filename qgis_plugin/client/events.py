@@ -1,7 +1,7 @@
-"""A job's events, read in a thread of its own and handed to the GUI as signals.
+"""A job's events, read in a thread of its own and handed to callbacks there.
 
 The stream is server-sent events. A broken connection is taken up again with `Last-Event-ID`; silence of thirty seconds
-(the backend sends a heartbeat every ten) counts as broken. Tile previews are fetched and decoded in the same thread.
+(the backend sends a heartbeat every ten) counts as broken. Tile previews are fetched in the same thread.
 """
 
 from __future__ import annotations
@@ -11,30 +11,44 @@ import http.client
 import json
 import socket
 import threading
-from typing import Iterator, Optional, Tuple
-
-from qgis.PyQt.QtCore import QObject, pyqtSignal
-from qgis.PyQt.QtGui import QImage
+from typing import Any, Callable, Iterator, Optional, Tuple
 
 from .http import Client
-from .messages import FINAL_STATES, BackendError, JobInfo, TileEvent, parse
+from .schema import FINAL_STATES, BackendError, JobInfo, TileEvent, parse
 
 SILENCE_S = 30.0
 RETRIES = 5
 
 
-class EventReader(QObject):
-    """Reads one job's events until its final state."""
+class EventReader:
+    """Reads one job's events until its final state.
 
-    state = pyqtSignal(object)
-    tile = pyqtSignal(object, object)
-    broken = pyqtSignal(int)
-    lost = pyqtSignal(object)
+    Args:
+        client: the way to the backend.
+        job: the job's id.
+        on_state: gets every change of the job's state.
+        on_tile: gets every finished tile, and its picture as PNG where there is one.
+        on_broken: gets the number of the attempt to take a broken stream up again.
+        on_lost: gets the error that ends the reading before the job's end.
+        silence_s: seconds without a sign of life after which the stream counts as broken.
+    """
 
-    def __init__(self, client: Client, job: str, parent=None, silence_s: float = SILENCE_S):
-        super().__init__(parent)
+    def __init__(
+        self,
+        client: Client,
+        job: str,
+        on_state: Callable[[JobInfo], Any],
+        on_tile: Callable[[TileEvent, Optional[bytes]], Any],
+        on_broken: Callable[[int], Any],
+        on_lost: Callable[[BackendError], Any],
+        silence_s: float = SILENCE_S,
+    ):
         self._client = client
         self._job = job
+        self._on_state = on_state
+        self._on_tile = on_tile
+        self._on_broken = on_broken
+        self._on_lost = on_lost
         self._silence_s = silence_s
         self._last_id: Optional[str] = None
         self._stopping = threading.Event()
@@ -46,7 +60,7 @@ class EventReader(QObject):
         self._thread.start()
 
     def stop(self, wait_s: float = 2.0) -> None:
-        """Stop reading; no signal comes afterwards."""
+        """Stop reading; no callback is called afterwards."""
         self._stopping.set()
         if self._socket is not None:
             with contextlib.suppress(OSError):  # wakes the thread out of recv
@@ -65,7 +79,7 @@ class EventReader(QObject):
                 reason = BackendError("interrupted", "The backend closed the connection before the job was done.")
             except BackendError as error:
                 if error.status or error.code == "protocol":
-                    self._emit(self.lost, error)
+                    self._tell(self._on_lost, error)
                     return
                 reason = error
             except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
@@ -73,9 +87,9 @@ class EventReader(QObject):
                 reason = BackendError("interrupted", f"The connection to the backend broke ({error}).")
             failures += 1
             if failures > RETRIES:
-                self._emit(self.lost, reason)
+                self._tell(self._on_lost, reason)
                 return
-            self._emit(self.broken, failures)
+            self._tell(self._on_broken, failures)
             self._stopping.wait(min(0.2 * 2**failures, 5.0))
 
     def _events(self) -> Iterator[Tuple[str, str]]:
@@ -114,25 +128,20 @@ class EventReader(QObject):
             raise BackendError("protocol", "The backend sent an event that is no JSON.") from error
         if name == "tile":
             event = parse(TileEvent, content)
-            self._emit(self.tile, event, self._picture(event))
+            self._tell(self._on_tile, event, self._picture(event))
             return False
         job = parse(JobInfo, content)
-        self._emit(self.state, job)
+        self._tell(self._on_state, job)
         return job.state in FINAL_STATES
 
-    def _picture(self, event: TileEvent) -> Optional[QImage]:
-        if not event.preview or self._stopping.is_set():
+    def _picture(self, event: TileEvent) -> Optional[bytes]:
+        if event.preview is None or self._stopping.is_set():
             return None
         try:
-            image = QImage.fromData(self._client.tile(self._job, event.n), "PNG")
+            return self._client.fetch(event.preview)
         except BackendError:  # a preview is a courtesy: dropped ones are not worth a word
             return None
-        if image.isNull():
-            return None
-        return image.convertToFormat(QImage.Format.Format_ARGB32_Premultiplied)
 
-    def _emit(self, signal, *values) -> None:
-        if self._stopping.is_set():
-            return
-        with contextlib.suppress(RuntimeError):  # the plugin was unloaded meanwhile
-            signal.emit(*values)
+    def _tell(self, callback: Callable[..., Any], *values: Any) -> None:
+        if not self._stopping.is_set():
+            callback(*values)

@@ -1,4 +1,4 @@
-"""Requests to the backend: JSON over HTTP on the loopback, with `http.client`, which knows no proxy.
+"""Requests to the backend: JSON over HTTP, with `http.client`, which knows no proxy.
 
 Every call opens its own connection, so a `Client` may be used from any thread. None of this may be called from the
 GUI thread: a busy backend answers late.
@@ -9,48 +9,66 @@ from __future__ import annotations
 import http.client
 import json
 from typing import Any, List, Optional
-from urllib.parse import quote
+from urllib.parse import quote, urljoin, urlsplit
 
-from .messages import BackendError, Info, JobInfo, JobRequest, ModelInfo, parse, parse_list
+from .schema import BackendError, Info, JobInfo, JobRequest, ModelInfo, parse, parse_list
 
-HOST = "127.0.0.1"
+_CONNECTIONS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
 
 
 class Client:
-    """The backend's interface as methods."""
+    """The backend's interface as methods.
 
-    def __init__(self, port: int, token: str, timeout: float = 30.0):
-        self.port = port
+    Args:
+        base_url: where the interface begins: `http://127.0.0.1:41234/`, or `https://host/rotacube/`.
+        token: what the backend wants to be shown.
+        timeout: seconds that an answer may take.
+
+    Raises:
+        BackendError: if the address is none that a backend can have.
+    """
+
+    def __init__(self, base_url: str, token: str, timeout: float = 30.0):
+        try:
+            parts = urlsplit(base_url)
+            self._host, self._port = parts.hostname or "", parts.port
+        except ValueError:
+            self._host = ""
+        if not self._host or parts.scheme not in _CONNECTIONS:
+            text = f"The backend's address is to be like https://host:port/, not {base_url}."
+            raise BackendError("address", text)
+        self._connect = _CONNECTIONS[parts.scheme]
+        self.base_url = parts.geturl().rstrip("/") + "/"
         self._token = token
         self._timeout = timeout
 
     def info(self) -> Info:
         """What the backend runs on."""
-        return parse(Info, self._json("GET", "/v1/info"))
+        return parse(Info, self._json("GET", "v1/info"))
 
     def models(self) -> List[ModelInfo]:
         """The models that are installed."""
-        return parse_list(ModelInfo, self._json("GET", "/v1/models"))
+        return parse_list(ModelInfo, self._json("GET", "v1/models"))
 
     def submit(self, request: JobRequest) -> JobInfo:
         """Create a job."""
-        return parse(JobInfo, self._json("POST", "/v1/jobs", request.to_json()))
+        return parse(JobInfo, self._json("POST", "v1/jobs", request.to_json()))
 
     def job(self, job: str) -> JobInfo:
         """A job as it stands."""
-        return parse(JobInfo, self._json("GET", f"/v1/jobs/{quote(job, safe='')}"))
+        return parse(JobInfo, self._json("GET", _job(job)))
 
     def cancel(self, job: str) -> JobInfo:
         """Ask for a job's end; it comes as an event."""
-        return parse(JobInfo, self._json("POST", f"/v1/jobs/{quote(job, safe='')}/cancel"))
+        return parse(JobInfo, self._json("POST", _job(job) + "/cancel"))
 
     def delete(self, job: str) -> None:
         """Forget a job."""
-        self._request("DELETE", f"/v1/jobs/{quote(job, safe='')}")
+        self._request("DELETE", _job(job))
 
-    def tile(self, job: str, n: int) -> bytes:
-        """The picture of a finished tile, as PNG."""
-        return self._request("GET", f"/v1/jobs/{quote(job, safe='')}/tiles/{int(n)}.png")
+    def fetch(self, address: str) -> bytes:
+        """What lies at an address that the backend gave: a tile's picture, a product."""
+        return self._request("GET", address)
 
     def open_events(self, job: str, last_id: Optional[str], timeout: float):
         """Open a job's event stream.
@@ -61,9 +79,9 @@ class Client:
         headers = {"Accept": "text/event-stream"}
         if last_id is not None:
             headers["Last-Event-ID"] = last_id
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=timeout)
+        connection = self._connect(self._host, self._port, timeout=timeout)
         try:
-            response = self._send(connection, "GET", f"/v1/jobs/{quote(job, safe='')}/events", None, headers)
+            response = self._send(connection, "GET", _job(job) + "/events", None, headers)
             if response.status != http.client.OK:
                 raise _error(response.status, response.read())
         except BaseException:
@@ -71,17 +89,17 @@ class Client:
             raise
         return connection, response
 
-    def _json(self, method: str, path: str, body: Any = None) -> Any:
-        answer = self._request(method, path, body)
+    def _json(self, method: str, address: str, body: Any = None) -> Any:
+        answer = self._request(method, address, body)
         try:
             return json.loads(answer)
         except ValueError as error:
             raise BackendError("protocol", "The backend answered with something that is no JSON.") from error
 
-    def _request(self, method: str, path: str, body: Any = None) -> bytes:
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=self._timeout)
+    def _request(self, method: str, address: str, body: Any = None) -> bytes:
+        connection = self._connect(self._host, self._port, timeout=self._timeout)
         try:
-            response = self._send(connection, method, path, body, {})
+            response = self._send(connection, method, address, body, {})
             data = response.read()
         except (OSError, http.client.HTTPException) as error:
             raise BackendError(
@@ -93,14 +111,29 @@ class Client:
             raise _error(response.status, data)
         return data
 
-    def _send(self, connection, method: str, path: str, body: Any, headers: dict):
+    def _target(self, address: str) -> str:
+        """Path and query of an address; one that leads away from the backend is refused: the token goes along."""
+        try:
+            url = urljoin(self.base_url, address)
+        except ValueError:
+            url = ""
+        if not url.startswith(self.base_url) or not url.isascii() or not url.isprintable() or " " in url:
+            raise BackendError("protocol", f"The backend gave an address that is not its own: {address}")
+        parts = urlsplit(url)
+        return f"{parts.path}?{parts.query}" if parts.query else parts.path
+
+    def _send(self, connection, method: str, address: str, body: Any, headers: dict):
         headers = {**headers, "Authorization": f"Bearer {self._token}"}
         payload = None
         if body is not None:
             payload = json.dumps(body).encode("utf-8")
             headers["Content-Type"] = "application/json"
-        connection.request(method, path, payload, headers)
+        connection.request(method, self._target(address), payload, headers)
         return connection.getresponse()
+
+
+def _job(job: str) -> str:
+    return f"v1/jobs/{quote(job, safe='')}"
 
 
 def _error(status: int, data: bytes) -> BackendError:

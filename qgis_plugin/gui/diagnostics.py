@@ -12,7 +12,7 @@ from qgis.PyQt.QtCore import PYQT_VERSION_STR, QT_VERSION_STR
 
 from .. import paths
 from ..client import environment
-from ..client.messages import Info
+from ..client.schema import Info
 from ..client.supervisor import Supervisor
 from ..i18n import tr
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Optional
 
-from qgis.core import QgsApplication, QgsRasterLayer
+from qgis.core import QgsApplication, QgsReferencedRectangle
 from qgis.gui import QgsDockWidget, QgsFileWidget, QgsMapLayerComboBox
 from qgis.PyQt.QtCore import Qt, QUrl, pyqtSignal
 from qgis.PyQt.QtGui import QDesktopServices
@@ -26,9 +26,10 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from .. import paths
-from ..client.messages import JobResult
+from ..client.schema import JobResult
 from ..compat import RASTER_LAYERS
 from ..i18n import tr
+from ..run import Order
 from . import format as fmt
 from .model_picker import ModelPicker
 from .result_view import ResultView
@@ -52,13 +53,17 @@ class RotacubeDock(QgsDockWidget):
         self.set_idle()
         self.show_status(tr("The backend starts with this panel."))
 
-    def layer(self) -> Optional[QgsRasterLayer]:
-        """The chosen layer."""
-        return self.layer_combo.currentLayer()
+    def order(self, shown: QgsReferencedRectangle) -> Optional[Order]:
+        """What the user wants; None while there is no model.
 
-    def whole_layer(self) -> bool:
-        """Whether the whole layer is to be mapped, or what the canvas shows."""
-        return self.area_layer.isChecked()
+        Args:
+            shown: the area that the map canvas shows.
+        """
+        model = self.model_picker.current()
+        if model is None:
+            return None
+        area = None if self.area_layer.isChecked() else shown
+        return Order(self.layer_combo.currentLayer(), model, self.output_text(), area, self.output_was_confirmed())
 
     def output_text(self) -> str:
         """The output path as it stands in the field."""

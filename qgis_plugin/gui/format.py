@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Optional
+from typing import Optional, Tuple
 
 from qgis.PyQt.QtCore import QLocale
 
@@ -50,3 +50,12 @@ def device(name: str) -> str:
 def resolution(gsd: float) -> str:
     """A ground sample distance."""
     return number(gsd * 100, 0 if gsd >= 0.1 else 1) + " cm" if gsd < 1 else number(gsd, 1) + " m"
+
+
+def pixel_size(gsd: Tuple[float, float]) -> str:
+    """A ground sample distance along a row and along a column; one number where both read the same."""
+    along_row, along_column = (resolution(size) for size in gsd)
+    if along_row == along_column:
+        return along_row
+    value, unit = along_row.rsplit(" ", 1)
+    return f"{value if along_column.endswith(f' {unit}') else along_row} × {along_column}"

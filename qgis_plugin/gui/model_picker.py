@@ -9,9 +9,9 @@ from qgis.core import QgsSettings
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
-from ..client.messages import ModelInfo
+from ..client.schema import ModelInfo
 from ..i18n import tr
-from ..layers.results import BACKGROUND
+from ..layers.classes import BACKGROUND
 from . import format as fmt
 from .labels import note
 

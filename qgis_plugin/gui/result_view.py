@@ -14,9 +14,9 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
-from ..client.messages import JobResult
+from ..client.schema import JobResult
 from ..i18n import tr
-from ..layers.results import BACKGROUND
+from ..layers import classes
 from . import format as fmt
 from .labels import note
 
@@ -60,7 +60,7 @@ class ResultView(QWidget):
                 cell = QTableWidgetItem(text)
                 cell.setTextAlignment(_alignment(column))
                 if column == 0:
-                    cell.setIcon(_swatch(item.color, transparent=item.id == BACKGROUND))
+                    cell.setIcon(_swatch(classes.color(item)))
                     cell.setToolTip(tr("{} pixels").format(fmt.number(item.pixels)))
                 self.table.setItem(row, column, cell)
         self.table.resizeRowsToContents()
@@ -72,7 +72,7 @@ class ResultView(QWidget):
             text.format(
                 width=fmt.number(result.width),
                 height=fmt.number(result.height),
-                gsd=fmt.resolution(result.gsd),
+                gsd=fmt.pixel_size(result.gsd),
                 time=fmt.duration(result.seconds),
                 device=fmt.device(result.device),
             )
@@ -85,9 +85,9 @@ def _alignment(column: int) -> Qt.AlignmentFlag:
     return side | Qt.AlignmentFlag.AlignVCenter
 
 
-def _swatch(color: str, transparent: bool) -> QIcon:
+def _swatch(color: QColor) -> QIcon:
     pixmap = QPixmap(12, 12)
-    pixmap.fill(Qt.GlobalColor.transparent if transparent else QColor(color))
+    pixmap.fill(color)
     painter = QPainter(pixmap)
     painter.setPen(QColor(128, 128, 128))
     painter.drawRect(0, 0, 11, 11)

@@ -7,7 +7,7 @@ from qgis.PyQt.QtGui import QFontDatabase
 from qgis.PyQt.QtWidgets import QDialog, QDialogButtonBox, QLabel, QPlainTextEdit, QProgressBar, QVBoxLayout
 
 from ..client import environment
-from ..client.setup import BackendSetup
+from ..client.install import BackendSetup
 from ..i18n import tr
 
 

@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Optional
 
 from qgis.core import (
     QgsLayerMetadata,
@@ -14,15 +13,13 @@ from qgis.core import (
     QgsProject,
     QgsRasterLayer,
 )
-from qgis.PyQt.QtGui import QColor
 
 from .. import paths
-from ..client.messages import JobRequest, JobResult, ModelInfo
+from ..client.schema import MASK, JobRequest, JobResult, ModelInfo, Product
 from ..i18n import tr
+from . import classes
 
 GROUP = "Rotacube"
-BACKGROUND = 0
-OPACITY = 0.75  # what lies below stays recognisable
 
 
 class ResultUnreadable(Exception):
@@ -36,42 +33,54 @@ class Finished:
     source_name: str
     request: JobRequest
     result: JobResult
-    model: Optional[ModelInfo]
+    model: ModelInfo
+
+    @property
+    def title(self) -> str:
+        """What was mapped, and with what."""
+        return f"{self.source_name} – {self.model.title}"
+
+    @property
+    def mask(self) -> Product:
+        """The mask among the job's products.
+
+        Raises:
+            BackendError: if there is none.
+        """
+        return self.result.product(MASK)
 
 
-def add_mask(finished: Finished, project: QgsProject) -> QgsRasterLayer:
-    """Add the mask to the group "Rotacube" at the top of the layer tree.
+def mask_layer(finished: Finished) -> QgsRasterLayer:
+    """The mask as a styled layer that knows where it comes from; it belongs to no project yet.
 
     Raises:
         ResultUnreadable: if QGIS cannot open the file.
     """
-    output = finished.result.output
-    title = finished.model.title if finished.model else finished.request.model
-    layer = QgsRasterLayer(output, f"{finished.source_name} – {title}", "gdal")
+    path = finished.mask.path
+    layer = QgsRasterLayer(path, finished.title, "gdal")
     if not layer.isValid():
         text = tr("The mask was written but QGIS cannot open it: {}. Check that the file is still there.")
-        raise ResultUnreadable(text.format(output))
+        raise ResultUnreadable(text.format(path))
     style(layer, finished.result)
     layer.setMetadata(provenance(finished))
+    return layer
+
+
+def add(layer: QgsRasterLayer, project: QgsProject) -> None:
+    """Add a layer to the group "Rotacube" at the top of the layer tree."""
     project.addMapLayer(layer, False)
     root = project.layerTreeRoot()
     group = root.findGroup(GROUP) or root.insertGroup(0, GROUP)
     group.insertLayer(0, layer)
     group.setExpanded(False)  # the layer panel opens a group only on a change, and only when something is in it
     group.setExpanded(True)
-    return layer
 
 
 def style(layer: QgsRasterLayer, result: JobResult) -> None:
     """Colours and names of the classes; the background is transparent."""
-    classes = []
-    for item in result.classes:
-        color = QColor(item.color)
-        if item.id == BACKGROUND:
-            color.setAlpha(0)
-        classes.append(QgsPalettedRasterRenderer.Class(item.id, color, item.name))
-    layer.setRenderer(QgsPalettedRasterRenderer(layer.dataProvider(), 1, classes))
-    layer.setOpacity(OPACITY)
+    legend = [QgsPalettedRasterRenderer.Class(item.id, classes.color(item), item.name) for item in result.classes]
+    layer.setRenderer(QgsPalettedRasterRenderer(layer.dataProvider(), 1, legend))
+    layer.setOpacity(classes.OPACITY)
 
 
 def provenance(finished: Finished) -> QgsLayerMetadata:
@@ -79,11 +88,11 @@ def provenance(finished: Finished) -> QgsLayerMetadata:
     request, result, model = finished.request, finished.result, finished.model
     metadata = QgsLayerMetadata()
     metadata.setType("dataset")
-    metadata.setTitle(f"{finished.source_name} – {model.title if model else request.model}")
+    metadata.setTitle(finished.title)
     lines = [
         tr("Mapped by Rotacube {} from {}").format(paths.version(), Path(request.raster).name),
-        tr("Model: {}").format(f"{model.title} ({model.name}, sha256 {model.sha256})" if model else request.model),
-        tr("Resolution: {} m").format(round(result.gsd, 4)),
+        tr("Model: {}").format(f"{model.title} ({model.name}, sha256 {model.sha256})"),
+        tr("Resolution: {} m").format(" × ".join(dict.fromkeys(str(round(size, 4)) for size in result.gsd))),
     ]
     lines += [f"{item.name}: {item.area_m2:.1f} m² ({item.share:.1%})" for item in result.classes]
     metadata.setAbstract("\n".join(lines))
@@ -91,7 +100,6 @@ def provenance(finished: Finished) -> QgsLayerMetadata:
     metadata.addHistoryItem(f"{when} Rotacube {paths.version()} {result.device}, {result.seconds:.1f} s")
     metadata.addHistoryItem(json.dumps(request.to_json(), ensure_ascii=False))
     metadata.setKeywords({"gmd:topicCategory": ["imagery"], "rotacube": [request.model]})
-    if model:
-        metadata.setRights([model.attribution])
-        metadata.setLicenses([model.licence])
+    metadata.setRights([model.attribution])
+    metadata.setLicenses([model.licence])
     return metadata

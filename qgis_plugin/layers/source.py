@@ -1,4 +1,4 @@
-"""From a map layer to what the backend can read, and from the map canvas to bounds in the layer's CRS."""
+"""From a map layer to what the backend can read, and from an area on the map to bounds in the layer's CRS."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Optional, Tuple
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransform,
+    QgsCoordinateTransformContext,
     QgsCsException,
     QgsMapSettings,
-    QgsProject,
     QgsRasterLayer,
     QgsRectangle,
+    QgsReferencedRectangle,
 )
 
 from ..compat import WKT_PREFERRED
@@ -56,23 +57,28 @@ def from_layer(layer: Optional[QgsRasterLayer]) -> Source:
     return Source(_path(layer), name, _crs(layer), layer.extent())
 
 
-def canvas_bounds(settings: QgsMapSettings, source: Source, project: QgsProject) -> Bounds:
-    """The part of the source that the map canvas shows, as left, bottom, right, top in the source's CRS.
+def shown(settings: QgsMapSettings) -> QgsReferencedRectangle:
+    """The area that a map canvas shows; around it where the map is turned."""
+    return QgsReferencedRectangle(settings.visibleExtent(), settings.destinationCrs())
+
+
+def bounds(area: QgsReferencedRectangle, source: Source, context: QgsCoordinateTransformContext) -> Bounds:
+    """The part of the source that lies in an area, as left, bottom, right, top in the source's CRS.
 
     Raises:
-        SourceRefused: if the canvas shows nothing of the layer.
+        SourceRefused: if the area has nothing of the layer.
     """
     away = SourceRefused(
         tr("The map shows nothing of “{}”. Zoom to the layer, or choose the whole layer.").format(source.name)
     )
-    there = _transform(source.crs, settings.destinationCrs(), project)
-    back = _transform(settings.destinationCrs(), source.crs, project)
+    there = _transform(source.crs, area.crs(), context)
+    back = _transform(area.crs(), source.crs, context)
     try:
-        # cut in the map's CRS: what a map of the world shows has no place in a layer's UTM zone
-        shown = there.transformBoundingBox(source.extent).intersect(settings.visibleExtent())
-        if shown.isEmpty():
+        # cut in the area's CRS: what a map of the world shows has no place in a layer's UTM zone
+        common = there.transformBoundingBox(source.extent).intersect(area)
+        if common.isEmpty():
             raise away
-        part = back.transformBoundingBox(shown).intersect(source.extent)
+        part = back.transformBoundingBox(common).intersect(source.extent)
     except QgsCsException as error:
         raise away from error
     if part.isEmpty() or not part.isFinite():
@@ -85,8 +91,8 @@ def crs_text(crs: QgsCoordinateReferenceSystem) -> str:
     return crs.authid() if crs.authid().startswith("EPSG:") else crs.toWkt(WKT_PREFERRED)
 
 
-def _transform(origin, target, project: QgsProject) -> QgsCoordinateTransform:
-    transform = QgsCoordinateTransform(origin, target, project.transformContext())
+def _transform(origin, target, context: QgsCoordinateTransformContext) -> QgsCoordinateTransform:
+    transform = QgsCoordinateTransform(origin, target, context)
     transform.setBallparkTransformsAreAppropriate(True)
     return transform
 

@@ -20,7 +20,9 @@
 """
 
 import argparse
+import itertools
 import json
+import math
 import os
 import struct
 import sys
@@ -56,7 +58,7 @@ MODEL = {
     "sha256": "0" * 64,
 }
 JOBS = {}
-SERVER = {}
+NUMBERS = itertools.count(1)
 
 
 def png(rgba):
@@ -75,7 +77,7 @@ class Job:
     """One job: its events and what they say."""
 
     def __init__(self, request):
-        self.id = f"job{len(JOBS) + 1}"
+        self.id = f"job{next(NUMBERS)}"
         self.request = request
         self.state = "queued"
         self.done = 0
@@ -155,7 +157,7 @@ class Job:
                     "crs": wkt,
                     "corners": corners,
                     "counts": counts,
-                    "preview": True,
+                    "preview": f"v1/jobs/{self.id}/tiles/{n}.png",
                 },
             )
             if n == 1 and "fail_job" in MODE:
@@ -176,10 +178,13 @@ class Job:
         for item in classes:
             item["share"] = item["pixels"] / total
         result = {
-            "output": self.request["output"],
+            "products": [
+                {**product, "href": f"v1/jobs/{self.id}/products/{n}"}
+                for n, product in enumerate(self.request["products"])
+            ],
             "width": width,
             "height": height,
-            "gsd": 0.3,
+            "gsd": [math.hypot(geo[1], geo[4]), math.hypot(geo[2], geo[5])],
             "classes": classes,
             "nodata_pixels": 0,
             "seconds": 12.3,
@@ -188,7 +193,7 @@ class Job:
         self.set("finished", result=None if "no_result" in MODE else result)
 
     def write(self, mask, geo, wkt):
-        path = Path(self.request["output"])
+        path = Path(self.request["products"][0]["path"])
         if path.exists() and not self.request.get("overwrite"):
             raise RuntimeError(f"{path} is there already.")
         driver = gdal.GetDriverByName("GTiff")
@@ -197,6 +202,23 @@ class Job:
         out.SetSpatialRef(osr.SpatialReference(wkt))
         out.GetRasterBand(1).WriteArray(mask)
         out = None
+
+
+def fitting(data):
+    """A JobRequest as it was sent, and what is wrong with it."""
+    try:
+        body = json.loads(data)
+        missing = {"raster", "model", "products"} - set(body)
+        unknown = set(body) - {"raster", "model", "products", "bounds", "bounds_crs", "bands", "overwrite"}
+        if missing or unknown:
+            return body, f"{sorted(missing)} missing, {sorted(unknown)} unknown"
+        if not body["products"] or any(set(item) != {"kind", "format", "path"} for item in body["products"]):
+            return body, "products"
+        if any((item["kind"], item["format"]) != ("mask", "cog") for item in body["products"]):
+            return body, "kind and format"
+        return body, ""
+    except (ValueError, TypeError) as error:
+        return None, str(error)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -218,52 +240,80 @@ class Handler(BaseHTTPRequestHandler):
 
     def route(self, method):
         length = int(self.headers.get("Content-Length") or 0)
-        body = json.loads(self.rfile.read(length)) if length else None
+        data = self.rfile.read(length)
+        if self.headers.get("Host", "").rsplit(":", 1)[0] not in ("127.0.0.1", "localhost", "[::1]"):
+            return self.fail(403, "refused", "Requests are only taken under a loopback host name.")
         if self.headers.get("Authorization") != f"Bearer {os.environ['ROTACUBE_TOKEN']}":
-            return self.fail(401, "refused", "The token is wrong.")
-        parts = self.path.strip("/").split("/")[1:]
-        if parts == ["health"]:
-            return self.answer(200, {"status": "ok", "version": VERSION, "pid": os.getpid(), "uptime_s": 1.0})
-        if parts == ["info"]:
-            operator = {"name": "cube_conv", "path": "reference", "why": "This is a stand-in."}
-            return self.answer(
-                200,
-                {
-                    "version": VERSION,
-                    "torch": "none",
-                    "device": "cpu",
-                    "device_why": "This is a stand-in.",
-                    "threads": 1,
-                    "operators": [operator],
-                    "model_folders": ["/nowhere"],
-                },
-            )
-        if parts == ["models"]:
-            if "bad_models" in MODE:
-                return self.answer(200, b"<html>")
-            return self.answer(200, [] if "no_models" in MODE else [MODEL])
-        if parts == ["jobs"] and method == "POST":
-            if "refuse" in MODE:
-                return self.fail(
-                    400, "raster_bands", "The raster has 1 band, the model needs 3. Choose another raster."
-                )
-            job = Job({"bounds": None, "bounds_crs": None, "bands": None, "overwrite": False, **body})
-            JOBS[job.id] = job
-            job.emit("state", job.info())
-            threading.Thread(target=job.run, daemon=True).start()
-            return self.answer(201, job.info())
-        if parts[0] != "jobs" or parts[1] not in JOBS:
-            return self.fail(404, "job_missing", "There is no such job.")
-        job, rest = JOBS[parts[1]], parts[2:]
-        if rest == ["cancel"]:
+            return self.fail(401, "unauthorised", "The request lacks the server's token.")
+        path = self.path.strip("/").split("/")
+        if path[:2] == ["v1", "jobs"] and len(path) > 2:
+            if path[2] not in JOBS:
+                return self.fail(404, "job_missing", f"There is no job '{path[2]}'.")
+            return self.route_job(method, JOBS[path[2]], path[3:])
+        routes = {
+            ("GET", "health"): self.health,
+            ("GET", "info"): self.info,
+            ("GET", "models"): self.models,
+            ("GET", "jobs"): lambda: self.answer(200, [job.info() for job in JOBS.values()]),
+            ("POST", "jobs"): lambda: self.create(data),
+        }
+        if path[:1] != ["v1"] or len(path) != 2 or (method, path[1]) not in routes:
+            return self.fail(404, "http", "Not Found.")
+        return routes[method, path[1]]()
+
+    def route_job(self, method, job, rest):
+        if (method, rest) == ("GET", []):
+            return self.answer(200, job.info())
+        if (method, rest) == ("DELETE", []):
+            job.cancelled.set()
+            del JOBS[job.id]
+            return self.answer(204, None)
+        if (method, rest) == ("POST", ["cancel"]):
             if "deaf" not in MODE:
                 job.cancelled.set()
             return self.answer(200, job.info())
-        if rest == ["events"]:
+        if (method, rest) == ("GET", ["events"]):
             return self.stream(job)
-        if rest[:1] == ["tiles"]:
-            return self.answer(200, job.pictures[int(rest[1].split(".")[0])], "image/png")
-        return self.answer(200, job.info())
+        if method == "GET" and len(rest) == 2 and rest[0] == "tiles":
+            n = int(rest[1].removesuffix(".png"))
+            if n not in job.pictures:
+                return self.fail(404, "preview_missing", f"Tile {n} has no preview.")
+            return self.answer(200, job.pictures[n], "image/png")
+        if method == "GET" and len(rest) == 2 and rest[0] == "products" and job.result:
+            return self.answer(200, Path(job.result["products"][int(rest[1])]["path"]).read_bytes(), "image/tiff")
+        return self.fail(404, "http", "Not Found.")
+
+    def health(self):
+        return self.answer(200, {"status": "ok", "version": VERSION, "pid": os.getpid(), "uptime_s": 1.0})
+
+    def info(self):
+        answer = {
+            "version": VERSION,
+            "torch": "none",
+            "device": "cpu",
+            "device_why": "This is a stand-in.",
+            "threads": 1,
+            "operators": [{"name": "cube_conv", "path": "reference", "why": "This is a stand-in."}],
+            "model_folders": ["/nowhere"],
+        }
+        return self.answer(200, answer)
+
+    def models(self):
+        if "bad_models" in MODE:
+            return self.answer(200, b"<html>")
+        return self.answer(200, [] if "no_models" in MODE else [MODEL])
+
+    def create(self, data):
+        body, wrong = fitting(data)
+        if wrong:
+            return self.fail(422, "refused", f"The request does not fit: {wrong}.")
+        if "refuse" in MODE:
+            return self.fail(400, "raster_bands", "The raster has 1 band, the model needs 3. Choose another raster.")
+        job = Job({"bounds": None, "bounds_crs": None, "bands": None, "overwrite": False, **body})
+        JOBS[job.id] = job
+        job.emit("state", job.info())
+        threading.Thread(target=job.run, daemon=True).start()
+        return self.answer(201, job.info())
 
     def stream(self, job):
         self.send_response(200)
@@ -292,8 +342,10 @@ class Handler(BaseHTTPRequestHandler):
                 time.sleep(600)
 
     def answer(self, status, content, kind="application/json"):
-        data = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
+        if content is None:
+            return self.end_headers()
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()

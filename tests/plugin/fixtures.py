@@ -2,8 +2,10 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 
+import fake_backend
 import numpy as np
 import pytest
 from osgeo import gdal, osr
@@ -12,13 +14,17 @@ from qgis.gui import QgsLayerTreeMapCanvasBridge, QgsMapCanvas, QgsMessageBar
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QSignalSpy, QTest
 from qgis.PyQt.QtWidgets import QApplication, QMainWindow, QVBoxLayout, QWidget
-from qgis_plugin.client.environment import Launch, clean_environment
-from qgis_plugin.client.supervisor import Supervisor
+from qgis_plugin.client.environment import clean_environment
+from qgis_plugin.client.schema import ModelInfo, parse
+from qgis_plugin.client.supervisor import Launch, Supervisor
 from qgis_plugin.controller import Controller
 from qgis_plugin.gui.dock import RotacubeDock
 
 gdal.UseExceptions()
-FAKE = Path(__file__).with_name("fake_backend.py")
+FAKE = Path(fake_backend.__file__)
+
+
+MODEL = parse(ModelInfo, fake_backend.MODEL)
 
 
 class Iface:
@@ -80,6 +86,29 @@ def wait(condition, seconds=60):
         spent += 20
 
 
+def until(condition, seconds=60):
+    """Wait for the condition while Qt stands still."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+def gone(pid):
+    """Whether a process has ended."""
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return True
+    return False
+
+
+def started(supervisor):
+    """A supervisor whose backend is up."""
+    supervisor.wait_ready()
+    return supervisor
+
+
 def make_raster(path, width=320, height=256, crs=32645, origin=(335000.0, 3058000.0), size=0.3, seed=1):
     """A small georeferenced RGB raster with bright boxes on it."""
     rng = np.random.default_rng(seed)
@@ -129,12 +158,12 @@ def fake():
 
 
 @pytest.fixture
-def supervisor(fake):
+def supervisor(fake, tmp_path):
     """Gives supervisors of stand-ins and stops them afterwards."""
     made = []
 
     def make(mode="", timeout=120, **variables):
-        made.append(Supervisor(fake(mode, **variables), start_timeout_s=timeout))
+        made.append(Supervisor(fake(mode, **variables), tmp_path / "logs", start_timeout_s=timeout))
         return made[-1]
 
     yield make

@@ -1,291 +1,91 @@
-"""The dock drives a job from the Run button to a styled layer; and what happens when something goes wrong."""
+"""One run, from an order to its last event, without dock and controller."""
 
-import os
-import time
+from unittest.mock import Mock
 
-from fixtures import make_raster, wait
-from osgeo import gdal
-from qgis.core import QgsCoordinateReferenceSystem, QgsProject, QgsRasterLayer
-from qgis.PyQt.QtTest import QTest
-from qgis.PyQt.QtWidgets import QPushButton
-
-
-def test_run_adds_a_styled_mask(desk, tmp_path):
-    d = desk()
-    d.ready()
-    d.type_output(tmp_path / "mask.tif")
-    seen = []
-    d.run()
-    wait(lambda: d.controller.live is not None and d.controller.live.count() > 2)
-    seen.append(d.dock.progress_label.text())
-    d.until_idle()
-    assert len(d.added) == 1
-    (mask,) = d.masks()
-    assert mask.source() == str(tmp_path / "mask.tif")
-    assert [item.label for item in mask.renderer().classes()] == ["background", "building"]
-    assert mask.renderer().classes()[0].color.alpha() == 0
-    assert mask.renderer().classes()[1].color.name() == "#e2572b"
-    assert QgsProject.instance().layerTreeRoot().children()[0].name() == "Rotacube"
-    assert "fake-rooftop" in mask.metadata().abstract() and len(mask.metadata().history()) == 2
-    assert seen[0].startswith("tile ") and "left" in seen[0]
-    assert d.dock.result.isVisible() and d.dock.result.table.item(1, 0).text() == "building"
-    assert "building" in d.iface.messages()[0]
+import pytest
+from fixtures import MODEL, make_raster, started, until, wait
+from qgis.core import QgsCoordinateReferenceSystem, QgsProject, QgsRasterLayer, QgsRectangle, QgsReferencedRectangle
+from qgis.PyQt.QtTest import QSignalSpy
+from qgis_plugin.client.events import EventReader
+from qgis_plugin.client.schema import (
+    FINAL_STATES,
+    BackendError,
+    ErrorBody,
+    JobInfo,
+    JobRequest,
+    JobResult,
+    ProductRequest,
+)
+from qgis_plugin.layers.output import OutputExists, OutputRefused
+from qgis_plugin.layers.results import Finished, mask_layer
+from qgis_plugin.layers.source import SourceRefused
+from qgis_plugin.run import Order, Run, build_request, outcome
 
 
-def test_run_pressed_before_the_backend_is_up(desk):
-    d = desk()
-    d.run()
-    assert d.controller.busy
-    d.until_idle()
-    wait(lambda: len(d.added) == 1)
-    assert "_mask.tif" in d.masks()[0].source()  # a temporary file
+def asked(order, open_layers=()):
+    return build_request(order, QgsProject.instance().transformContext(), open_layers)
 
 
-def test_live_tiles_lie_where_the_raster_lies_and_go_at_the_end(desk):
-    d = desk("slow")
-    d.ready()
-    d.run()
-    wait(lambda: d.controller.live is not None and d.controller.live.count() >= 4)
-    live, canvas = d.controller.live, d.iface.canvas
-    quad = live._quad(live._tiles[0])
-    corner = canvas.getCoordinateTransform().transform(d.layer.extent().xMinimum(), d.layer.extent().yMaximum())
-    assert abs(quad[0].x() - corner.x()) < 1.5 and abs(quad[0].y() - corner.y()) < 1.5
-    before = live.boundingRect()
-    canvas.zoomByFactor(2)
-    QTest.qWait(50)
-    assert live.boundingRect().width() < 0.7 * before.width()
-    canvas.setDestinationCrs(QgsCoordinateReferenceSystem("EPSG:3857"))
-    QTest.qWait(50)
-    assert all(tile.placed and abs(tile.placed[0].x()) > 1e6 for tile in live._tiles.values())
-    d.click(d.dock.cancel_button)
-    d.until_idle()
-    assert d.controller.live is None
-    assert live not in canvas.scene().items()
-    assert "Cancelled" in d.iface.messages()[0] and not d.masks()
+def test_order_of_a_whole_layer(qgis_app, raster, tmp_path):
+    layer = QgsRasterLayer(raster, "ortho")
+    request = asked(Order(layer, MODEL, str(tmp_path / "mask")))
+    assert request == JobRequest(raster, MODEL.name, [ProductRequest(str(tmp_path / "mask.tif"))])
+    assert asked(Order(layer, MODEL)).products[0].path.endswith("ortho_mask.tif")
 
 
-def test_canvas_area_is_sent_in_the_layers_crs(desk):
-    d = desk()
-    d.ready()
-    canvas = d.iface.canvas
-    canvas.setDestinationCrs(QgsCoordinateReferenceSystem("EPSG:3857"))
-    sent = []
-    canvas.setExtent(canvas.mapSettings().layerToMapCoordinates(d.layer, d.layer.extent()))
-    canvas.zoomByFactor(0.4)
-    QTest.qWait(100)
-    d.dock.area_canvas.click()
-    original = d.controller._follow
-    d.controller._follow = lambda run: (sent.append(run.request), original(run))
-    d.run()
-    d.until_idle()
-    (request,) = sent
-    left, bottom, right, top = request.bounds
-    extent = d.layer.extent()
-    assert request.bounds_crs == "EPSG:32645"
-    assert extent.xMinimum() < left < right < extent.xMaximum()
-    assert extent.yMinimum() <= bottom < top <= extent.yMaximum()
+def test_order_of_an_area_in_another_crs(qgis_app, raster):
+    layer = QgsRasterLayer(raster, "ortho")
+    world = QgsReferencedRectangle(QgsRectangle(-180, -80, 180, 80), QgsCoordinateReferenceSystem("EPSG:4326"))
+    request = asked(Order(layer, MODEL, area=world))
+    extent = layer.extent()
+    whole = (extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum())
+    assert request.bounds == pytest.approx(whole, abs=1e-6) and request.bounds_crs == "EPSG:32645"
 
 
-def test_killed_backend_gives_a_message_and_the_next_run_works(desk):
-    d = desk("slow")
-    d.ready()
-    d.run()
-    wait(lambda: d.controller.live is not None and d.controller.live.count() >= 1)
-    killed = time.monotonic()
-    os.kill(d.supervisor.pid, 9)
-    d.until_idle(10)
-    assert time.monotonic() - killed < 5
-    assert "lost" in d.iface.messages()[0] and "killed" in d.iface.messages()[0]
-    assert d.dock.run_button.isEnabled() and not d.dock.cancel_button.isEnabled()
-    d.run()
-    wait(lambda: d.controller.live is not None and d.controller.live.count() >= 1)
-    d.until_idle(30)
-    assert len(d.masks()) == 1
+def test_order_that_cannot_be_carried_out(qgis_app, raster, tmp_path):
+    layer, old = QgsRasterLayer(raster, "ortho"), make_raster(tmp_path / "old.tif")
+    with pytest.raises(SourceRefused):
+        asked(Order(None, MODEL))
+    with pytest.raises(SourceRefused):
+        asked(Order(layer, MODEL, area=QgsReferencedRectangle(QgsRectangle(0, 0, 1, 1), layer.crs())))
+    with pytest.raises(OutputExists):
+        asked(Order(layer, MODEL, old))
+    assert asked(Order(layer, MODEL, old, replace=True)).overwrite
+    with pytest.raises(OutputRefused, match="open in this project"):
+        asked(Order(layer, MODEL, old, replace=True), [QgsRasterLayer(old, "old")])
 
 
-def test_backend_that_dies_by_itself(desk):
-    d = desk("die")
-    d.ready()
-    d.run()
-    d.until_idle()
-    assert "lost" in d.iface.messages()[0]
+@pytest.mark.parametrize(
+    ("state", "more", "code", "words"),
+    [
+        ("failed", {"error": ErrorBody("raster_empty", "All of it is nodata.")}, "raster_empty", "nodata"),
+        ("failed", {}, "error", "without saying why"),
+        ("finished", {}, "protocol", "without a result"),
+        ("finished", {"result": JobResult([], 1, 1, (1, 1), [], 0, 1.0, "cpu")}, "protocol", "without a mask"),
+    ],
+)
+def test_outcome_of_a_job_that_left_nothing(state, more, code, words):
+    with pytest.raises(BackendError, match=words) as caught:
+        outcome(JobInfo("x", state, JobRequest("r.tif", "m", []), **more))
+    assert caught.value.code == code
 
 
-def test_failed_job_says_why(desk):
-    d = desk("fail_job")
-    d.ready()
-    d.run()
-    d.until_idle()
-    assert "cannot be read any further" in d.iface.messages()[0]
-    assert not d.masks()
+def test_tile_pictures_come_with_the_events(supervisor, raster, tmp_path):
+    s = started(supervisor())
+    run = Run(s.client, JobRequest(raster, MODEL.name, [ProductRequest(str(tmp_path / "m.tif"))]), "r", MODEL)
+    tiles, finished = QSignalSpy(run.tile), QSignalSpy(run.finished)
+    run.start()
+    wait(lambda: len(finished) == 1)
+    assert all(image.width() == 64 and image.height() == 64 for _, image in tiles)
+    run.drop()
 
 
-def test_refused_job_says_why(desk):
-    d = desk("refuse")
-    d.ready()
-    d.run()
-    d.until_idle()
-    assert "1 band, the model needs 3" in d.iface.messages()[0]
-
-
-def test_event_that_is_no_json(desk):
-    d = desk("bad_event")
-    d.ready()
-    d.run()
-    d.until_idle()
-    assert "no JSON" in d.iface.messages()[0] and "Run starts it again" in d.iface.messages()[0]
-    assert d.supervisor.state == "stopped"
-
-
-def test_finished_without_result(desk):
-    d = desk("no_result")
-    d.ready()
-    d.run()
-    d.until_idle()
-    assert "without a result" in d.iface.messages()[0]
-
-
-def test_broken_stream_is_taken_up_again(desk):
-    d = desk("break")
-    d.ready()
-    d.run()
-    d.until_idle()
-    wait(lambda: len(d.added) == 1)
-
-
-def test_models_that_are_no_json(desk):
-    d = desk("bad_models")
-    wait(lambda: d.iface.messages())
-    assert "no JSON" in d.iface.messages()[0]
-    assert d.dock.run_button.isEnabled()
-
-
-def test_no_model(desk):
-    d = desk("no_models")
-    wait(lambda: d.supervisor.state == "ready" and "No model" in d.dock.model_picker.note.text())
-    d.run()
-    wait(lambda: d.iface.messages())
-    assert "no model" in d.iface.messages()[0]
-
-
-def test_deaf_backend_can_be_stopped_by_force(desk, monkeypatch):
-    from qgis_plugin import controller
-
-    monkeypatch.setattr(controller, "CANCEL_PATIENCE_MS", 300)
-    d = desk("slow,deaf")
-    d.ready()
-    d.run()
-    wait(lambda: d.controller.live is not None and d.controller.live.count() >= 1)
-    pid = d.supervisor.pid
-    d.click(d.dock.cancel_button)
-    assert not d.dock.cancel_button.isEnabled()
-    wait(lambda: d.dock.cancel_button.isEnabled())
-    d.click(d.dock.cancel_button)
-    assert not d.controller.busy and "was stopped" in d.iface.messages()[0]
-    wait(lambda: not is_running(pid))
-
-
-def test_layer_removed_in_mid_run(desk):
-    d = desk("slow")
-    d.ready()
-    d.run()
-    wait(lambda: d.controller.live is not None and d.controller.live.count() >= 1)
-    QgsProject.instance().removeMapLayer(d.layer.id())
-    d.until_idle(30)
-    wait(lambda: len(d.added) == 1)
-
-
-def test_new_project_in_mid_run_offers_the_mask(desk):
-    d = desk("slow")
-    d.ready()
-    d.run()
-    wait(lambda: d.controller.live is not None and d.controller.live.count() >= 1)
-    QgsProject.instance().clear()
-    assert d.controller.live is None
-    d.until_idle(30)
-    assert not d.masks()
-    (button,) = d.iface.bar.findChildren(QPushButton, "rotacubeMessageButton")
-    d.click(button)
-    assert len(d.masks()) == 1
-
-
-def test_existing_output_is_replaced_only_when_agreed(desk, tmp_path):
-    d = desk()
-    d.ready()
-    target = tmp_path / "mask.tif"
-    target.write_bytes(b"something else")
-    d.type_output(target)
-    d.run()
-    wait(lambda: d.iface.messages())
-    assert "is there already" in d.iface.messages()[0] and target.read_bytes() == b"something else"
-    (button,) = d.iface.bar.findChildren(QPushButton, "rotacubeMessageButton")
-    d.click(button)
-    d.until_idle()
-    assert gdal.Open(str(target)).RasterXSize == 320
-    # now it is a layer of the project
-    d.run()
-    wait(lambda: "is open in this project" in d.iface.messages()[0])
-    assert "mask_2.tif" in d.iface.messages()[0]
-
-
-def test_path_from_the_save_dialog_counts_as_agreed(desk, tmp_path):
-    d = desk()
-    d.ready()
-    target = tmp_path / "mask.tif"
-    target.write_bytes(b"something else")
-    d.dock.output.setFilePath(str(target))  # what the save dialog does
-    assert d.dock.output_was_confirmed()
-    d.run()
-    d.until_idle()
-    wait(lambda: len(d.added) == 1)
-    assert not d.dock.output_was_confirmed()
-
-
-def test_no_layer(desk):
-    d = desk()
-    d.ready()
-    QgsProject.instance().removeAllMapLayers()
-    d.run()
-    wait(lambda: d.iface.messages())
-    assert "Choose a raster layer" in d.iface.messages()[0]
-
-
-def test_layer_whose_crs_is_not_the_files(desk):
-    d = desk()
-    d.ready()
-    d.layer.setCrs(QgsCoordinateReferenceSystem("EPSG:32644"))
-    d.run()
-    wait(lambda: d.iface.messages())
-    assert "its file says" in d.iface.messages()[0] and "EPSG:32645" in d.iface.messages()[0]
-
-
-def test_layer_without_crs(desk, tmp_path):
-    d = desk()
-    d.ready()
-    bare = QgsRasterLayer(make_raster(tmp_path / "bare.tif", crs=None), "bare", "gdal")
-    QgsProject.instance().addMapLayer(bare)
-    d.dock.layer_combo.setLayer(bare)
-    d.run()
-    wait(lambda: d.iface.messages())
-    assert "no coordinate reference system" in d.iface.messages()[0]
-
-
-def test_canvas_that_shows_nothing_of_the_layer(desk):
-    d = desk()
-    d.ready()
-    extent = d.layer.extent()
-    extent.setXMinimum(extent.xMaximum() + 1000)
-    extent.setXMaximum(extent.xMinimum() + 100)
-    d.iface.canvas.setExtent(extent)
-    d.dock.area_canvas.click()
-    d.run()
-    wait(lambda: d.iface.messages())
-    assert "shows nothing of" in d.iface.messages()[0]
-
-
-def is_running(pid):
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return True
+def test_order_becomes_a_layer_where_no_event_loop_turns(supervisor, raster, tmp_path):
+    order = Order(QgsRasterLayer(raster, "ortho"), MODEL, str(tmp_path / "mask.tif"))
+    request, client, states = asked(order), supervisor().wait_ready(), []
+    heard = {name: Mock() for name in ("on_tile", "on_broken", "on_lost")}
+    EventReader(client, client.submit(request).id, on_state=states.append, **heard).start()
+    until(lambda: states and states[-1].state in FINAL_STATES)
+    layer = mask_layer(Finished("ortho", request, outcome(states[-1]), MODEL))
+    assert layer.source() == str(tmp_path / "mask.tif")
+    assert heard["on_tile"].call_count == 20 and not heard["on_lost"].called

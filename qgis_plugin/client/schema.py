@@ -1,7 +1,7 @@
 """What passes between plugin and backend, as dataclasses; a test compares them with the backend's OpenAPI document.
 
-Lengths are metres, areas square metres, times seconds, bands count from 1, colours are `#rrggbb`.
-Fields that a newer backend adds are ignored; a field that is missing is an error.
+Lengths are metres, areas square metres, times seconds, bands count from 1, colours are `#rrggbb`. Addresses are
+relative to the backend's base URL. Fields that a newer backend adds are ignored; a field that is missing is an error.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Tuple, Type, TypeVar
 
 FINAL_STATES = ("finished", "failed", "cancelled")
+MASK = "mask"
 Corner = Tuple[float, float]
 T = TypeVar("T")
 
@@ -86,12 +87,21 @@ class ModelInfo:
 
 
 @dataclass(frozen=True)
+class ProductRequest:
+    """A file that a job is to write."""
+
+    path: str
+    kind: str = MASK
+    format: str = "cog"
+
+
+@dataclass(frozen=True)
 class JobRequest:
     """Map one raster with one model."""
 
     raster: str
     model: str
-    output: str
+    products: List[ProductRequest]
     bounds: Optional[Tuple[float, float, float, float]] = None
     bounds_crs: Optional[str] = None
     bands: Optional[List[int]] = None
@@ -115,17 +125,38 @@ class ClassArea:
 
 
 @dataclass(frozen=True)
-class JobResult:
-    """What a finished job left."""
+class Product:
+    """A file that a job has written; it can be fetched from `href`."""
 
-    output: str
+    kind: str
+    format: str
+    path: str
+    href: str
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What a finished job left; `gsd` is metres along a row and along a column of the mask's pixels."""
+
+    products: List[Product]
     width: int
     height: int
-    gsd: float
+    gsd: Tuple[float, float]
     classes: List[ClassArea]
     nodata_pixels: int
     seconds: float
     device: str
+
+    def product(self, kind: str) -> Product:
+        """The product of a kind.
+
+        Raises:
+            BackendError: if there is none.
+        """
+        for product in self.products:
+            if product.kind == kind:
+                return product
+        raise BackendError("protocol", f"The backend finished without a {kind}.")
 
 
 @dataclass(frozen=True)
@@ -144,7 +175,10 @@ class JobInfo:
 
 @dataclass(frozen=True)
 class TileEvent:
-    """One finished tile; corners are x, y in `crs`: upper left, upper right, lower right, lower left."""
+    """One finished tile; corners are x, y in `crs`: upper left, upper right, lower right, lower left.
+
+    `preview` is the address of its picture, None where there is none.
+    """
 
     n: int
     done: int
@@ -153,12 +187,14 @@ class TileEvent:
     crs: str
     corners: Tuple[Corner, Corner, Corner, Corner]
     counts: Dict[int, int]
-    preview: bool
+    preview: Optional[str] = None
 
 
 _NESTED = {
     (Info, "operators"): [OperatorInfo],
     (ModelInfo, "classes"): [ClassInfo],
+    (JobRequest, "products"): [ProductRequest],
+    (JobResult, "products"): [Product],
     (JobResult, "classes"): [ClassArea],
     (JobInfo, "request"): JobRequest,
     (JobInfo, "result"): JobResult,
@@ -190,11 +226,18 @@ def parse_list(kind: Type[T], data: Any) -> List[T]:
 
 
 def _value(kind: type, name: str, value: Any) -> Any:
+    if kind is TileEvent and name == "corners":
+        return tuple(_pair(corner) for corner in value)
+    if kind is JobResult and name == "gsd":
+        return _pair(value)
     nested = _NESTED.get((kind, name))
     if nested is None or value is None:
-        if kind is TileEvent and name == "corners":
-            return tuple((float(x), float(y)) for x, y in value)
         return value
     if isinstance(nested, list):
         return parse_list(nested[0], value)
     return parse(nested, value)
+
+
+def _pair(value: Any) -> Tuple[float, float]:
+    first, second = value
+    return float(first), float(second)

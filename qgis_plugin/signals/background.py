@@ -7,7 +7,7 @@ from typing import Any, Callable
 
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
-from .messages import BackendError
+from ..client.schema import BackendError
 
 
 class Background(QObject):

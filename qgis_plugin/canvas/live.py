@@ -11,9 +11,9 @@ from qgis.gui import QgsMapCanvas, QgsMapCanvasItem
 from qgis.PyQt.QtCore import QPointF, QRectF, Qt, QTimer
 from qgis.PyQt.QtGui import QColor, QImage, QPainter, QPen, QPolygonF, QTransform
 
-from ..client.messages import TileEvent
+from ..client.schema import TileEvent
 from ..compat import is_alive
-from .results import OPACITY
+from ..layers.classes import OPACITY
 
 FRAME = QColor("#ff7a1a")
 PIXEL_BUDGET = 24_000_000  # about 100 MB of previews; beyond it all of them are halved

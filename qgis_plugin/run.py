@@ -1,0 +1,166 @@
+"""One run: the request that an order makes, followed to its final state.
+
+An order is plain values: the dock takes them from its fields, and whoever has them elsewhere makes the same request of
+them. Only `Run` needs an event loop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterable, Optional
+
+from qgis.core import QgsCoordinateTransformContext, QgsMapLayer, QgsRasterLayer, QgsReferencedRectangle
+from qgis.PyQt.QtCore import QObject, pyqtSignal
+
+from .client.http import Client
+from .client.schema import FINAL_STATES, MASK, BackendError, JobInfo, JobRequest, JobResult, ModelInfo, ProductRequest
+from .i18n import tr
+from .layers import output, source
+from .layers.results import Finished
+from .signals.background import Background
+from .signals.job import JobSignals
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be mapped, with what, where to."""
+
+    layer: Optional[QgsRasterLayer]
+    model: ModelInfo
+    output: str = ""  # as the user gave it; empty for a temporary file
+    area: Optional[QgsReferencedRectangle] = None  # the whole layer if None
+    replace: bool = False  # whether the user agreed to overwrite a file
+
+
+def build_request(
+    order: Order, context: QgsCoordinateTransformContext, open_layers: Iterable[QgsMapLayer]
+) -> JobRequest:
+    """What the backend is asked for.
+
+    Args:
+        order: what is wanted.
+        context: how to get from one CRS to another.
+        open_layers: layers whose files must not be written over.
+
+    Raises:
+        SourceRefused: if the layer or the area cannot be mapped.
+        OutputRefused: if the mask cannot be written where it is to go.
+        OutputExists: if there is a file already, and nobody agreed to its end.
+    """
+    origin = source.from_layer(order.layer)
+    bounds = source.bounds(order.area, origin, context) if order.area is not None else None
+    path = output.resolve(order.output, origin.name, origin.path, open_layers, order.replace)
+    return JobRequest(
+        raster=origin.path,
+        model=order.model.name,
+        products=[ProductRequest(path)],
+        bounds=bounds,
+        bounds_crs=source.crs_text(origin.crs) if bounds else None,
+        overwrite=order.replace,
+    )
+
+
+def outcome(job: JobInfo) -> JobResult:
+    """What a finished job left.
+
+    Raises:
+        BackendError: if the job failed, or left no mask.
+    """
+    if job.state != "finished":
+        error = job.error
+        message = error.message if error else tr("The backend gave up without saying why.")
+        raise BackendError(error.code if error else "error", message)
+    if job.result is None:
+        raise BackendError("protocol", tr("The backend finished without a result."))
+    job.result.product(MASK)  # raises where there is none
+    return job.result
+
+
+class Run(QObject):
+    """Submits a job and follows it. Exactly one of `finished`, `failed` and `cancelled` comes, unless it is dropped."""
+
+    progressed = pyqtSignal(int, int, object)
+    tile = pyqtSignal(object, object)
+    interrupted = pyqtSignal(int)
+    finished = pyqtSignal(object)
+    failed = pyqtSignal(object)
+    cancelled = pyqtSignal()
+
+    def __init__(self, client: Client, request: JobRequest, source_name: str, model: ModelInfo, parent=None):
+        super().__init__(parent)
+        self.request = request
+        self.source_name = source_name
+        self.model = model
+        self.project_gone = False
+        self.cancelling = False
+        self.job_id = ""
+        self._client = client
+        self._over = False
+        self._events: Optional[JobSignals] = None
+        self._background = Background(self)
+
+    def start(self) -> None:
+        """Create the job."""
+        self._background.call(lambda: self._client.submit(self.request), self._submitted, self._fail)
+
+    def cancel(self) -> None:
+        """Ask the backend to stop after the tile that it works on."""
+        self.cancelling = True
+        if self.job_id:
+            self._background.call(lambda: self._client.cancel(self.job_id), lambda job: None, self._cancel_failed)
+
+    def drop(self) -> None:
+        """Follow the job no further; no signal comes afterwards."""
+        self._over = True
+        self._background.close()
+        if self._events is not None:
+            self._events.stop()
+
+    def _submitted(self, job: JobInfo) -> None:
+        if self._over:
+            return
+        self.job_id = job.id
+        self._events = JobSignals(self._client, job.id, self)
+        self._events.state.connect(self._state)
+        self._events.tile.connect(self._tile)
+        self._events.broken.connect(self.interrupted)
+        self._events.lost.connect(self._fail)
+        self._events.start()
+        if self.cancelling:
+            self.cancel()
+
+    def _state(self, job: JobInfo) -> None:
+        if self._over:
+            return
+        if job.state == "running" and job.tiles_total:
+            self.progressed.emit(job.tiles_done, job.tiles_total, job.seconds_left)
+        elif job.state == "cancelled":
+            self._over = True
+            self.cancelled.emit()
+        elif job.state in FINAL_STATES:
+            self._ended(job)
+
+    def _ended(self, job: JobInfo) -> None:
+        try:
+            result = outcome(job)
+        except BackendError as error:
+            self._fail(error)
+            return
+        self._over = True
+        self._background.call(lambda: self._client.delete(job.id), lambda _: None)  # frees its previews
+        self.finished.emit(Finished(self.source_name, self.request, result, self.model))
+
+    def _tile(self, event, image) -> None:
+        if not self._over:
+            self.progressed.emit(event.done, event.total, event.seconds_left)
+            self.tile.emit(event, image)
+
+    def _cancel_failed(self, error: BackendError) -> None:
+        if error.status == 0:  # the backend is not to be reached: the reader or the supervisor will say so
+            return
+        self._fail(error)
+
+    def _fail(self, error: BackendError) -> None:
+        if not self._over:
+            self._over = True
+            self.failed.emit(error)

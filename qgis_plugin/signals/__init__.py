@@ -1,0 +1,1 @@
+"""What threads have to tell, as Qt signals in the GUI thread."""

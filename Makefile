@@ -13,9 +13,9 @@ setup: .venv/.done  ## Environments, compiled operators, system packages where m
 .venv/.done: $(SOURCES)
 	tools/setup.sh
 
-build/sample/sample.tif: backend/rotacube/training/scenes.py | setup
+build/sample/sample.tif: backend/rotacube/training/drawn/scenes.py | setup
 	mkdir -p build/sample
-	$(PY) -m rotacube.training.scenes $@ --seed 2 --height 1536 --width 2048 --nodata-corner
+	$(PY) -m rotacube.training.drawn.scenes $@ --seed 2 --height 1536 --width 2048 --nodata-corner
 
 demo: setup $(RASTER) plugin  ## The main job in real QGIS; RASTER=path takes another orthophoto
 	$(PY) tools/qgis_demo.py $(RASTER) build/demo
@@ -84,7 +84,7 @@ models-table: setup  ## The networks' sizes beside the published ones, to docs/r
 	.venv/bin/rotacube models table
 
 train-rooftop-small: setup  ## At most 40 minutes of two CPU cores; needs ROTACUBE_DATA
-	$(PY) -m rotacube.training.rooftop --output resources/models/rooftop-small
+	$(PY) -m rotacube.training.recipes.rooftop --output resources/models/rooftop-small
 
 clean:
 	rm -rf build dist .venv .venv-qgis backend/*.egg-info

@@ -138,7 +138,7 @@ def write_raster():
 @pytest.fixture(scope="session")
 def scene_path(tmp_path_factory):
     """A drawn town of 300 x 410 pixels of 0.15 m in UTM, a corner of it without data."""
-    from rotacube.training.scenes import draw_scene, write_scene
+    from rotacube.training.drawn.scenes import draw_scene, write_scene
 
     path = tmp_path_factory.mktemp("scene") / "scene.tif"
     write_scene(path, draw_scene(1, 300, 410, nodata_corner=True))
@@ -148,7 +148,7 @@ def scene_path(tmp_path_factory):
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The folder with the real imagery; the test is skipped where it is not."""
-    from rotacube.training.data import data_root
+    from rotacube.training.datasets.areas import data_root
 
     root = data_root()
     if root is None:

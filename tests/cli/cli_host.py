@@ -15,7 +15,7 @@ import traceback
 
 import safetensors.torch  # noqa: F401
 
-import rotacube.inference.runner
+import rotacube.inference.run
 import rotacube.models.store  # noqa: F401
 
 

@@ -49,7 +49,7 @@ def models(make_model, tmp_path_factory):
 def scene(backend_python, tmp_path_factory):
     """A drawn town, 1400 x 1000 pixels of 0.15 m, in UTM."""
     path = tmp_path_factory.mktemp("scene") / "scene.tif"
-    draw = "import sys; from rotacube.training.scenes import draw_scene, write_scene; "
+    draw = "import sys; from rotacube.training.drawn.scenes import draw_scene, write_scene; "
     draw += "write_scene(sys.argv[1], draw_scene(3, 1000, 1400))"
     run_backend(backend_python, "-c", draw, str(path))
     return path

@@ -18,7 +18,7 @@ from rasterio.errors import RasterioIOError
 from rio_cogeo.cogeo import cog_validate
 from torch import nn
 
-from rotacube.errors import JobCancelled, OutputUnwritable, RasterEmpty, RequestRefused
+from rotacube.errors import JobCancelled, OptionsRefused, OutputUnwritable, RasterEmpty, RequestRefused
 from rotacube.inference import engine
 from rotacube.inference.device import Place, choose_place
 from rotacube.inference.run import MapRequest, Product, run_map
@@ -412,3 +412,29 @@ def test_the_mask_of_the_real_mosaic_shows_what_the_mosaic_shows(banepa, bright,
     here = agreement(0, 0)
     assert here > 0.93
     assert all(here > agreement(*shift) for shift in [(1, 0), (-1, 0), (0, 1), (0, -1)])
+
+
+@pytest.mark.parametrize(
+    ("products", "word"),
+    [
+        ((), "Nothing is asked for"),
+        ((Product("dream", Path("a.tif")),), "no product 'dream' as 'cog'. There are: mask"),
+        ((Product("mask", Path("a.tif"), "png"),), "no product 'mask' as 'png'"),
+        ((Product("mask", Path("a.tif")), Product("mask", Path("a.tif"))), "same path"),
+    ],
+)
+def test_products_that_cannot_be_made_are_told(products, word, scene_path, bright, cpu):
+    with pytest.raises(RequestRefused, match=word):
+        run_map(MapRequest(scene_path, "tiny", products), bright, place=cpu)
+
+
+def test_a_scene_model_does_not_map(make_card, scene_path, cpu, tmp_path):
+    model = LoadedModel(make_card(architecture="alexnet"), Broken(), Path())
+    with pytest.raises(OptionsRefused, match="labels whole images, not pixels"):
+        run_map(mask_of_raster(scene_path, tmp_path / "mask.tif"), model, place=cpu)
+    assert left_in(tmp_path) == []
+
+
+def test_a_run_loads_the_model_that_it_names(scene_path, model_folder, cpu, whole, tmp_path):
+    request = MapRequest(scene_path, str(model_folder), (Product("mask", tmp_path / "mask.tif"),))
+    assert run_map(request, place=cpu).classes == whole.classes

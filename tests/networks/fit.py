@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from rotacube.training.scenes import draw_scene
+from rotacube.training.drawn.scenes import draw_scene
 
 # What differs from 60 steps at a rate of 5e-3 on tiles of 64 pixels of 0.15 m. Fast-SCNN labels 8 x 8 pixels at once.
 STEPS = {

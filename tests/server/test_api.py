@@ -9,20 +9,18 @@ import time
 import numpy as np
 import pytest
 import rasterio
-from rasterio.io import MemoryFile
+from affine import Affine
+from bodies import job_body
 from starlette.testclient import TestClient
 
 import rotacube
-from rotacube.errors import JobCancelled, PreviewMissing
-from rotacube.inference.runner import Tile
+from rotacube.errors import JobCancelled
+from rotacube.jobs import queue
+from rotacube.jobs.queue import Jobs
 from rotacube.models.card import read_card
-from rotacube.raster.grid import Box
 from rotacube.server import app as application
-from rotacube.server import jobs as queue
 from rotacube.server import schema
 from rotacube.server.app import LARGEST, create_app
-from rotacube.server.jobs import Job, Jobs, draw_preview
-from rotacube.server.schema import JobRequest
 
 TOKEN = "a token of letters"
 HOST = "http://127.0.0.1:4321"
@@ -47,7 +45,7 @@ def client(jobs):
 
 @pytest.fixture
 def asked(scene_path, model_folder, tmp_path):
-    return {"raster": scene_path, "model": str(model_folder), "output": str(tmp_path / "mask.tif")}
+    return job_body(scene_path, model_folder, tmp_path / "mask.tif")
 
 
 def error_of(answer, status, code):
@@ -102,21 +100,41 @@ def test_large_or_unmeasured_requests_are_refused(client):
         (b"{", "body"),
         (b"[]", "body"),
         (b'{"raster": "a"}', "body.model"),
-        (b'{"raster": "a", "model": "b", "output": "c", "colour": 1}', "body.colour"),
-        (b'{"raster": "a", "model": "b", "output": "c", "bounds": [1, 2, 3]}', "body.bounds"),
-        (b'{"raster": "a", "model": "b", "output": "c", "bands": ["x"]}', "body.bands.0"),
-        (b'{"raster": 1, "model": "b", "output": "c"}', "body.raster"),
+        ({"colour": 1}, "body.colour"),
+        ({"bounds": [1, 2, 3]}, "body.bounds"),
+        ({"bands": ["x"]}, "body.bands.0"),
+        ({"raster": 1}, "body.raster"),
+        ({"products": []}, "body.products"),
+        ({"products": "mask.tif"}, "body.products"),
+        ({"products": [{"kind": "dream", "format": "cog", "path": "c"}]}, "body.products.0.kind"),
+        ({"products": [{"kind": "mask", "format": "png", "path": "c"}]}, "body.products.0.format"),
+        ({"products": [{"kind": "mask", "format": "cog"}]}, "body.products.0.path"),
     ],
 )
 def test_what_does_not_fit_the_contract_is_told(client, content, word):
+    if isinstance(content, dict):
+        content = json.dumps({**job_body("a", "b", "c"), **content})
     answer = client.post("/v1/jobs", content=content, headers={"Content-Type": "application/json"})
     assert f"'{word}" in error_of(answer, 422, "refused")
+
+
+def test_two_products_of_one_path_are_refused(client, asked):
+    error_of(client.post("/v1/jobs", json={**asked, "products": asked["products"] * 2}), 403, "refused")
+
+
+def test_a_scene_classifier_is_refused_at_once(client, asked, make_card, tmp_path):
+    (tmp_path / "scenes").mkdir()
+    card = make_card(name="scenes", architecture="alexnet")
+    (tmp_path / "scenes" / "model.json").write_text(card.model_dump_json())
+    answer = client.post("/v1/jobs", json={**asked, "model": str(tmp_path / "scenes")})
+    assert "labels whole images, not pixels" in error_of(answer, 400, "options_refused")
+    assert client.get("/v1/jobs").json() == []
 
 
 def test_what_is_not_there_is_told(client):
     error_of(client.get("/v1/nothing"), 404, "http")
     error_of(client.put("/v1/jobs"), 405, "http")
-    for path in ("/v1/jobs/x", "/v1/jobs/x/events", "/v1/jobs/x/tiles/0.png"):
+    for path in ("/v1/jobs/x", "/v1/jobs/x/events", "/v1/jobs/x/tiles/0.png", "/v1/jobs/x/products/0"):
         error_of(client.get(path), 404, "job_missing")
     error_of(client.post("/v1/jobs/x/cancel"), 404, "job_missing")
     error_of(client.delete("/v1/jobs/x"), 404, "job_missing")
@@ -124,7 +142,7 @@ def test_what_is_not_there_is_told(client):
 
 def test_bad_input_gets_a_code_and_a_sentence_and_leaves_nothing(bad_input, client, tmp_path):
     before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    content = json.dumps(bad_input.request)  # with NaN, which httpx itself would not send
+    content = json.dumps(job_body(**bad_input.request))  # with NaN, which httpx itself would not send
     answer = client.post("/v1/jobs", content=content, headers={"Content-Type": "application/json"})
     if answer.status_code == 201:  # only found on the way
         info = wait(client, answer.json()["id"], "failed", "finished", "cancelled")
@@ -139,7 +157,8 @@ def test_bad_input_gets_a_code_and_a_sentence_and_leaves_nothing(bad_input, clie
 
 def test_what_can_be_judged_at_once_is_refused_at_once(client, asked, tmp_path, write_raster):
     flat = write_raster(tmp_path / "flat.tif", np.ones((2, 30, 30), np.uint8))
-    for changes in ({"raster": flat}, {"model": "x"}, {"output": "/no/such.tif"}, {"bounds": [0, 0, 1, 1]}):
+    nowhere = job_body("a", "b", "/no/such.tif")["products"]
+    for changes in ({"raster": flat}, {"model": "x"}, {"products": nowhere}, {"bounds": [0, 0, 1, 1]}):
         assert client.post("/v1/jobs", json={**asked, **changes}).status_code in (400, 404)
     assert client.get("/v1/jobs").json() == []
 
@@ -184,6 +203,7 @@ def test_the_contract_names_every_shape_and_error(client):
         ("post", "/v1/jobs/{name}/cancel"),
         ("get", "/v1/jobs/{name}/events"),
         ("get", "/v1/jobs/{name}/tiles/{n}.png"),
+        ("get", "/v1/jobs/{name}/products/{n}"),
     }
     for methods in document["paths"].values():
         for operation in methods.values():
@@ -211,7 +231,11 @@ def test_events_tell_the_life_of_a_job_and_can_be_resumed(client, asked):
     assert [data["state"] for _, kind, data in told if kind == "state"] == ["queued", "running", "finished"]
     tiles = [data for _, kind, data in told if kind == "tile"]
     assert [tile["done"] for tile in tiles] == list(range(1, tiles[0]["total"] + 1))
-    assert told[-1][2]["result"]["output"] == asked["output"] and told[-1][2]["tiles_done"] == tiles[0]["total"]
+    assert told[-1][2]["tiles_done"] == tiles[0]["total"]
+    for tile in tiles:
+        if tile["preview"] is not None:
+            assert client.get("/" + tile["preview"]).headers["content-type"] == "image/png"
+    assert any(tile["preview"] for tile in tiles)
     for index in (0, 3, len(told) - 2):
         headers = {"Last-Event-ID": str(numbers[index])}
         assert events_in(client.get(f"/v1/jobs/{job}/events", headers=headers).text) == told[index + 1 :]
@@ -258,7 +282,11 @@ def test_jobs_wait_for_each_other_and_a_waiting_one_is_cancelled_at_once(client,
     monkeypatch.setattr(queue, "run_map", work)
     names = []
     for index in range(3):
-        names.append(client.post("/v1/jobs", json={**asked, "output": str(tmp_path / f"{index}.tif")}).json()["id"])
+        names.append(
+            client.post("/v1/jobs", json=job_body(asked["raster"], asked["model"], tmp_path / f"{index}.tif")).json()[
+                "id"
+            ]
+        )
     assert started.wait(20)
     assert [job["state"] for job in client.get("/v1/jobs").json()] == ["running", "queued", "queued"]
     assert client.post(f"/v1/jobs/{names[1]}/cancel").json()["state"] == "cancelled"
@@ -278,47 +306,6 @@ def test_old_jobs_are_forgotten_but_none_that_runs(client, asked, monkeypatch):
         wait(client, names[-1], "cancelled")
     kept = [job["id"] for job in client.get("/v1/jobs").json()]
     assert kept == names[-len(kept) :] and 50 <= len(kept) <= 51
-
-
-def a_tile(n, labels):
-    corners = [(0.0, 0.0), (1.0, 0.0), (1.0, -1.0), (0.0, -1.0)]
-    return Tile(n, n + 1, 10, None, Box(0, 0, 4, 4), corners, "EPSG:32645", labels, {})
-
-
-def test_previews_are_kept_within_bounds(make_card, asked, monkeypatch):
-    monkeypatch.setattr(queue, "PREVIEWS", 2)
-    job = Job(JobRequest(**asked))
-    for n in range(3):
-        job.add_tile(a_tile(n, np.ones((4, 4), np.uint8)), make_card().classes)
-    job.add_tile(a_tile(3, None), make_card().classes)
-    assert job.preview(1)[:4] == job.preview(2)[:4] == b"\x89PNG"
-    for n in (0, 3, 9):
-        with pytest.raises(PreviewMissing):
-            job.preview(n)
-    previews = [json.loads(event.data)["preview"] for event in job.events_after(1, 0)[0]]
-    assert previews == [True, True, True, False]
-
-
-def test_a_late_listener_of_a_long_job_gets_the_latest_events(asked, make_card, monkeypatch):
-    monkeypatch.setattr(queue, "EVENTS", 5)
-    job = Job(JobRequest(**asked))
-    for n in range(20):
-        job.add_tile(a_tile(n, None), make_card().classes)
-    numbers = [event.number for event in job.events_after(0, 0)[0]]
-    assert numbers == [17, 18, 19, 20, 21]
-    assert [event.number for event in job.events_after(19, 0)[0]] == [20, 21]
-
-
-@pytest.mark.parametrize(("shape", "size"), [((4, 7), (4, 7)), ((256, 256), (256, 256)), ((600, 100), (200, 34))])
-def test_a_preview_has_the_colours_of_the_classes(shape, size, make_card):
-    labels = np.full(shape, 255, np.uint8)
-    labels[: shape[0] // 2] = 1
-    labels[:, : shape[1] // 2] = 0
-    with MemoryFile(draw_preview(labels, make_card().classes)) as memory, memory.open() as file:
-        picture = file.read()
-    assert picture.shape == (4, *size)
-    assert picture[:, 0, -1].tolist() == [0xE6, 0x55, 0x0D, 255]
-    assert picture[3, 0, 0] == 0 and picture[3, -1, -1] == 0
 
 
 def test_a_model_is_loaded_once_and_again_when_it_has_changed(client, asked, make_model, tmp_path, monkeypatch):
@@ -344,10 +331,40 @@ def test_a_finished_job_says_what_it_found(client, asked):
     job = client.post("/v1/jobs", json={**asked, "bounds": [353005, 3059960, 353055, 3059990]}).json()["id"]
     info = wait(client, job, "finished", "failed")
     result = info["result"]
-    with rasterio.open(asked["output"]) as file:
+    (product,) = result["products"]
+    assert {key: product[key] for key in ("kind", "format", "path")} == asked["products"][0]
+    with rasterio.open(product["path"]) as file:
         labels = file.read(1)
-    assert (result["height"], result["width"]) == labels.shape and result["gsd"] == 0.15
+    assert (result["height"], result["width"]) == labels.shape and result["gsd"] == pytest.approx(
+        [0.15, 0.15], rel=1e-6
+    )
     assert [c["pixels"] for c in result["classes"]] == [int((labels == i).sum()) for i in (0, 1)]
     assert sum(c["share"] for c in result["classes"]) == pytest.approx(1, abs=1e-5)
     assert result["nodata_pixels"] == (labels == 255).sum()
     assert info["seconds_left"] == 0 and info["tiles_done"] == info["tiles_total"]
+
+
+def test_what_a_job_made_can_be_fetched_from_its_address(client, asked, tmp_path):
+    job = client.post("/v1/jobs", json=asked).json()["id"]
+    address = "/" + wait(client, job, "finished")["result"]["products"][0]["href"]
+    path = tmp_path / "mask.tif"
+    assert client.get(address).content == path.read_bytes()
+    for other in (f"/v1/jobs/{job}/products/1", f"/v1/jobs/{job}/products/{10**30}"):
+        error_of(client.get(other), 404, "product_missing")
+    error_of(client.get(f"/v1/jobs/{job}/products/-1"), 422, "refused")
+    error_of(client.get(f"/v1/jobs/{job}/products/x"), 422, "refused")
+    path.unlink()
+    error_of(client.get(address), 404, "product_missing")
+
+
+@pytest.mark.parametrize("size", [0.15, 0.1525])
+def test_the_ground_sample_distance_is_that_of_the_mask(size, client, model_folder, tmp_path, write_raster):
+    """Within 2% of the model's, the raster's own grid is taken."""
+    image = np.random.default_rng(0).integers(1, 255, (3, 120, 130), np.uint8)
+    path = write_raster(tmp_path / "a.tif", image, transform=Affine(size, 0, 500000, 0, -0.15, 3060000))
+    job = client.post("/v1/jobs", json=job_body(path, model_folder, tmp_path / "mask.tif")).json()["id"]
+    result = wait(client, job, "finished", "failed")["result"]
+    with rasterio.open(tmp_path / "mask.tif") as file:
+        pixel = [file.transform.a / 0.9996, -file.transform.e / 0.9996]  # UTM's scale on its central meridian
+    assert result["gsd"] == pytest.approx(pixel, rel=1e-4)
+    assert result["gsd"] == pytest.approx([size, 0.15], rel=1e-3)

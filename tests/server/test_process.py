@@ -17,6 +17,7 @@ import httpx
 import numpy as np
 import pytest
 import rasterio
+from bodies import job_body
 from rasterio.io import MemoryFile
 from rio_cogeo.cogeo import cog_validate
 
@@ -90,7 +91,7 @@ def stream(client, job, last=0):
 
 
 def start(client, raster, model, output):
-    answer = client.post("/v1/jobs", json={"raster": str(raster), "model": str(model), "output": str(output)})
+    answer = client.post("/v1/jobs", json=job_body(raster, model, output))
     assert answer.status_code == 201, answer.text
     return answer.json()["id"]
 

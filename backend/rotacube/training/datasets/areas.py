@@ -1,4 +1,4 @@
-"""Rooftop imagery with labels, split by place, and random crops of it for training.
+"""Rooftop imagery with labels, split by place.
 
 The folders are those of the data's own README: `rooftop/kampala` (zoom-21 tiles are used; lower zooms show the same
 place) and `rooftop/banepa`. A tile's name holds its web-tile address, which gives its place in the mosaic, its ground
@@ -13,17 +13,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import rasterio
-import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from rotacube.training.scenes import draw_scene
+from rotacube.training.drawn.scenes import draw_scene
 
 Split = Literal["train", "validation", "test"]
 _NAME = re.compile(r"OAM-(\d+)-(\d+)-(\d+)$")
@@ -44,7 +42,7 @@ class Area:
 def data_root() -> Path | None:
     """The folder with the imagery: `ROTACUBE_DATA`, or `../shared/data` beside a checkout; None if there is none."""
     named = os.environ.get("ROTACUBE_DATA")
-    path = Path(named) if named else Path(__file__).resolve().parents[4] / "shared" / "data"
+    path = Path(named) if named else Path(__file__).resolve().parents[5] / "shared" / "data"
     return path if (path / "rooftop").is_dir() else None
 
 
@@ -109,84 +107,6 @@ def _mosaic(folder: Path, tiles: dict[tuple[int, int], Path], zoom: int) -> Area
     return Area(folder.name, image, roof, valid, gsd)
 
 
-class RoofCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """Random augmented crops: image (3, S, S) in 0..1, roof (1, S, S), valid (1, S, S), all float32.
-
-    Item i is the same whatever worker draws it.
-
-    Args:
-        areas: labelled areas with the weight by which each is drawn.
-        length: crops in an epoch.
-        size: S, pixels.
-        gsd: the model's ground sample distance in metres; crops vary about it by 0.7 to 1.5.
-        seed: of the random choices.
-    """
-
-    def __init__(self, areas: list[tuple[Area, float]], length: int, size: int, gsd: float, seed: int = 0) -> None:
-        self.areas = [area for area, _ in areas]
-        weights = np.array([weight for _, weight in areas])
-        self.chances = weights / weights.sum()
-        self.length, self.size, self.gsd, self.seed = length, size, gsd, seed
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
-        rng = np.random.default_rng((self.seed, index))
-        while True:
-            area = self.areas[rng.choice(len(self.areas), p=self.chances)]
-            ratio = self.gsd * math.exp(rng.uniform(math.log(0.7), math.log(1.5))) / area.gsd
-            high, wide = area.valid.shape
-            side = min(round(self.size * ratio), high, wide)
-            top, left = rng.integers(0, high - side + 1), rng.integers(0, wide - side + 1)
-            window = np.s_[top : top + side, left : left + side]
-            if area.valid[window].mean() > 0.3:
-                break
-        image, roof, valid = (
-            resize(torch.from_numpy(part.astype(np.float32)), (self.size, self.size))
-            for part in (area.image[(slice(None), *window)] / 255.0, area.roof[window][None], area.valid[window][None])
-        )
-        image = _colours(image, rng)
-        roof, valid = (roof > 0.5).float(), (valid > 0.99).float()
-        if rng.random() < 0.15:
-            valid = valid * _cut(self.size, rng)
-        stack = torch.cat([image, roof, valid])
-        stack = torch.rot90(stack, int(rng.integers(4)), (1, 2))
-        if rng.random() < 0.5:
-            stack = stack.flip(2)
-        stack = stack.contiguous()
-        return stack[:3], stack[3:4], stack[4:5]
-
-
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     """Resample (C, H, W) to (C, *size), averaging where it shrinks."""
     return F.interpolate(image[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]
-
-
-def _colours(image: Tensor, rng: np.random.Generator) -> Tensor:
-    """Vary light, colour, sharpness and noise as other sensors and days would."""
-
-    def draw(low: float, high: float, *shape: int) -> Any:
-        return torch.from_numpy(rng.uniform(low, high, shape or None) * np.ones(shape or 1)).float()
-
-    grey = image.mean(0, keepdim=True)
-    image = grey + (image - grey) * draw(0.3, 1.5)
-    image = image.clamp(0, 1) ** draw(0.65, 1.5)
-    centre = image.mean()
-    image = (image - centre) * draw(0.65, 1.4) + centre + draw(-0.12, 0.12)
-    image = image * draw(0.88, 1.12, 3, 1, 1)
-    if rng.random() < 0.2:
-        size = image.shape[1]
-        small = int(size * rng.uniform(0.4, 0.8))
-        image = resize(resize(image, (small, small)), (size, size))
-    if rng.random() < 0.3:
-        noise = rng.standard_normal(image.shape, dtype=np.float32)
-        image = image + torch.from_numpy(noise) * draw(0.0, 0.05)
-    return image.clamp(0, 1)
-
-
-def _cut(size: int, rng: np.random.Generator) -> Tensor:
-    """A half-plane of valid pixels, as at the edge of a flight."""
-    angle, offset = rng.uniform(0, 2 * math.pi), rng.uniform(-0.3, 0.45) * size
-    y, x = torch.meshgrid(*[torch.arange(size) - size / 2] * 2, indexing="ij")
-    return ((x * math.cos(angle) + y * math.sin(angle)) < offset).float()[None]

@@ -5,7 +5,7 @@ every object also writes its height, from which one sun casts all shadows. Label
 draws it: a crown that hangs over a roof does not cut the label, and neither does a shadow. Most of this file is a
 catalogue: one short function for each kind of thing that an aerial image shows. As a command it draws one scene:
 
-    python -m rotacube.training.scenes OUT.tif --seed 1 --height 1536 --width 2048
+    python -m rotacube.training.drawn.scenes OUT.tif --seed 1 --height 1536 --width 2048
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rasterio.errors import RasterioError
 from rasterio.transform import from_origin
 
 from rotacube.errors import OutputUnwritable
-from rotacube.training.canvas import Canvas, Floats, Patch, Rect, both, photograph
+from rotacube.training.drawn.canvas import Canvas, Floats, Patch, Rect, both, photograph
 
 
 @dataclass(frozen=True)

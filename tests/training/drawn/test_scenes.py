@@ -7,8 +7,8 @@ import pytest
 import rasterio
 
 from rotacube.errors import OutputUnwritable
-from rotacube.training.canvas import Canvas, cast_shadows
-from rotacube.training.scenes import Scene, draw_scene, main, write_scene
+from rotacube.training.drawn.canvas import Canvas, cast_shadows
+from rotacube.training.drawn.scenes import Scene, draw_scene, main, write_scene
 
 TOWN = 1  # a seed that gives a dense town
 

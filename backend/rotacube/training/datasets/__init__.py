@@ -1,0 +1,1 @@
+"""Labelled imagery: areas split by place, and crops of them."""

@@ -1,0 +1,1 @@
+"""Scenes of our own: drawn towns with their labels."""

@@ -1,0 +1,1 @@
+"""The recipes: which network learns what, from which data, for how long."""

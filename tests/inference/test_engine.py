@@ -1,0 +1,92 @@
+"""The engine alone: strips of a source in memory, with all that the network says, and no file anywhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from rotacube.errors import JobCancelled
+from rotacube.inference.engine import Engine
+from rotacube.networks.registry import create_model
+from rotacube.raster.array_source import ArraySource
+from rotacube.raster.grid import Box
+
+
+@pytest.fixture(scope="module")
+def source(make_card):
+    rng = np.random.default_rng(5)
+    valid = np.ones((150, 190), bool)
+    valid[:, :70] = False
+    return ArraySource(rng.random((3, 150, 190), np.float32), valid, make_card().normalisation)
+
+
+def network(**options):
+    torch.manual_seed(3)
+    return create_model("unet-cube", 3, 2, width=0.0625, **options).eval()
+
+
+def whole(strips, shape):
+    """All strips put together: logits, further outputs, validity, and how often a pixel was covered."""
+    found, covered = {}, np.zeros(shape, int)
+    for strip in strips:
+        place = strip.box.within(Box(0, 0, *shape))
+        for name, part in {"logits": strip.logits, **strip.further, "valid": strip.valid[None]}.items():
+            found.setdefault(name, np.zeros((len(part), *shape), part.dtype))[(slice(None), *place)] = part
+        covered[place] += 1
+    return found, covered
+
+
+def test_strips_cover_the_source_once_and_a_tile_alone_is_what_the_network_says(source, cpu):
+    net = network(boundary=True)
+    engine = Engine(net, tile=192, overlap=32, outputs=1, place=cpu)
+    found, covered = whole(engine.strips(source), (150, 190))
+    assert (covered == 1).all() and set(found) == {"logits", "boundary", "valid"}
+    values, valid = source.read(Box(0, 0, 192, 192))
+    with torch.inference_mode():
+        logits, boundary = net(torch.from_numpy(values)[None].to(memory_format=torch.channels_last))
+    np.testing.assert_allclose(found["logits"], logits[0, :, :150, :190].numpy(), atol=1e-5)
+    np.testing.assert_allclose(found["boundary"], boundary[0, :, :150, :190].numpy(), atol=1e-5)
+    np.testing.assert_array_equal(found["valid"][0], valid[:150, :190])
+
+
+def test_a_part_is_the_crop_of_the_whole_in_every_output(source, cpu):
+    engine = Engine(network(boundary=True), tile=64, overlap=32, outputs=1, place=cpu)
+    found, _ = whole(engine.strips(source), (150, 190))
+    area = Box(37, 71, 101, 163)
+    for strip in engine.strips(source, area):
+        rows, columns = strip.box.within(Box(0, 0, 150, 190))
+        np.testing.assert_array_equal(strip.logits, found["logits"][:, rows, columns])
+        np.testing.assert_array_equal(strip.further["boundary"], found["boundary"][:, rows, columns])
+
+
+def test_a_second_output_changes_nothing_of_the_first(source, cpu):
+    with_boundary = network(boundary=True)
+    plain = network()
+    plain.load_state_dict({k: v for k, v in with_boundary.state_dict().items() if "boundary_head" not in k})
+    first, second = (
+        whole(Engine(net, tile=64, overlap=32, outputs=1, place=cpu).strips(source), (150, 190))[0]
+        for net in (with_boundary, plain)
+    )
+    np.testing.assert_array_equal(first["logits"], second["logits"])
+    assert set(second) == {"logits", "valid"}
+
+
+def test_tiles_are_told_in_order_and_those_of_nodata_without_logits(source, cpu):
+    tiles = []
+    engine = Engine(network(), tile=64, overlap=32, outputs=1, place=cpu)
+    whole(engine.strips(source, on_tile=tiles.append), (150, 190))
+    assert [tile.n for tile in tiles] == list(range(tiles[0].total))
+    shown = np.zeros((150, 190), int)
+    for tile in tiles:
+        shown[tile.box.within(Box(0, 0, 150, 190))] += 1
+        assert (tile.logits is None) == (tile.valid is None)
+        if tile.logits is not None:
+            assert tile.logits.shape == (1, tile.box.height, tile.box.width)
+    assert (shown == 1).all() and any(tile.logits is None for tile in tiles)
+
+
+def test_cancelled_before_a_batch(source, cpu):
+    engine = Engine(network(), tile=64, overlap=32, outputs=1, place=cpu)
+    with pytest.raises(JobCancelled):
+        list(engine.strips(source, cancelled=lambda: True))

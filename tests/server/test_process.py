@@ -310,3 +310,35 @@ def test_without_a_token_it_makes_one_and_tells_the_person_who_started_it():
     finally:
         process.kill()
         process.communicate()
+
+
+def test_the_log_tells_a_job_from_start_to_end_and_why_one_failed(scene_path, model_folder, tmp_path, write_raster):
+    path, raster = tmp_path / "backend.log", tmp_path / "cut.tif"
+    noise = np.random.default_rng(0).integers(0, 256, (3, 300, 300), np.uint8)
+    content = Path(write_raster(raster, noise, compress="DEFLATE")).read_bytes()
+    raster.write_bytes(content[: len(content) // 2])
+    env = environment(ROTACUBE_LOG=str(path), ROTACUBE_TOKEN=TOKEN)
+    with path.open("ab") as stderr:
+        process = subprocess.Popen(
+            COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True, env=env
+        )
+        with client_of(json.loads(process.stdout.readline())) as client:
+            assert client.get("/v1/info").status_code == 200
+            for source, name in ((scene_path, "mask.tif"), (raster, "other.tif")):
+                answer = client.post("/v1/jobs", json=job_body(source, model_folder, tmp_path / name))
+                if answer.status_code == 201:
+                    client.get(f"/v1/jobs/{answer.json()['id']}/events")
+        process.stdin.close()
+        assert process.wait(20) == 0
+    told = path.read_text(encoding="utf-8")
+    order = ["starts: process", "listens on", "INFO rotacube.server.app: device cpu: ", "mask of ", "model tiny, "]
+    order += [
+        "300 pixels of 0.15 m: mapping",
+        "mask written in",
+        ": finished in",
+        "raster_unreadable",
+        "the parent is gone",
+    ]
+    places = [told.find(word) for word in order]
+    assert -1 not in places and places == sorted(places), told
+    assert TOKEN not in told

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ from rotacube.files import in_one_step, write_text
 from rotacube.models.card import CARD, ModelCard, read_card
 from rotacube.networks.registry import Network, create_model, find_network
 
+log = logging.getLogger(__name__)
 AGAIN = "Install the model again."
 
 
@@ -126,6 +128,7 @@ def load_model(name: str) -> LoadedModel:
     _check_tensors(card, tensors, wanted)
     network = build()
     network.load_state_dict({k: t.float() if t.is_floating_point() else t for k, t in tensors.items()})
+    log.info("model %s, %s, of %s: %d parameters", card.name, card.weights.sha256[:12], folder, card.weights.parameters)
     return LoadedModel(card, network.eval(), folder)
 
 

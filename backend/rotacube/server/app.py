@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import os
 import re
 import time
@@ -23,6 +24,7 @@ from rotacube.models.store import list_models
 from rotacube.server.schema import ErrorAnswer, Health, Info, JobInfo, JobRequest, ModelInfo, TileEvent
 from rotacube.server.translate import to_backend_info, to_info, to_map, to_model_info, to_tile_event
 
+log = logging.getLogger(__name__)
 LARGEST = 2**20
 """Largest body of a request, bytes."""
 HEARTBEAT = 10.0
@@ -62,6 +64,7 @@ def create_app(token: str, jobs: Jobs | None = None) -> FastAPI:
 
     @app.exception_handler(RotacubeError)
     async def known(request: Request, error: RotacubeError) -> Response:
+        log.warning("%s %s: %s (%s)", request.method, request.url.path, error.message, error.code)
         return _error(error.status, error.code, error.message)
 
     @app.exception_handler(RequestValidationError)
@@ -76,6 +79,7 @@ def create_app(token: str, jobs: Jobs | None = None) -> FastAPI:
 
     @app.exception_handler(Exception)
     async def unknown(request: Request, error: Exception) -> Response:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return _error(500, "internal", f"The backend failed in a way that it should not ({type(error).__name__}).")
 
     @app.get("/v1/health")
@@ -86,7 +90,11 @@ def create_app(token: str, jobs: Jobs | None = None) -> FastAPI:
     @app.get("/v1/info")
     def info() -> Info:
         """What the backend runs on; launches every operator once."""
-        return to_backend_info(diagnose())
+        found = diagnose()
+        log.info("device %s: %s", found.device, found.device_why)
+        for line in found.compiled.sentences():
+            log.info("%s", line)
+        return to_backend_info(found)
 
     @app.get("/v1/models")
     def models() -> list[ModelInfo]:

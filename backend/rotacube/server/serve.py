@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import platform
 import secrets
 import signal
 import socket
@@ -18,8 +20,10 @@ from rotacube import __version__
 from rotacube.errors import RotacubeError
 from rotacube.jobs.queue import Jobs
 from rotacube.server.app import create_app
+from rotacube.server.log import start_log
 
 VARIABLE = "ROTACUBE_TOKEN"
+log = logging.getLogger(__name__)
 GRACE = 3.0
 """Seconds that a running job has to end once the parent is gone."""
 
@@ -45,7 +49,11 @@ def serve(port: int, parent_pipe: bool) -> None:
     if not token:
         token = secrets.token_urlsafe(32)
         print(f"No {VARIABLE} in the environment; this run's token is {token}", file=sys.stderr)
+    start_log()
     _be_modest()
+    log.info(
+        "Rotacube %s starts: process %d, Python %s, %s", __version__, os.getpid(), platform.python_version(), sys.prefix
+    )
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.bind(("127.0.0.1", port))
@@ -54,17 +62,20 @@ def serve(port: int, parent_pipe: bool) -> None:
         raise ServeError(f"Port {port} on 127.0.0.1 cannot be had ({error}). Choose another, or 0 for any.") from error
     jobs = Jobs()
     server = uvicorn.Server(
-        uvicorn.Config(create_app(token, jobs), log_level="warning", timeout_graceful_shutdown=1, lifespan="off")
+        uvicorn.Config(create_app(token, jobs), log_config=None, timeout_graceful_shutdown=1, lifespan="off")
     )
     if parent_pipe:
         threading.Thread(target=_end_with_parent, args=(jobs,), daemon=True).start()
     # uvicorn raises the signal again once it has shut down; the jobs still need to clean up then.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    print(json.dumps({"port": listener.getsockname()[1], **announced}), flush=True)
+    port = listener.getsockname()[1]
+    print(json.dumps({"port": port, **announced}), flush=True)
+    log.info("listens on 127.0.0.1:%d", port)
     try:
         server.run(sockets=[listener])
     finally:
         jobs.close()
+        log.info("ends")
 
 
 def _be_modest() -> None:
@@ -80,6 +91,7 @@ def _end_with_parent(jobs: Jobs) -> None:
         pass
     ending = threading.Thread(target=jobs.close, daemon=True)
     ending.start()
+    log.info("the parent is gone")
     ending.join(GRACE)
     time.sleep(0.1)
     os._exit(0)

@@ -1,0 +1,56 @@
+"""The log does not grow without end, and loses nothing that another writes into the same file."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import pytest
+
+from rotacube.server import log as server_log
+
+
+@pytest.fixture
+def log(tmp_path, monkeypatch):
+    """Starts the log in a file; afterwards the loggers are as they were."""
+    path = tmp_path / "backend-1.log"
+    monkeypatch.setenv("ROTACUBE_LOG", str(path))
+    monkeypatch.setattr(server_log, "LARGEST", 2000)
+    loggers = [logging.getLogger(name) for name in ("rotacube", "uvicorn.error")]
+    before = [(logger.level, logger.handlers, logger.propagate) for logger in loggers]
+    handler = server_log.start_log()
+    yield path, handler
+    handler.close()
+    logging.captureWarnings(False)
+    for logger, (level, handlers, propagate) in zip(loggers, before, strict=True):
+        logger.level, logger.handlers, logger.propagate = level, handlers, propagate
+
+
+def test_a_full_log_is_put_aside_and_the_last_words_of_a_crash_stay(log):
+    path, _ = log
+    stderr = os.open(path, os.O_WRONLY | os.O_APPEND)  # as the plugin hands it over
+    try:
+        for number in range(100):
+            logging.getLogger("rotacube.test").info("line %d %s", number, "x" * 40)
+            os.write(stderr, b"a library: %d\n" % number)
+    finally:
+        os.close(stderr)
+    files = sorted(path.parent.iterdir())
+    assert [f.name for f in files] == ["backend-1.log", "backend-1.log.1", "backend-1.log.2", "backend-1.log.3"]
+    texts = [f.read_text() for f in files]
+    assert all(len(text) < 2200 and "\0" not in text for text in texts)
+    assert texts[0].endswith("a library: 99\n")
+    whole = "".join(reversed(texts))
+    numbers = [int(line.split(" ")[-1]) for line in whole.splitlines() if line.startswith("a library")]
+    assert numbers == list(range(numbers[0], 100)), "nothing is lost on the way"
+
+
+def test_a_log_that_cannot_be_written_does_not_keep_the_server_from_starting(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ROTACUBE_LOG", str(tmp_path / "no" / "a.log"))
+    loggers = [logging.getLogger(name) for name in ("rotacube", "uvicorn.error")]
+    before = [(logger.level, logger.handlers, logger.propagate) for logger in loggers]
+    assert type(server_log.start_log()) is logging.StreamHandler
+    assert "cannot be written" in capsys.readouterr().err
+    logging.captureWarnings(False)
+    for logger, (level, handlers, propagate) in zip(loggers, before, strict=True):
+        logger.level, logger.handlers, logger.propagate = level, handlers, propagate

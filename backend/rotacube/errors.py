@@ -9,7 +9,15 @@ from __future__ import annotations
 
 
 class RotacubeError(Exception):
-    """An error with a stable code and a sentence for a person."""
+    """An error with a stable code and a sentence for a person.
+
+    >>> from rotacube import find_model
+    >>> try:
+    ...     find_model("nobody")
+    ... except RotacubeError as error:
+    ...     print(error.code)
+    model_missing
+    """
 
     code = "error"
     status = 400

@@ -30,6 +30,9 @@ def choose_place(precision: str = "auto") -> Place:
 
     Raises:
         RequestRefused: the precision is not one of those.
+
+    >>> choose_place("float32").dtype
+    torch.float32
     """
     if precision not in ("auto", "float32", "bfloat16"):
         raise RequestRefused(f"There is no precision '{precision}'. Choose auto, float32 or bfloat16.")

@@ -72,6 +72,13 @@ class Engine:
         overlap: of neighbouring tiles, pixels.
         outputs: logits a pixel.
         place: device, precision and batch; the network is moved there.
+
+    >>> from rotacube import FileSource, choose_place, load_model
+    >>> model = load_model("rooftop-small")
+    >>> with FileSource("town.tif", model.card) as source:
+    ...     for strip in Engine.of(model, choose_place()).strips(source):
+    ...         print(strip.box, strip.logits.shape)
+    Box(top=0, left=0, bottom=256, right=256) (1, 256, 256)
     """
 
     def __init__(self, network: nn.Module, *, tile: int, overlap: int, outputs: int, place: Place) -> None:

@@ -31,7 +31,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Product:
-    """A file that a run makes: of which kind (a key of `KINDS`), in which of its formats, where."""
+    """A file that a run makes: of which kind (a key of `KINDS`), in which of its formats, where.
+
+    >>> Product("mask", Path("mask.tif")).format
+    'cog'
+    """
 
     kind: str
     path: Path
@@ -50,6 +54,9 @@ class MapRequest:
         bounds_crs: of the bounds; the raster's own if None.
         bands: the raster's bands in the model's order, from 1.
         overwrite: whether files that are there may be replaced.
+
+    >>> MapRequest("town.tif", "rooftop-small", (Product("mask", Path("mask.tif")),)).overwrite
+    False
     """
 
     raster: str
@@ -110,6 +117,11 @@ def run_map(
     Raises:
         RotacubeError: a subclass that says what is wrong; nothing is left behind.
         JobCancelled: `cancelled` said so; nothing is left behind.
+
+    >>> request = MapRequest("town.tif", "rooftop-small", (Product("mask", Path("mask.tif")),))
+    >>> result = run_map(request)
+    >>> result.width, result.height, [total.info.name for total in result.classes]
+    (256, 256, ['background', 'roof'])
     """
     start = time.monotonic()
     model = model or load_model(request.model)

@@ -122,6 +122,10 @@ def read_card(folder: Path) -> ModelCard:
     Raises:
         ModelMissing: the folder has no card.
         ModelDamaged: the card is not valid; the sentence names what is wrong.
+
+    >>> from rotacube import find_model
+    >>> read_card(find_model("rooftop-small")[1]).gsd
+    0.15
     """
     path = folder / CARD
     if not path.is_file():

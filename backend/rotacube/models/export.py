@@ -36,6 +36,12 @@ def export_network(network: nn.Module, image: Tensor, path: Path) -> None:
     Raises:
         OptionsRefused: The suffix is neither, or what writes ONNX is not installed.
         OutputUnwritable: The file cannot be written.
+
+    >>> from rotacube import create_model
+    >>> network = create_model("unet", 3, 2, width=0.0625).eval()
+    >>> export_network(network, torch.zeros(1, 3, 64, 64), Path("unet.pt2"))
+    >>> torch.export.load("unet.pt2").module()(torch.zeros(2, 3, 64, 64)).shape
+    torch.Size([2, 1, 64, 64])
     """
     if path.suffix not in FORMATS:
         raise OptionsRefused(f"A network is exported to .onnx or .pt2, not to '{path.name}'.")

@@ -53,7 +53,11 @@ def model_folders() -> list[Path]:
 
 
 def list_models() -> list[tuple[ModelCard, Path]]:
-    """All installed models with a valid card, by name; a damaged one is left out (`find_model` says why)."""
+    """All installed models with a valid card, by name; a damaged one is left out (`find_model` says why).
+
+    >>> "rooftop-small" in [card.name for card, folder in list_models()]
+    True
+    """
     found: dict[str, tuple[ModelCard, Path]] = {}
     for parent in model_folders():
         for path in sorted(parent.glob(f"*/{CARD}")):
@@ -71,6 +75,10 @@ def find_model(name: str) -> tuple[ModelCard, Path]:
     Raises:
         ModelMissing: there is none; the sentence names those that there are.
         ModelDamaged: its card is not valid.
+
+    >>> card, folder = find_model("rooftop-small")
+    >>> [c.name for c in card.classes]
+    ['background', 'roof']
     """
     if os.sep in name or (Path(name) / CARD).is_file():
         return read_card(Path(name)), Path(name)
@@ -104,6 +112,10 @@ def load_model(name: str) -> LoadedModel:
     Raises:
         ModelMissing: there is no such model.
         ModelDamaged: the weights are absent, have another hash, or do not fit the architecture.
+
+    >>> model = load_model("rooftop-small")
+    >>> model.network(torch.zeros(1, 3, 64, 64)).shape
+    torch.Size([1, 1, 64, 64])
     """
     card, folder = find_model(name)
     path = folder / card.weights.file
@@ -168,6 +180,13 @@ def save_model(network: nn.Module, card: dict[str, object], folder: Path, *, hal
     Raises:
         OutputUnwritable: the folder cannot be written to.
         ValidationError: the card's fields do not fit.
+
+    >>> from rotacube import create_model
+    >>> fields = load_model("rooftop-small").card.model_dump(exclude={"weights"})
+    >>> fields |= {"name": "mine", "architecture": "unet", "options": {"width": 0.0625}}
+    >>> card = save_model(create_model("unet", 3, 2, width=0.0625), fields, Path("mine"))
+    >>> load_model("./mine").card == card
+    True
     """
     kept = ("running_mean", "running_var")
     content = save(

@@ -248,6 +248,9 @@ def find_network(name: str) -> Network:
 
     Raises:
         ModelMissing: there is none.
+
+    >>> find_network("convnext-cube").source
+    'Cube Kernel'
     """
     if name not in NETWORKS:
         raise ModelMissing(f"There is no network '{name}'. Known are: {', '.join(sorted(NETWORKS))}.")
@@ -267,6 +270,10 @@ def create_model(name: str, in_bands: int, classes: int, **options: Any) -> nn.M
     Raises:
         ModelMissing: there is no network of that name.
         OptionsRefused: an option is unknown, or its value makes no network.
+
+    >>> network = create_model("unet-cube", 3, 2, width=0.125, boundary=True).eval()
+    >>> network(torch.zeros(1, 3, 64, 64)).boundary.shape
+    torch.Size([1, 1, 64, 64])
     """
     network = find_network(name)
     known = network.options()

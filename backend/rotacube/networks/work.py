@@ -84,6 +84,9 @@ def network_work(name: str, bands: int = 3, classes: int = 2, side: int = 512, *
         classes: two share one logit.
         side: height and width of the image.
         options: of `create_model`.
+
+    >>> network_work("convnext-cube").parameters
+    45104368
     """
     with torch.device("meta"):
         network = create_model(name, bands, classes, **options).eval()

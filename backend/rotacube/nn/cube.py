@@ -93,6 +93,9 @@ class CubeConv2d(nn.Module):
 
     Raises:
         ValueError: `in_channels` is not a multiple of 4, `kernel_size` is even, or choices do not go together.
+
+    >>> CubeConv2d(8, 16)(torch.ones(1, 8, 6, 6)).shape
+    torch.Size([1, 16, 6, 6])
     """
 
     def __init__(

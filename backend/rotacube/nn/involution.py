@@ -21,6 +21,9 @@ class Involution2d(nn.Module):
 
     Raises:
         ValueError: `kernel_size` is even, or `groups` does not divide `channels`.
+
+    >>> Involution2d(16)(torch.ones(1, 16, 6, 6)).shape
+    torch.Size([1, 16, 6, 6])
     """
 
     def __init__(self, channels: int, kernel_size: int = 7, *, groups: int | None = None, reduction: int = 4) -> None:

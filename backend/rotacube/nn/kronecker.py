@@ -31,6 +31,9 @@ class KroneckerFusion(nn.Module):
 
     Raises:
         ValueError: There are no maps, or the mode is unknown.
+
+    >>> KroneckerFusion([4, 8], 8, "kpff")([torch.ones(1, 4, 6, 6), torch.ones(1, 8, 6, 6)]).shape
+    torch.Size([1, 16, 6, 6])
     """
 
     def __init__(self, channels: Sequence[int], width: int, mode: FusionMode = "kpff") -> None:

@@ -31,6 +31,9 @@ class RotationConv2d(nn.Module):
 
     Raises:
         ValueError: `kernel_size` is even, or `orientations` is neither 1 nor a multiple of 4.
+
+    >>> RotationConv2d(3, 16, orientations=8)(torch.ones(1, 3, 6, 6)).shape
+    torch.Size([1, 32, 6, 6])
     """
 
     def __init__(

@@ -63,6 +63,9 @@ def cube_conv2d(
     Raises:
         ValueError: The shapes do not fit each other, K is even, the order is no permutation, or a choice is unknown or
             does not go with another.
+
+    >>> cube_conv2d(torch.ones(1, 8, 6, 6), torch.ones(5, 2, 3, 3)).shape
+    torch.Size([1, 5, 6, 6])
     """
     check(x, weight, bias, order, mask, stride, anchor, mode)
     if why_reference(x, weight, bias, mask, stride, mode) is None:

@@ -42,6 +42,9 @@ def involution2d(x: Tensor, kernel: Tensor, *, groups: int = 1) -> Tensor:
 
     Raises:
         ValueError: The shapes do not fit each other, the groups do not divide the channels, or K is even.
+
+    >>> involution2d(torch.ones(1, 4, 6, 6), torch.ones(1, 9, 6, 6))[0, 0, 0, :3]
+    tensor([4., 6., 6.])
     """
     check(x, kernel, groups)
     x, kernel = autocast([x, kernel])

@@ -39,6 +39,9 @@ def kronecker_fusion(xs: Sequence[Tensor], weight: Tensor) -> Tensor:
 
     Raises:
         ValueError: There are no maps, or the shapes do not fit each other.
+
+    >>> kronecker_fusion([torch.ones(1, 4, 6, 6), torch.zeros(1, 4, 6, 6)], torch.eye(2)).mean((0, 2, 3))
+    tensor([1., 1., 1., 1., 0., 0., 0., 0.])
     """
     check(xs, weight)
     maps = autocast(xs)

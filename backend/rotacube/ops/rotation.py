@@ -63,6 +63,9 @@ def rotation_conv2d(
 
     Raises:
         ValueError: The shapes do not fit each other, K is even, or a choice is unknown.
+
+    >>> rotation_conv2d(torch.ones(1, 3, 6, 6), torch.ones(5, 3, 3, 3)).shape
+    torch.Size([1, 5, 6, 6])
     """
     side = check(x, weight, orientations, pool, padding, bias)
     filters = steer(weight, orientations)

@@ -72,6 +72,12 @@ class FileSource:
 
     Raises:
         RasterMissing, RasterUnreadable, RasterNotGeoreferenced, RasterBands, RasterEmpty: in words that say what to do.
+
+    >>> from rotacube import find_model
+    >>> with FileSource("town.tif", find_model("rooftop-small")[0]) as source:
+    ...     values, valid = source.read(source.grid.extent)
+    >>> values.shape, bool(valid.all())
+    ((3, 256, 256), True)
     """
 
     def __init__(self, path: str, card: ModelCard, bands: Sequence[int] | None = None) -> None:

@@ -6,7 +6,7 @@ RASTER ?= build/sample/sample.tif
 SOURCES := $(shell find csrc -type f) setup.py pyproject.toml metadata.txt constraints.txt tools/setup.sh
 export ROTACUBE_DATA ?= $(abspath ../shared/data)
 
-.PHONY: setup demo test test-backend test-plugin test-e2e test-asan test-full lint format plugin wheel screenshots bench-ops models-table train-rooftop-small clean
+.PHONY: setup demo test test-backend test-plugin test-e2e test-asan test-full lint format plugin wheel screenshots bench-ops models-table modules train-rooftop-small clean
 
 setup: .venv/.done  ## Environments, compiled operators, system packages where missing
 
@@ -82,6 +82,9 @@ bench-ops: setup  ## The operators against PyTorch's own; DEVICE=cuda on a GPU, 
 
 models-table: setup  ## The networks' sizes beside the published ones, to docs/results/models.md
 	.venv/bin/rotacube models table
+
+modules: setup  ## Which room imports which, drawn from the imports into docs/architecture.md
+	$(PY) tools/draw_modules.py
 
 train-rooftop-small: setup  ## At most 40 minutes of two CPU cores; needs ROTACUBE_DATA
 	$(PY) -m rotacube.training.recipes.rooftop --output resources/models/rooftop-small

@@ -15,7 +15,7 @@
 namespace rotacube::cpu {
 namespace {
 
-// Elements of each map in a share. Within a share sums are float32, a few hundred terms to each lane.
+// Elements of each map in a share. Within a share sums are float32, of short runs; over shares they are double.
 constexpr int64_t kShare = 8192;
 
 // Whether all runs of a result begin and end at a cache line's border, and it is large.

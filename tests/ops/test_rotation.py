@@ -328,9 +328,15 @@ def test_autocast_casts(kind, pool):
     assert weight.grad.dtype == torch.float32
 
 
+# Where no kernel of ours runs (the mean for K > 3), the gradient of x is PyTorch's, and on a processor without bfloat16
+# in oneDNN (below AVX-512) its slow_conv2d takes it: one product per tap, rounded to bfloat16, and the K * K of them
+# added up in bfloat16. Each addition rounds by up to eps / 2 of the sum so far; K * K of them, of either sign, come to
+# about K * eps / 2, and K * eps is allowed, for the largest of many. All else is rounded once or twice from float32, as
+# are our own kernels.
 NARROW = """
 import torch
 from rotacube.ops import rotation_conv2d, rotation_conv2d_reference, operator_status
+from rotacube.ops.rotation import why_reference
 torch.manual_seed(0)
 for c, o, h, w, k in [(8, 3, 5, 7, 3), (24, 40, 9, 33, 3), (5, 17, 12, 20, 5), (3, 16, 8, 9, 7)]:
     for pool in ("max", "mean"):
@@ -344,8 +350,11 @@ for c, o, h, w, k in [(8, 3, 5, 7, 3), (24, 40, 9, 33, 3), (5, 17, 12, 20, 5), (
                 if pool == "mean" or kind == torch.float32:
                     pull = torch.randn_like(got)
                     mine = torch.autograd.grad(got, [x, weight], pull)
-                    for a, b in zip(mine, torch.autograd.grad(want, theirs, pull.double())):
-                        assert (a - b).abs().max() < slack * b.abs().max(), (c, o, h, w, k, pool, layout, kind)
+                    allowed = [slack, slack]
+                    if why_reference(x, weight, 4, pool, k // 2) is not None:
+                        allowed[0] = max(slack, k * torch.finfo(kind).eps)
+                    for a, b, most in zip(mine, torch.autograd.grad(want, theirs, pull.double()), allowed):
+                        assert (a - b).abs().max() < most * b.abs().max(), (c, o, h, w, k, pool, layout, kind)
 print({one.name: one.path for one in operator_status()}["rotation_conv2d"])
 """
 

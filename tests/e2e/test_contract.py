@@ -10,8 +10,8 @@ import pytest
 from support import run_backend
 
 REPO = Path(__file__).resolve().parents[2]
-MESSAGES = ("ErrorBody", "OperatorInfo", "Info", "ClassInfo", "ModelInfo", "JobRequest", "ClassArea")
-MESSAGES += ("JobResult", "JobInfo", "TileEvent")
+MESSAGES = ("ErrorBody", "OperatorInfo", "Info", "ClassInfo", "ModelInfo", "ProductRequest", "JobRequest", "ClassArea")
+MESSAGES += ("Product", "JobResult", "JobInfo", "TileEvent")
 PLAIN = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
 
 
@@ -25,7 +25,7 @@ def openapi(backend_python):
 @pytest.fixture(scope="module")
 def messages():
     """The plugin's dataclasses, without QGIS."""
-    path = REPO / "qgis_plugin" / "client" / "messages.py"
+    path = REPO / "qgis_plugin" / "client" / "schema.py"
     spec = importlib.util.spec_from_file_location("plugin_messages", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules["plugin_messages"] = module

@@ -123,7 +123,7 @@ def create_app(token: str, jobs: Jobs | None = None) -> FastAPI:
         job.cancel()
         return to_info(job.now)
 
-    @app.delete("/v1/jobs/{name}", status_code=204)
+    @app.delete("/v1/jobs/{name}", status_code=204, response_class=Response)
     def delete(name: str) -> None:
         """Cancel a job and forget it; what it wrote stays."""
         queue.delete(name)

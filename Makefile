@@ -25,9 +25,10 @@ test: setup  ## All tests
 	$(MAKE) --no-print-directory test-e2e
 	$(MAKE) --no-print-directory test-backend
 
-# The networks learn and are exported in two processes: minutes, most of them Python's own.
+# In two processes, files whole: their fixtures are dear. The networks learn and are exported one by one.
 test-backend: setup
-	$(PY) -m pytest tests --ignore=tests/plugin --ignore=tests/e2e --ignore=tests/networks/test_learning.py
+	$(PY) -m pytest tests --ignore=tests/plugin --ignore=tests/e2e --ignore=tests/networks/test_learning.py \
+	  -n 2 --dist loadfile
 	$(PY) -m pytest tests/networks/test_learning.py -n 2 --dist worksteal
 
 test-full: setup  ## Every network at its published width: learns, is saved, loaded and exported; an hour, 16 GiB

@@ -10,8 +10,9 @@ Where one of them is missing or a compile fails, a warning says so and the packa
 then runs on its reference in plain PyTorch.
 
 Environment: CXX (compiler), CUDA_HOME (CUDA toolkit), ROTACUBE_REQUIRE_EXT=1 (a library that cannot be built is an
-error), ROTACUBE_SKIP_CUDA=1 (no CUDA library), ROTACUBE_SANITIZE=address (the CPU library for AddressSanitizer and
-UndefinedBehaviorSanitizer, slow, for tests; `make test-asan` puts it into a folder of its own).
+error), ROTACUBE_SKIP_CUDA=1 (no CUDA library), ROTACUBE_GPU_GENERATIONS (such as 75,80, ascending; all that are named
+below if absent), ROTACUBE_SANITIZE=address (the CPU library for AddressSanitizer and UndefinedBehaviorSanitizer, slow,
+for tests; `make test-asan` puts it into a folder of its own).
 """
 
 from __future__ import annotations
@@ -124,9 +125,11 @@ def build_cuda(sources: list[str], target: Path, scratch: Path, nvcc: str) -> No
     """Compiles and links the CUDA library: kernels for every generation that this nvcc knows, and PTX of the last."""
     torch = torch_folder()
     known = call([nvcc, "--list-gpu-code"])
-    wanted = [number for number in GPU_GENERATIONS if f"sm_{number}\n" in known + "\n"]
+    chosen = os.environ.get("ROTACUBE_GPU_GENERATIONS", "")
+    asked = chosen.replace(",", " ").split() or GPU_GENERATIONS
+    wanted = [number for number in asked if f"sm_{number}\n" in known + "\n"]
     if not wanted:
-        raise CannotBuildError("this nvcc knows none of the GPU generations that Rotacube is built for")
+        raise CannotBuildError(f"this nvcc knows none of the GPU generations {' '.join(asked)}")
     generations = [f"-gencode=arch=compute_{number},code=sm_{number}" for number in wanted]
     generations.append(f"-gencode=arch=compute_{wanted[-1]},code=compute_{wanted[-1]}")
     folder = torch / "lib"

@@ -75,6 +75,7 @@ class ModelInfo:
     architecture: str
     bands: List[str]
     gsd: float
+    gsd_range: Tuple[float, float]
     tile: int
     overlap: int
     classes: List[ClassInfo]
@@ -96,6 +97,15 @@ class ProductRequest:
 
 
 @dataclass(frozen=True)
+class NodataRange:
+    """Values that mean nodata, low to high: of a band, or of every band that is read where none is named."""
+
+    low: float
+    high: float
+    band: Optional[int] = None
+
+
+@dataclass(frozen=True)
 class JobRequest:
     """Map one raster with one model."""
 
@@ -105,6 +115,11 @@ class JobRequest:
     bounds: Optional[Tuple[float, float, float, float]] = None
     bounds_crs: Optional[str] = None
     bands: Optional[List[int]] = None
+    nodata: List[NodataRange] = dataclasses.field(default_factory=list)
+    declared_nodata: bool = True
+    alpha_band: Optional[int] = None
+    any_resolution: bool = False
+    allow_network: bool = False
     overwrite: bool = False
 
     def to_json(self) -> Dict[str, Any]:
@@ -146,6 +161,7 @@ class JobResult:
     nodata_pixels: int
     seconds: float
     device: str
+    notes: List[str]
 
     def product(self, kind: str) -> Product:
         """The product of a kind.
@@ -194,6 +210,7 @@ _NESTED = {
     (Info, "operators"): [OperatorInfo],
     (ModelInfo, "classes"): [ClassInfo],
     (JobRequest, "products"): [ProductRequest],
+    (JobRequest, "nodata"): [NodataRange],
     (JobResult, "products"): [Product],
     (JobResult, "classes"): [ClassArea],
     (JobInfo, "request"): JobRequest,
@@ -228,7 +245,7 @@ def parse_list(kind: Type[T], data: Any) -> List[T]:
 def _value(kind: type, name: str, value: Any) -> Any:
     if kind is TileEvent and name == "corners":
         return tuple(_pair(corner) for corner in value)
-    if kind is JobResult and name == "gsd":
+    if (kind, name) in ((JobResult, "gsd"), (ModelInfo, "gsd_range")):
         return _pair(value)
     nested = _NESTED.get((kind, name))
     if nested is None or value is None:

@@ -11,6 +11,7 @@ from support import run_backend
 
 REPO = Path(__file__).resolve().parents[2]
 MESSAGES = ("ErrorBody", "OperatorInfo", "Info", "ClassInfo", "ModelInfo", "ProductRequest", "JobRequest", "ClassArea")
+MESSAGES += ("NodataRange",)
 MESSAGES += ("Product", "JobResult", "JobInfo", "TileEvent")
 PLAIN = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
 
@@ -66,7 +67,7 @@ def test_dataclass_and_schema_agree(openapi, messages, name):
         assert annotated(field) == written(schema["properties"][key]), f"{name}.{key}"
         if key in schema.get("required", []):
             continue
-        assert field.default is not dataclasses.MISSING, f"{name}.{key} may be absent"
+        assert {field.default, field.default_factory} != {dataclasses.MISSING}, f"{name}.{key} may be absent"
 
 
 def test_every_path_that_the_plugin_uses_is_there(openapi):

@@ -47,6 +47,7 @@ MODEL = {
     "architecture": "stand_in",
     "bands": ["red", "green", "blue"],
     "gsd": 0.3,
+    "gsd_range": [0.15, 0.9],
     "tile": TILE,
     "overlap": 0,
     "classes": [{"id": i, "name": n, "color": COLORS[i]} for i, n in enumerate(("background", "building"))],
@@ -189,6 +190,7 @@ class Job:
             "nodata_pixels": 0,
             "seconds": 12.3,
             "device": "cpu",
+            "notes": [],
         }
         self.set("finished", result=None if "no_result" in MODE else result)
 
@@ -204,12 +206,18 @@ class Job:
         out = None
 
 
+DEFAULTS = {
+    **{"bounds": None, "bounds_crs": None, "bands": None, "nodata": [], "declared_nodata": True, "alpha_band": None},
+    **{"any_resolution": False, "allow_network": False, "overwrite": False},
+}
+
+
 def fitting(data):
     """A JobRequest as it was sent, and what is wrong with it."""
     try:
         body = json.loads(data)
         missing = {"raster", "model", "products"} - set(body)
-        unknown = set(body) - {"raster", "model", "products", "bounds", "bounds_crs", "bands", "overwrite"}
+        unknown = set(body) - {"raster", "model", "products"} - set(DEFAULTS)
         if missing or unknown:
             return body, f"{sorted(missing)} missing, {sorted(unknown)} unknown"
         if not body["products"] or any(set(item) != {"kind", "format", "path"} for item in body["products"]):
@@ -309,7 +317,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.fail(422, "refused", f"The request does not fit: {wrong}.")
         if "refuse" in MODE:
             return self.fail(400, "raster_bands", "The raster has 1 band, the model needs 3. Choose another raster.")
-        job = Job({"bounds": None, "bounds_crs": None, "bands": None, "overwrite": False, **body})
+        job = Job({**DEFAULTS, **body})
         JOBS[job.id] = job
         job.emit("state", job.info())
         threading.Thread(target=job.run, daemon=True).start()

@@ -13,7 +13,15 @@ def test_parse_refuses_what_does_not_fit():
 
 def test_result_and_its_products():
     product = {"kind": "mask", "format": "cog", "path": "/m.tif", "href": "v1/jobs/x/products/0", "new": 1}
-    data = {"products": [product], "width": 3, "height": 2, "gsd": [1, 0.5], "classes": [], "nodata_pixels": 0}
+    data = {
+        "products": [product],
+        "width": 3,
+        "height": 2,
+        "gsd": [1, 0.5],
+        "classes": [],
+        "nodata_pixels": 0,
+        "notes": [],
+    }
     result = parse(JobResult, {**data, "seconds": 1.0, "device": "cpu"})
     assert result.product("mask") == Product("mask", "cog", "/m.tif", "v1/jobs/x/products/0")
     assert result.gsd == (1.0, 0.5)

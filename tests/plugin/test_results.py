@@ -13,7 +13,7 @@ from qgis_plugin.layers import classes, results
 def finished(qgis_app, raster):
     """A finished job whose mask is any raster."""
     areas = [ClassArea(item.id, item.name, item.color, 50, 4.5, 0.5) for item in MODEL.classes]
-    result = JobResult([Product("mask", "cog", raster, "v1/x")], 10, 10, (0.3, 0.3), areas, 0, 1.5, "cpu")
+    result = JobResult([Product("mask", "cog", raster, "v1/x")], 10, 10, (0.3, 0.3), areas, 0, 1.5, "cpu", [])
     return results.Finished("ortho", JobRequest("/data/ortho.tif", MODEL.name, [ProductRequest(raster)]), result, MODEL)
 
 

@@ -61,7 +61,7 @@ def test_order_that_cannot_be_carried_out(qgis_app, raster, tmp_path):
         ("failed", {"error": ErrorBody("raster_empty", "All of it is nodata.")}, "raster_empty", "nodata"),
         ("failed", {}, "error", "without saying why"),
         ("finished", {}, "protocol", "without a result"),
-        ("finished", {"result": JobResult([], 1, 1, (1, 1), [], 0, 1.0, "cpu")}, "protocol", "without a mask"),
+        ("finished", {"result": JobResult([], 1, 1, (1, 1), [], 0, 1.0, "cpu", [])}, "protocol", "without a mask"),
     ],
 )
 def test_outcome_of_a_job_that_left_nothing(state, more, code, words):

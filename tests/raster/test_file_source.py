@@ -13,6 +13,7 @@ from pyproj import CRS, Geod, Transformer
 from rotacube.errors import RasterBands, RasterEmpty, RasterMissing, RasterNotGeoreferenced, RasterUnreadable
 from rotacube.raster.file_source import FileSource
 from rotacube.raster.grid import Box
+from rotacube.raster.reading import Reading
 
 MERCATOR_60 = 6378137 * math.asinh(math.tan(math.radians(60)))
 GRIDS = {
@@ -278,7 +279,7 @@ def test_bands_are_chosen_by_list_or_by_their_colour_or_in_order(
     colours, given, want, tmp_path, write_raster, make_card
 ):
     path = write_raster(tmp_path / "a.tif", five_bands(), colours=colours)
-    with FileSource(path, make_card(), given) as source:
+    with FileSource(path, make_card(), Reading(given)) as source:
         values, valid = raw(source)
     assert valid.all()
     np.testing.assert_allclose(values[:, 5, 5] * 255, want, atol=1e-3)
@@ -288,7 +289,7 @@ def test_bands_are_chosen_by_list_or_by_their_colour_or_in_order(
 def test_bands_that_are_not_there_are_told(given, tmp_path, write_raster, make_card):
     path = write_raster(tmp_path / "a.tif", five_bands())
     with pytest.raises(RasterBands, match=r"needs 3 bands .* out of 1 to 5"):
-        FileSource(path, make_card(), given)
+        FileSource(path, make_card(), Reading(given))
 
 
 def test_a_palette_is_told_how_to_be_expanded(tmp_path, write_raster, make_card):

@@ -26,6 +26,16 @@ def map_raster(
     ] = None,
     bounds_crs: Annotated[str | None, typer.Option(help="CRS of the bounds; the raster's own if absent.")] = None,
     bands: Annotated[str | None, typer.Option(help="The raster's bands in the model's order, such as 4,3,2.")] = None,
+    nodata: Annotated[
+        list[float] | None,
+        typer.Option(help="Nodata where every band has this value, such as 0 for black borders."),
+    ] = None,
+    any_resolution: Annotated[
+        bool, typer.Option("--any-resolution", help="Map a raster far from the resolution that the model is made for.")
+    ] = False,
+    allow_network: Annotated[
+        bool, typer.Option("--allow-network", help="Let the raster make requests over the network.")
+    ] = False,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a mask that is there.")] = False,
 ) -> None:
@@ -33,8 +43,15 @@ def map_raster(
     from rotacube.inference.device import choose_place
     from rotacube.inference.run import MapRequest, Product, run_map
     from rotacube.models.store import load_model
+    from rotacube.raster.reading import NodataRange, Reading
 
-    request = MapRequest(raster, model, (Product("mask", output),), bounds, bounds_crs, _band_list(bands), overwrite)
+    reading = Reading(
+        bands=_band_list(bands),
+        nodata=tuple(NodataRange(value, value) for value in nodata or ()),
+        any_resolution=any_resolution,
+        allow_network=allow_network,
+    )
+    request = MapRequest(raster, model, (Product("mask", output),), bounds, bounds_crs, reading, overwrite)
     place = choose_place(precision)
     loaded = load_model(model)
     stop = threading.Event()
@@ -57,6 +74,8 @@ def map_raster(
 
         result = run_map(request, loaded, place=place, on_tile=show, cancelled=stop.is_set)
     _show(result)
+    for note in result.notes:
+        say(note)
 
 
 def _show(result: MapResult) -> None:

@@ -24,6 +24,7 @@ from rotacube.models.store import LoadedModel, load_model, network_of
 from rotacube.raster.file_source import CACHE_BYTES, FileSource, all_nodata
 from rotacube.raster.grid import Box
 from rotacube.raster.map_grid import Corners, metres
+from rotacube.raster.reading import AS_THE_FILE_SAYS, Reading
 from rotacube.raster.write import check_output, sweep
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class MapRequest:
         products: what to make, each in a file of its own.
         bounds: left, bottom, right, top of the area; the whole raster if None.
         bounds_crs: of the bounds; the raster's own if None.
-        bands: the raster's bands in the model's order, from 1.
+        reading: the raster's bands, its validity, and what else its file does not say.
         overwrite: whether files that are there may be replaced.
 
     >>> MapRequest("town.tif", "rooftop-small", (Product("mask", Path("mask.tif")),)).overwrite
@@ -64,7 +65,7 @@ class MapRequest:
     products: tuple[Product, ...]
     bounds: tuple[float, float, float, float] | None = None
     bounds_crs: str | None = None
-    bands: tuple[int, ...] | None = None
+    reading: Reading = AS_THE_FILE_SAYS
     overwrite: bool = False
 
 
@@ -85,7 +86,11 @@ class Tile:
 
 @dataclass(frozen=True)
 class MapResult:
-    """What a run made. `gsd` is that of the map's pixels in metres, along a row and along a column."""
+    """What a run made.
+
+    `gsd` is that of the map's pixels in metres, along a row and along a column; `notes` are sentences on how the raster
+    was read that a person should know.
+    """
 
     products: tuple[Product, ...]
     width: int
@@ -95,6 +100,7 @@ class MapResult:
     nodata_pixels: int
     seconds: float
     place: str
+    notes: list[str] = field(default_factory=list)
 
 
 def run_map(
@@ -157,6 +163,7 @@ def run_map(
             totals.nodata,
             seconds,
             str(place),
+            source.notes,
         )
 
 
@@ -174,7 +181,7 @@ def prepared(request: MapRequest, card: ModelCard) -> Iterator[tuple[FileSource,
     if network_of(card).labels != "pixels":
         raise OptionsRefused(f"The model '{card.name}' labels whole images, not pixels: choose another to map with.")
     _check_products(request.products)
-    with FileSource(request.raster, card, request.bands) as source:
+    with FileSource(request.raster, card, request.reading) as source:
         grid = source.grid
         area = grid.box_of_bounds(request.bounds, request.bounds_crs) if request.bounds else grid.extent
         for product in request.products:

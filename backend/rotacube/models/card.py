@@ -76,8 +76,9 @@ class Weights(_Strict):
 class ModelCard(_Strict):
     """What `model.json` holds.
 
-    `gsd` is the ground sample distance in metres; `tile` and `overlap` are pixels; `architecture` and `options` are a
-    network's name and options, as `create_model` takes them.
+    `gsd` is the ground sample distance in metres; rasters of `gsd_factors` times that are what the model is made for;
+    `tile` and `overlap` are pixels; `architecture` and `options` are a network's name and options, as `create_model`
+    takes them.
     """
 
     format: int = Field(default=1, ge=1, le=1)
@@ -89,6 +90,7 @@ class ModelCard(_Strict):
     source: str
     bands: list[str] = Field(min_length=1)
     gsd: float = Field(gt=0)
+    gsd_factors: tuple[float, float] = (0.5, 3.0)
     tile: int = Field(ge=64, le=2048, multiple_of=32)
     overlap: int = Field(ge=0)
     normalisation: Normalisation
@@ -101,6 +103,11 @@ class ModelCard(_Strict):
     weights: Weights
 
     @property
+    def gsd_range(self) -> tuple[float, float]:
+        """The finest and the coarsest raster that the model is made for, metres a pixel."""
+        return self.gsd * self.gsd_factors[0], self.gsd * self.gsd_factors[1]
+
+    @property
     def outputs(self) -> int:
         """Logits a pixel, or an image."""
         return outputs_of(len(self.classes))
@@ -111,6 +118,8 @@ class ModelCard(_Strict):
             raise ValueError("normalisation needs a mean and a std for each band")
         if [c.id for c in self.classes] != list(range(len(self.classes))):
             raise ValueError("class ids must be 0, 1, 2, ... in order")
+        if not 0 < self.gsd_factors[0] <= 1 <= self.gsd_factors[1]:
+            raise ValueError("gsd_factors must be a factor up to 1 and one from 1 on")
         if self.overlap * 2 > self.tile:
             raise ValueError("overlap must be at most half the tile")
         return self

@@ -37,6 +37,7 @@ from rotacube.models.card import ModelCard
 from rotacube.raster.grid import Box
 from rotacube.raster.ground import Ground
 from rotacube.raster.map_grid import MapGrid
+from rotacube.raster.reading import AS_THE_FILE_SAYS, Reading
 
 # A raster without georeference is refused, in words of our own.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
@@ -64,11 +65,12 @@ class FileSource:
     Attributes:
         grid: the model's grid.
         bands: that are read, from 1, in the model's order.
+        notes: sentences on how the raster is read that a person should know.
 
     Args:
         path: what GDAL opens.
         card: of the model.
-        bands: bands in the model's order, from 1; the first ones, or red, green and blue where they are named so.
+        reading: what a person says about the raster.
 
     Raises:
         RasterMissing, RasterUnreadable, RasterNotGeoreferenced, RasterBands, RasterEmpty: in words that say what to do.
@@ -80,12 +82,13 @@ class FileSource:
     ((3, 256, 256), True)
     """
 
-    def __init__(self, path: str, card: ModelCard, bands: Sequence[int] | None = None) -> None:
-        self.path, self.card = path, card
+    def __init__(self, path: str, card: ModelCard, reading: Reading = AS_THE_FILE_SAYS) -> None:
+        self.path, self.card, self.reading = path, card, reading
+        self.notes: list[str] = []
         self._file = _open(path)
         try:
             _check(self._file, path)
-            self.bands = _bands(self._file, card, bands)
+            self.bands = _bands(self._file, card, reading.bands)
             self.grid = self._model_grid()
             self._vrt = self._warped()
             self._alpha = 1 + self._vrt.colorinterp.index(ColorInterp.alpha)

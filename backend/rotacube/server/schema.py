@@ -74,6 +74,7 @@ class ModelInfo(BaseModel):
     architecture: str
     bands: list[str]
     gsd: float = Field(description="ground sample distance in metres")
+    gsd_range: tuple[float, float] = Field(description="finest and coarsest raster that it is made for, metres a pixel")
     tile: int
     overlap: int
     classes: list[ClassInfo]
@@ -95,6 +96,19 @@ class ProductRequest(BaseModel):
     path: str = Field(description="where it is written, on the backend's machine")
 
 
+class NodataRange(BaseModel):
+    """Values that mean nodata beside those that the file declares, low to high inclusive."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    low: float
+    high: float
+    band: int | None = Field(
+        default=None,
+        description="from 1; nodata where this one has such a value, or if absent, every one that is read",
+    )
+
+
 class JobRequest(BaseModel):
     """Map one raster with one model."""
 
@@ -108,6 +122,13 @@ class JobRequest(BaseModel):
     )
     bounds_crs: str | None = Field(default=None, description="CRS of the bounds; the raster's own if absent")
     bands: list[int] | None = Field(default=None, description="the raster's bands in the model's order, from 1")
+    nodata: list[NodataRange] = Field(default=[], max_length=256, description="further values that mean nodata")
+    declared_nodata: bool = Field(default=True, description="whether the nodata values that the file declares count")
+    alpha_band: int | None = Field(
+        default=None, ge=0, description="the band of opacity, from 1; 0 for none; the file's own if absent"
+    )
+    any_resolution: bool = Field(default=False, description="take a resolution outside of the model's `gsd_range`")
+    allow_network: bool = Field(default=False, description="let the raster make requests over the network")
     overwrite: bool = Field(default=False, description="replace files that are there")
 
 
@@ -142,6 +163,7 @@ class JobResult(BaseModel):
     nodata_pixels: int
     seconds: float
     device: str
+    notes: list[str] = Field(description="sentences: what a person should know about how the raster was read")
 
 
 class JobInfo(BaseModel):

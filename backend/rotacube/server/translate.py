@@ -8,6 +8,7 @@ from rotacube.doctor import Diagnosis
 from rotacube.inference.run import MapRequest, MapResult, Product
 from rotacube.jobs.queue import Snapshot, TileDone
 from rotacube.models.card import ModelCard
+from rotacube.raster.reading import NodataRange, Reading
 from rotacube.server import schema
 
 
@@ -19,14 +20,21 @@ def to_map(request: schema.JobRequest) -> MapRequest:
         products=tuple(Product(p.kind, Path(p.path), p.format) for p in request.products),
         bounds=request.bounds,
         bounds_crs=request.bounds_crs,
-        bands=None if request.bands is None else tuple(request.bands),
+        reading=Reading(
+            bands=None if request.bands is None else tuple(request.bands),
+            nodata=tuple(NodataRange(n.low, n.high, n.band) for n in request.nodata),
+            declared_nodata=request.declared_nodata,
+            alpha_band=request.alpha_band,
+            any_resolution=request.any_resolution,
+            allow_network=request.allow_network,
+        ),
         overwrite=request.overwrite,
     )
 
 
 def to_info(job: Snapshot) -> schema.JobInfo:
     """A job as it stands."""
-    request = job.request
+    request, reading = job.request, job.request.reading
     return schema.JobInfo(
         id=job.id,
         state=job.state,
@@ -36,7 +44,12 @@ def to_info(job: Snapshot) -> schema.JobInfo:
             products=[_product(p) for p in request.products],
             bounds=request.bounds,
             bounds_crs=request.bounds_crs,
-            bands=None if request.bands is None else list(request.bands),
+            bands=None if reading.bands is None else list(reading.bands),
+            nodata=[schema.NodataRange(low=n.low, high=n.high, band=n.band) for n in reading.nodata],
+            declared_nodata=reading.declared_nodata,
+            alpha_band=reading.alpha_band,
+            any_resolution=reading.any_resolution,
+            allow_network=reading.allow_network,
             overwrite=request.overwrite,
         ),
         tiles_done=job.tiles_done,
@@ -71,6 +84,7 @@ def to_model_info(card: ModelCard) -> schema.ModelInfo:
                 *("attribution", "training_data", "accuracy"),
             }
         ),
+        gsd_range=card.gsd_range,
         classes=[schema.ClassInfo(**c.model_dump()) for c in card.classes],
         parameters=card.weights.parameters,
         sha256=card.weights.sha256,
@@ -120,4 +134,5 @@ def _result(job: str, result: MapResult) -> schema.JobResult:
         nodata_pixels=result.nodata_pixels,
         seconds=round(result.seconds, 2),
         device=result.place,
+        notes=result.notes,
     )

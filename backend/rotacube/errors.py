@@ -58,6 +58,18 @@ class RasterEmpty(RotacubeError):
     code = "raster_empty"
 
 
+class RasterResolution(RotacubeError):
+    """The raster's pixels are far from the size that the model is made for, and nobody asked for that."""
+
+    code = "raster_resolution"
+
+
+class RasterNeedsNetwork(RotacubeError):
+    """The raster would make requests over the network, and nobody allowed that."""
+
+    code = "raster_network"
+
+
 class OutputUnwritable(RotacubeError):
     """The result cannot be written: folder, permission, or disk space."""
 

@@ -6,9 +6,11 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import rasterio
 import torch
@@ -24,6 +26,7 @@ from rotacube.inference.device import Place, choose_place
 from rotacube.inference.run import MapRequest, Product, run_map
 from rotacube.models.store import LoadedModel
 from rotacube.raster import write
+from rotacube.raster.destination import Destination, _process
 from rotacube.raster.file_source import FileSource
 
 NODATA = 255
@@ -326,16 +329,28 @@ def test_a_raster_is_never_replaced_by_its_own_mask(scene_path, bright, cpu, tmp
     assert path.read_bytes() == before
 
 
-def test_what_a_killed_run_left_is_swept_and_nothing_else(scene_path, bright, cpu, tmp_path):
-    old = [".mask[1].tif.0a1b.strips.rotacube-part", ".mask[1].tif.0a1b.cog.rotacube-part.aux.xml"]
-    kept = [".mask1.tif.0a1b.strips.rotacube-part", "mask[1].tif.txt", "other.tif"]
-    running = ".mask[1].tif.2c3d.strips.rotacube-part"
-    for name in [*old, *kept, running]:
+def test_what_killed_runs_left_is_swept_and_nothing_else(scene_path, bright, cpu, tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    started = int(psutil.Process(ended.pid).create_time())
+    ended.wait()
+    own = Destination(tmp_path / "other.tif", False)
+    host, pid, start = _process().split("-")
+    old = [
+        f".mask[1].tif.{host}-{ended.pid}-{started}-0a1b2c3d.strips.rotacube-part",
+        f".elsewhere.tif.{host}-{ended.pid}-{started}-0a1b2c3d.cog.rotacube-part.aux.xml",
+        f".mask[1].tif.{host}-{pid}-{int(start) - 500}-0a1b2c3d.cog.rotacube-part",
+        ".mask[1].tif.ffffff-1-1-0a1b2c3d.cog.rotacube-part",
+    ]
+    kept = [".mask1.tif.strips.txt", "mask[1].tif.txt", own.part("strips").name]
+    foreign = ".mask[1].tif.ffffff-1-1-ffffffff.cog.rotacube-part"
+    for name in [*old, *kept, foreign]:
         (tmp_path / name).write_bytes(b"x")
         os.utime(tmp_path / name, (1e9, 1e9))
-    os.utime(tmp_path / running)
+    os.utime(tmp_path / foreign)
     run_map(mask_of_raster(scene_path, tmp_path / "mask[1].tif"), bright, place=cpu)
-    assert left_in(tmp_path) == sorted([*kept, running, "mask[1].tif"])
+    assert left_in(tmp_path) == sorted([*kept, foreign, "mask[1].tif"])
+    own.drop()
+    assert not (tmp_path / kept[2]).exists()
 
 
 def test_an_area_without_data_is_told_and_leaves_nothing(bright, cpu, tmp_path, write_raster):

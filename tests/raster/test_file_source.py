@@ -292,13 +292,16 @@ def test_bands_that_are_not_there_are_told(given, tmp_path, write_raster, make_c
         FileSource(path, make_card(), Reading(given))
 
 
-def test_a_palette_is_told_how_to_be_expanded(tmp_path, write_raster, make_card):
+def test_a_palette_becomes_its_colours(tmp_path, write_raster, make_card):
     path = tmp_path / "a.tif"
-    write_raster(path, np.zeros((1, 40, 40), np.uint8))
+    entries = np.random.default_rng(6).integers(0, 3, (1, 40, 40)).astype(np.uint8)
+    write_raster(path, entries)
     with rasterio.open(path, "r+") as file:
-        file.write_colormap(1, {0: (10, 20, 30, 255), 1: (200, 100, 0, 255)})
-    with pytest.raises(RasterBands, match="palette: expand it with gdal_translate -expand rgb"):
-        FileSource(str(path), make_card())
+        file.write_colormap(1, {0: (10, 20, 30, 255), 1: (200, 100, 0, 255), 2: (0, 0, 0, 0)})
+    with FileSource(str(path), make_card()) as source:
+        values, valid = raw(source)
+    table = np.array([(10, 20, 30), (200, 100, 0), (0, 0, 0)])
+    np.testing.assert_allclose(values[:, valid] * 255, table[entries[0]].transpose(2, 0, 1)[:, valid], atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,11 @@ from rotacube.inference.labels import labels_of
 from rotacube.inference.outputs import KINDS, ClassTotal, Setting, Totals, opened
 from rotacube.models.card import ModelCard
 from rotacube.models.store import LoadedModel, load_model, network_of
+from rotacube.raster.destination import Destination, check_output, sweep
 from rotacube.raster.file_source import CACHE_BYTES, FileSource, all_nodata
 from rotacube.raster.grid import Box
 from rotacube.raster.map_grid import Corners, metres
 from rotacube.raster.reading import AS_THE_FILE_SAYS, Reading
-from rotacube.raster.write import check_output, sweep
 
 log = logging.getLogger(__name__)
 
@@ -136,11 +136,12 @@ def run_map(
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES // 2**20), prepared(request, card) as (source, area):
         log.info("%s, %d x %d pixels of %s: mapping", request.raster, area.width, area.height, metres(source.grid.gsd))
         for product in request.products:
-            sweep(product.path.parent, product.path.name)
+            sweep(product.path.resolve().parent)
         setting = Setting(source.grid, area, card, _provenance(request, card))
         totals = Totals(setting)
-        outputs = [totals, *(KINDS[p.kind].make(p.path, setting) for p in request.products)]
         engine = Engine.of(model, place)
+        places = [(product.kind, Destination(product.path, request.overwrite)) for product in request.products]
+        outputs = [totals, *(KINDS[kind].make(destination, setting) for kind, destination in places)]
         strips = engine.strips(source, area, on_tile=_Reporter(setting, on_tile), cancelled=cancelled)
         # Closing the strips waits for the reader, which must not outlive the source.
         with opened(outputs), closing(strips):
@@ -175,6 +176,7 @@ def prepared(request: MapRequest, card: ModelCard) -> Iterator[tuple[FileSource,
         OptionsRefused: the model labels no pixels, or a product is none that a run can make.
         ModelDamaged: the card names a network that there is not.
         RasterMissing, RasterUnreadable, RasterNotGeoreferenced, RasterBands: the raster is not usable.
+        RasterNeedsNetwork, RasterResolution: nobody allowed the network, or a resolution far from the model's.
         RasterEmpty: the area does not touch the raster.
         OutputUnwritable: a product cannot be written.
     """

@@ -90,7 +90,7 @@ class ModelCard(_Strict):
     source: str
     bands: list[str] = Field(min_length=1)
     gsd: float = Field(gt=0)
-    gsd_factors: tuple[float, float] = (0.5, 3.0)
+    gsd_factors: tuple[float, float] = (0.1, 3.0)
     tile: int = Field(ge=64, le=2048, multiple_of=32)
     overlap: int = Field(ge=0)
     normalisation: Normalisation

@@ -9,35 +9,30 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
-import rasterio
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.vrt import WarpedVRT
-from rasterio.windows import Window
+from rasterio.errors import NotGeoreferencedWarning
 
-from rotacube.errors import (
-    RasterBands,
-    RasterEmpty,
-    RasterMissing,
-    RasterNotGeoreferenced,
-    RasterUnreadable,
-)
+from rotacube.errors import RasterEmpty, RasterNotGeoreferenced, RasterResolution, RasterUnreadable
 from rotacube.models.card import ModelCard
+from rotacube.raster.bands import choose_bands
+from rotacube.raster.crs import storable
+from rotacube.raster.gdal import GDAL_ERRORS, cause_of
 from rotacube.raster.grid import Box
 from rotacube.raster.ground import Ground
-from rotacube.raster.map_grid import MapGrid
+from rotacube.raster.map_grid import MapGrid, metres
+from rotacube.raster.opening import Facts, open_raster
+from rotacube.raster.pixels import Pixels
+from rotacube.raster.radiometry import Radiometry, judge
 from rotacube.raster.reading import AS_THE_FILE_SAYS, Reading
+from rotacube.raster.references import References
+from rotacube.raster.resample import resample, taps
 
 # A raster without georeference is refused, in words of our own.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
@@ -45,18 +40,12 @@ warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 CACHE_BYTES = 256 * 2**20
 SAME_GRID = 0.02
 """Up to this relative difference of ground sample distances the raster's own grid is taken: no resampling."""
-WIDEN = 1.5
-"""From this ratio of ground sample distances on, several source pixels are averaged into one."""
-SAMPLE = 1024
-"""Pixels along the longer side from which the radiometry of a file is judged."""
-
-
-@dataclass(frozen=True)
-class Radiometry:
-    """Per band, the values that become 0 and 1 before the card's mean and std: arrays (bands, 1, 1)."""
-
-    low: NDArray[np.float32]
-    high: NDArray[np.float32]
+AT_ONCE = 2**23
+"""Source pixels that are held at once."""
+LONGEST = 2**31 - 1
+"""Pixels along a side that a GeoTIFF can have."""
+BORDER = 0.01
+"""From this share of pixels on, black or white ones are told of."""
 
 
 class FileSource:
@@ -64,8 +53,7 @@ class FileSource:
 
     Attributes:
         grid: the model's grid.
-        bands: that are read, from 1, in the model's order.
-        notes: sentences on how the raster is read that a person should know.
+        bands: that are read, from 1.
 
     Args:
         path: what GDAL opens.
@@ -73,7 +61,9 @@ class FileSource:
         reading: what a person says about the raster.
 
     Raises:
-        RasterMissing, RasterUnreadable, RasterNotGeoreferenced, RasterBands, RasterEmpty: in words that say what to do.
+        RasterMissing, RasterUnreadable, RasterNeedsNetwork, RasterNotGeoreferenced, RasterBands, RasterEmpty,
+        RasterResolution: in words that say what to do.
+        OutputUnwritable: no GeoTIFF can hold the raster's CRS.
 
     >>> from rotacube import find_model
     >>> with FileSource("town.tif", find_model("rooftop-small")[0]) as source:
@@ -83,18 +73,20 @@ class FileSource:
     """
 
     def __init__(self, path: str, card: ModelCard, reading: Reading = AS_THE_FILE_SAYS) -> None:
-        self.path, self.card, self.reading = path, card, reading
-        self.notes: list[str] = []
-        self._file = _open(path)
+        self.path, self.card = path, card
+        self._file, self._facts, self.references = open_raster(path, reading.allow_network)
         try:
-            _check(self._file, path)
-            self.bands = _bands(self._file, card, reading.bands)
-            self.grid = self._model_grid()
-            self._vrt = self._warped()
-            self._alpha = 1 + self._vrt.colorinterp.index(ColorInterp.alpha)
+            _check(self._facts, path)
+            choice = choose_bands(self._facts.bands, card, reading.bands, path)
+            self._said = [choice.note] if choice.note else []
+            self.grid = self._model_grid(reading.any_resolution)
+            self._pixels = Pixels(self._file, self._facts, choice, reading, path)
+            self.bands = list(choice.bands)
         except BaseException:
             self._file.close()
             raise
+        self._plain = dict.fromkeys((0, 255), 0)
+        self._read = 0
 
     def __enter__(self) -> FileSource:
         return self
@@ -106,7 +98,6 @@ class FileSource:
 
     def close(self) -> None:
         """Close the file."""
-        self._vrt.close()
         self._file.close()
 
     @property
@@ -120,61 +111,72 @@ class FileSource:
         return self.grid.width
 
     @property
-    def files(self) -> list[str]:
-        """The files that GDAL reads: of a VRT also its sources."""
-        return list(self._file.files)
+    def files(self) -> References:
+        """What is read, at any depth, with what GDAL takes beside it."""
+        return self.references
 
-    def _model_grid(self) -> MapGrid:
-        file = self._file
-        crs: str = file.crs.to_wkt()
-        size = Ground(crs, file.transform).pixel_size(file.width / 2, file.height / 2)
+    @property
+    def notes(self) -> list[str]:
+        """Sentences on how the raster is read, and on what was read until now, that a person should know."""
+        notes = list(self._said)
+        said = (
+            "in every band, as {} is; {} and was mapped as it stands. If it means nodata, say so: --nodata {}, or in "
+        )
+        said += "QGIS the layer's Properties > Transparency > Additional no data value."
+        if "radiometry" in self.__dict__:
+            for value, share in self.radiometry.fills:
+                why = "undeclared nodata", "it was left out of the stretch", f"{value:g}"
+                notes.append(f"{share:.1%} of the sampled pixels are {value:g} " + said.format(*why))
+        for value, count in self._plain.items():
+            if self._read and count / self._read >= BORDER:
+                why = f"a {'black' if value == 0 else 'white'} border", "it counts as data", str(value)
+                notes.append(f"{count / self._read:.1%} of what was read is {value} " + said.format(*why))
+        return notes
+
+    def _model_grid(self, any_resolution: bool) -> MapGrid:
+        facts = self._facts
+        size = Ground(facts.crs, facts.transform).pixel_size(facts.width / 2, facts.height / 2)
         if not all(math.isfinite(s) and s > 0 for s in size):
             raise RasterNotGeoreferenced(
                 f"The pixels of '{self.path}' have no size on the ground. Check the raster's CRS and georeference."
             )
+        low, high = self.card.gsd_range
+        if not all(low * (1 - SAME_GRID) <= s <= high * (1 + SAME_GRID) for s in size):
+            about = f"'{self.path}' has pixels of {metres(size)}"
+            made = f"the model '{self.card.name}' is made for {low:.3g} to {high:.3g} m"
+            if not any_resolution:
+                raise RasterResolution(
+                    f"{about}; {made}. What it would find means little. Choose a raster of such a resolution or "
+                    "another model, or map it all the same (--any-resolution; in QGIS: Map anyway)."
+                )
+            self._said.append(f"{about}; {made}: do not trust the result without looking at it.")
         scale = tuple(1.0 if abs(self.card.gsd / s - 1) <= SAME_GRID else self.card.gsd / s for s in size)
-        width, height = (max(1, math.ceil(n / s - 1e-6)) for n, s in zip((file.width, file.height), scale, strict=True))
+        sides = [n / s for n, s in zip((facts.width, facts.height), scale, strict=True)]
+        if max(sides) > LONGEST:
+            raise RasterResolution(
+                f"'{self.path}' would be a map of {sides[0]:.3g} x {sides[1]:.3g} pixels of {self.card.gsd:g} m, more "
+                "than a GeoTIFF can hold. Check its georeference, or cut out a part."
+            )
+        # A pixel belongs to the grid where its centre lies on the raster.
+        width, height = (max(1, math.floor(n + 0.5)) for n in sides)
         self._scale = scale
-        transform = file.transform * Affine.scale(*scale)
+        transform = facts.transform * Affine.scale(*scale)
+        crs, note = storable(facts.crs, transform, height, width)
+        if note:
+            self._said.append(note)
         return MapGrid(height, width, crs, transform, (size[0] * scale[0], size[1] * scale[1]))
-
-    def _warped(self) -> WarpedVRT:
-        file = self._file
-        masked = any(MaskFlags.alpha in flags or MaskFlags.per_dataset in flags for flags in file.mask_flag_enums)
-        nodata = None if masked else file.nodata
-        # Where pixels shrink, GDAL widens its kernel against aliasing, at twice the time: worth it from WIDEN on.
-        kernel = {} if max(self._scale) > WIDEN else {"XSCALE": "1", "YSCALE": "1"}
-        return WarpedVRT(
-            file,
-            crs=file.crs,
-            transform=self.grid.transform,
-            width=self.grid.width,
-            height=self.grid.height,
-            resampling=Resampling.bilinear,
-            src_nodata=nodata,
-            nodata=nodata,
-            add_alpha=ColorInterp.alpha not in file.colorinterp,
-            warp_mem_limit=64,
-            **kernel,
-        )
 
     @cached_property
     def radiometry(self) -> Radiometry:
-        """The card's rule for 8-bit values, else percentiles of a sample of the whole file, drawn when first needed."""
-        count = len(self.bands)
-        if all(self._file.dtypes[b - 1] == "uint8" for b in self.bands):
-            low, high = np.zeros(count), np.full(count, self.card.normalisation.scale)
-        else:
-            factor = max(1, max(self._file.shape) / SAMPLE)
-            shape = tuple(max(1, round(n / factor)) for n in self._file.shape)
-            with _reading(self.path):
-                sample = self._file.read(self.bands, out_shape=(count, *shape), masked=True)
-            values = [np.ma.masked_invalid(band).compressed() for band in sample]
-            if any(v.size == 0 for v in values):
-                raise all_nodata(self.path)
-            low, high = np.array([np.percentile(v, (2, 98)) for v in values]).T
-            high = np.where(high > low, high, low + 1)
-        return Radiometry(*(v.astype(np.float32)[:, None, None] for v in (low, high)))
+        """The card's rule for 8-bit values, else percentiles of full-resolution pixels, drawn when first needed."""
+        facts = self._facts
+        with _reading(self.path):
+            found = judge(
+                self._pixels.dtypes, self.card.normalisation.scale, facts.height, facts.width, self._pixels.read
+            )
+        if found is None:
+            raise all_nodata(self.path)
+        return found
 
     def read(self, box: Box) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Read a part of the grid, which may reach beyond the raster.
@@ -185,35 +187,51 @@ class FileSource:
         Raises:
             RasterUnreadable: the file is damaged there.
         """
-        values = np.zeros((len(self.bands), box.height, box.width), np.float32)
+        values = np.zeros((len(self._pixels.dtypes), box.height, box.width), np.float32)
         valid = np.zeros((box.height, box.width), bool)
         inside = box & self.grid.extent
-        if not inside.empty:
-            window = Window(inside.left, inside.top, inside.width, inside.height)
-            with _reading(self.path):
-                data = self._vrt.read([*self.bands, self._alpha], window=window)
-            seen = (data[-1] > 0) & np.isfinite(data[:-1]).all(0)
-            place = inside.within(box)
+        if inside.empty:
+            return values, valid
+        step = max(1, int(AT_ONCE / (inside.width * self._scale[0] * self._scale[1])))
+        for top in range(inside.top, inside.bottom, step):
+            part = Box(top, inside.left, min(top + step, inside.bottom), inside.right)
+            found = self._part(part)
+            if found is None:
+                continue
+            scaled, seen = found
+            place = part.within(box)
             valid[place] = seen
-            scaled = (data[:-1].astype(np.float32) - self.radiometry.low) / (self.radiometry.high - self.radiometry.low)
             values[(slice(None), *place)] = self.card.normalisation.apply(scaled, seen)
         return values, valid
 
+    def _part(self, box: Box) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
+        """Stretched values and validity of a part within the grid; None where nothing is valid."""
+        if self._scale == (1.0, 1.0):
+            return self._source_pixels(box)
+        rows = taps(box.top, box.bottom, self._scale[1], self._facts.height)
+        columns = taps(box.left, box.right, self._scale[0], self._facts.width)
+        found = self._source_pixels(
+            Box(rows.first, columns.first, rows.first + rows.length, columns.first + columns.length)
+        )
+        return None if found is None else resample(*found, rows, columns)
 
-def _open(path: str) -> Any:
-    try:
-        there = "://" in path or path.startswith("/vsi") or ":" in path[2:] or Path(path).exists()
-    except OSError:  # the name is too long for the system
-        there = False
-    if not there:
-        raise RasterMissing(f"There is no raster '{path}'. Check the path; the file may have been moved or deleted.")
-    try:
-        return rasterio.open(path)
-    except RasterioError as error:
-        raise RasterUnreadable(
-            f"'{path}' cannot be opened as a raster ({error}). The file may be damaged or of a format that GDAL does "
-            "not know; try gdalinfo on it."
-        ) from error
+    def _source_pixels(self, window: Box) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
+        if not self._pixels.may_hold(window):
+            return None
+        with _reading(self.path):
+            raw, seen = self._pixels.read(window)
+        if not seen.any():
+            return None
+        self._count_borders(raw, seen)
+        scaled = self.radiometry.scale(raw)
+        scaled[:, ~seen] = 0
+        return scaled, seen
+
+    def _count_borders(self, raw: NDArray[np.generic], seen: NDArray[np.bool_]) -> None:
+        if raw.dtype == np.uint8:
+            self._read += int(seen.sum())
+            for value in self._plain:
+                self._plain[value] += int(((raw == value).all(0) & seen).sum())
 
 
 @contextmanager
@@ -221,54 +239,37 @@ def _reading(path: str) -> Iterator[None]:
     """Turns GDAL's errors on reading into a sentence."""
     try:
         yield
-    except (RasterioError, OSError) as error:
-        cause = error.__cause__ or error
+    except GDAL_ERRORS as error:
         raise RasterUnreadable(
-            f"'{path}' is damaged or cut short: GDAL cannot read all of it ({cause}). Copy or download the file again."
+            f"'{path}' is damaged or cut short: GDAL cannot read all of it ({cause_of(error)}). Copy or download the "
+            "file again."
         ) from error
 
 
-def _check(file: Any, path: str) -> None:
-    if file.crs is None:
+def _check(facts: Facts, path: str) -> None:
+    if min(facts.width, facts.height) < 2:
+        raise RasterEmpty(
+            f"'{path}' is {facts.width} x {facts.height} pixels: there is nothing to map. Choose a raster of at least "
+            "2 x 2 pixels."
+        )
+    numbers = tuple(facts.transform)[:6]
+    nowhere = facts.transform.is_identity or not all(map(math.isfinite, numbers)) or facts.transform.determinant == 0
+    if facts.tied and (nowhere or not facts.crs):
+        raise RasterNotGeoreferenced(
+            f"'{path}' is tied to the ground by {facts.tied} alone, which do not say where each pixel lies. Warp it "
+            "first: gdalwarp -tps IN OUT for control points, gdalwarp -rpc IN OUT for coefficients (QGIS: Raster > "
+            "Projections > Warp)."
+        )
+    if not facts.crs:
         raise RasterNotGeoreferenced(
             f"'{path}' has no coordinate reference system. Assign the true one (gdal_edit.py -a_srs EPSG:... or QGIS: "
             "Raster > Projections > Assign Projection)."
         )
-    if file.transform.is_identity or file.transform.determinant == 0:
+    if nowhere:
         raise RasterNotGeoreferenced(
             f"'{path}' has no georeference: its pixels are tied to no ground coordinates. Georeference it first (QGIS: "
             "Layer > Georeferencer)."
         )
-    if min(file.width, file.height) < 2:
-        raise RasterEmpty(
-            f"'{path}' is {file.width} x {file.height} pixels: there is nothing to map. Choose a raster of at least "
-            "2 x 2 pixels."
-        )
-
-
-def _bands(file: Any, card: ModelCard, given: Sequence[int] | None) -> list[int]:
-    wanted = ", ".join(card.bands)
-    bands = None if given is None else list(given)
-    if bands is None:
-        named = {interp.name: index + 1 for index, interp in reversed(list(enumerate(file.colorinterp)))}
-        bands = [named[b] for b in card.bands] if all(b in named for b in card.bands) else None
-    if bands is None:
-        usable = [i + 1 for i, interp in enumerate(file.colorinterp) if interp != ColorInterp.alpha]
-        if len(usable) < len(card.bands):
-            palette = " (a palette: expand it with gdal_translate -expand rgb)"
-            raise RasterBands(
-                f"'{card.name}' needs {len(card.bands)} bands ({wanted}); '{file.name}' has {len(usable)}"
-                f"{palette if ColorInterp.palette in file.colorinterp else ''}. Choose another raster, or name the "
-                "bands yourself: one may stand for several."
-            )
-        bands = usable[: len(card.bands)]
-    if len(bands) != len(card.bands) or not all(1 <= b <= file.count for b in bands):
-        raise RasterBands(
-            f"'{card.name}' needs {len(card.bands)} bands ({wanted}) out of 1 to {file.count}; given: {bands}."
-        )
-    if any(file.dtypes[b - 1].startswith("complex") for b in bands):
-        raise RasterBands(f"'{file.name}' holds complex numbers. Make real bands of it first.")
-    return bands
 
 
 def all_nodata(path: str) -> RasterEmpty:

@@ -1,13 +1,9 @@
-"""Writing a map: strips to a temporary file, then a Cloud Optimized GeoTIFF moved whole to its final name."""
+"""Writing a map: strips to a temporary file, then a Cloud Optimized GeoTIFF, checked, and put whole in its place."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import time
-import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +11,15 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from rotacube.errors import OutputUnwritable
+from rotacube.raster.crs import same_place
+from rotacube.raster.destination import Destination
+from rotacube.raster.gdal import GDAL_ERRORS, cause_of
 from rotacube.raster.grid import Box
 
 NODATA = 255
-LONGEST = 200
-"""Bytes of the longest name: temporary files beside it carry longer ones, and file systems end at 255."""
-_PART = ".rotacube-part"
-
 
 Colour = tuple[int, int, int, int]
 
@@ -36,7 +30,7 @@ class CogWriter:
     After `finish` the file lies under its final name; `drop` without it leaves nothing.
 
     Args:
-        output: the final path, which `check_output` found good.
+        destination: where it goes.
         box: the part of the grid that the file shows, in the grid's pixels.
         crs: WKT.
         transform: of that part.
@@ -47,7 +41,7 @@ class CogWriter:
 
     def __init__(
         self,
-        output: Path,
+        destination: Destination,
         box: Box,
         crs: str,
         transform: rasterio.Affine,
@@ -56,11 +50,10 @@ class CogWriter:
         tags: Mapping[str, str],
         band_tags: Mapping[str, str],
     ) -> None:
-        self.output, self.box, self._crs, self._transform = output, box, crs, transform
+        self.box, self._crs, self._transform = box, crs, transform
+        self._destination, self.output = destination, destination.output
         self._colours, self._tags, self._band_tags = colours, tags, band_tags
-        stem = f".{output.name}.{uuid.uuid4().hex[:8]}"
-        self._strips = output.with_name(f"{stem}.strips{_PART}")
-        self._whole = output.with_name(f"{stem}.cog{_PART}")
+        self._strips, self._whole = destination.part("strips"), destination.part("cog")
         self._file: Any = None
 
     def open(self) -> None:
@@ -91,7 +84,7 @@ class CogWriter:
             self._file.write_colormap(1, {**self._colours, NODATA: (0, 0, 0, 0)})
             self._file.update_tags(**self._tags)
             self._file.update_tags(1, **self._band_tags)
-        except (RasterioError, OSError) as error:
+        except GDAL_ERRORS as error:
             raise _unwritable(self.output, error) from error
 
     def write(self, box: Box, values: NDArray[np.uint8]) -> None:
@@ -99,11 +92,15 @@ class CogWriter:
         top, left = box.top - self.box.top, box.left - self.box.left
         try:
             self._file.write(values, 1, window=Window(left, top, box.width, box.height))
-        except (RasterioError, OSError) as error:
+        except GDAL_ERRORS as error:
             raise _unwritable(self.output, error) from error
 
     def finish(self) -> None:
-        """Make the Cloud Optimized GeoTIFF, check it, and move it into place."""
+        """Make the Cloud Optimized GeoTIFF, check it, and put it into its place.
+
+        Raises:
+            OutputUnwritable: the disk is full, the file does not say what it should, or its name was taken meanwhile.
+        """
         try:
             self._file.close()
             _read_through(self._strips)
@@ -117,70 +114,36 @@ class CogWriter:
                 overview_resampling="mode",
                 bigtiff="IF_SAFER",
             )
-            _read_through(self._whole)
-            self._whole.replace(self.output)
-        except (RasterioError, OSError) as error:
+            self._check()
+            self._destination.put(self._whole)
+        except GDAL_ERRORS as error:
             raise _unwritable(self.output, error) from error
 
     def drop(self) -> None:
-        """Leave nothing but what `finish` has moved into place; doing it twice is fine."""
+        """Leave nothing but what `finish` has put in place; doing it twice is fine."""
         if self._file is not None and not self._file.closed:
-            with contextlib.suppress(RasterioError, OSError):
+            with contextlib.suppress(*GDAL_ERRORS):
                 self._file.close()
-        for path in (self._strips, self._whole):
-            for leftover in (path, path.with_name(path.name + ".aux.xml"), path.with_name(path.name + ".ovr.tmp")):
-                leftover.unlink(missing_ok=True)
+        self._destination.drop()
 
-
-def check_output(output: Path, overwrite: bool, pixels: int, inputs: Iterable[str]) -> None:
-    """Check, before any work, that a mask can be written.
-
-    Args:
-        output: the final path.
-        overwrite: whether a file that is there may be replaced.
-        pixels: how many the mask has.
-        inputs: the files that are read, which are never replaced.
-
-    Raises:
-        OutputUnwritable: the folder is missing or not writable, the name is none for a GeoTIFF, the file is there
-            already or is an input, or the disk is too full.
-    """
-    folder = output.parent
-    if len(os.fsencode(output.name)) > LONGEST:
-        raise OutputUnwritable(
-            f"The name '{output.name[:40]}...' is too long: it may have {LONGEST} bytes. Choose a shorter one."
-        )
-    if not folder.is_dir():
-        raise OutputUnwritable(f"The folder '{folder}' does not exist. Create it, or choose another place.")
-    if output.is_dir():
-        raise OutputUnwritable(f"'{output}' is a folder. Give the name of a file that ends in .tif.")
-    if output.suffix.lower() not in (".tif", ".tiff"):
-        raise OutputUnwritable(f"'{output.name}' does not end in .tif. The mask is a GeoTIFF: give it such a name.")
-    if output.exists() and not overwrite:
-        raise OutputUnwritable(f"'{output}' is there already. Choose another name, or say that it may be replaced.")
-    if output.exists() and any(Path(path).exists() and output.samefile(path) for path in inputs):
-        raise OutputUnwritable(
-            f"'{output}' is the raster itself. Choose another name: a mask never replaces its source."
-        )
-    if not os.access(folder, os.W_OK):
-        raise OutputUnwritable(f"The folder '{folder}' may not be written to. Choose another place.")
-    free = shutil.disk_usage(folder).free
-    # Masks deflate to about a thirtieth; two files lie there for a while.
-    needed = pixels // 15 + 2**20
-    if free < needed:
-        raise OutputUnwritable(
-            f"The disk of '{folder}' has {free / 2**20:.0f} MB left; the mask needs about {needed / 2**20:.0f} MB. "
-            "Free some space, or choose another place."
-        )
-
-
-def sweep(folder: Path, name: str) -> None:
-    """Remove what a killed run for the same output has left: files that nobody has written to for an hour."""
-    for path in folder.iterdir():
-        if path.name.startswith(f".{name}.") and _PART in path.name:
-            with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > 3600:
-                    path.unlink()
+    def _check(self) -> None:
+        """Read the whole file as somebody will who has nothing but it: pixels, place and nodata."""
+        with rasterio.Env(GDAL_PAM_ENABLED=False):
+            _read_through(self._whole)
+            with rasterio.open(self._whole) as file:
+                crs, transform, nodata = file.crs, file.transform, file.nodata
+                size = file.height, file.width
+        corners = np.array([0.0, self.box.width, 0.0]), np.array([0.0, 0.0, self.box.height])
+        x, y = (np.asarray(v) for v in self._transform * corners)
+        moved = transform * corners
+        pixel = max(abs(v) for v in tuple(self._transform)[:5] if v)
+        placed = max(float(np.abs(moved[0] - x).max()), float(np.abs(moved[1] - y).max())) < 1e-3 * pixel
+        tied = crs is not None and placed and same_place(self._crs, crs.to_wkt(), x, y)
+        if not tied or nodata != NODATA or size != (self.box.height, self.box.width):
+            raise OutputUnwritable(
+                f"The file for '{self.output}' would not say where its pixels lie (CRS, transform or nodata are lost "
+                "in it), so it was not kept. Warp the raster to another CRS first, such as its UTM zone."
+            )
 
 
 def _read_through(path: Path) -> None:
@@ -191,8 +154,7 @@ def _read_through(path: Path) -> None:
 
 
 def _unwritable(output: Path, error: Exception) -> OutputUnwritable:
-    cause = error.__cause__ or error
     return OutputUnwritable(
-        f"The mask could not be written to '{output.parent}' ({cause}). The disk may be full or was taken away: free "
-        "some space or choose another place. Nothing was left behind."
+        f"The mask could not be written to '{output.parent}' ({cause_of(error)}). The disk may be full, or the folder "
+        "was taken away or renamed: free some space or choose another place. No part of the mask was left behind."
     )

@@ -13,6 +13,7 @@ from pyproj import CRS
 from rotacube.inference.engine import Strip
 from rotacube.inference.outputs import KINDS, Setting, Totals, opened
 from rotacube.inference.run import MapRequest, Product
+from rotacube.raster.destination import Destination
 from rotacube.raster.grid import Box
 from rotacube.raster.map_grid import MapGrid
 
@@ -32,7 +33,7 @@ def strips():
 
 def test_several_outputs_take_the_same_strips(tmp_path, setting):
     totals = Totals(setting)
-    outputs = [totals, *(KINDS["mask"].make(tmp_path / f"{name}.tif", setting) for name in "ab")]
+    outputs = [totals, *(KINDS["mask"].make(Destination(tmp_path / f"{name}.tif", False), setting) for name in "ab")]
     assert totals.empty and list(tmp_path.iterdir()) == []
     with opened(outputs):
         for strip in strips():
@@ -53,7 +54,7 @@ def test_several_outputs_take_the_same_strips(tmp_path, setting):
 
 @pytest.mark.parametrize("until", ["open", "write"])
 def test_what_is_not_finished_leaves_nothing(until, tmp_path, setting):
-    outputs = [KINDS["mask"].make(tmp_path / f"{name}.tif", setting) for name in "ab"]
+    outputs = [KINDS["mask"].make(Destination(tmp_path / f"{name}.tif", False), setting) for name in "ab"]
 
     def work():
         with opened(outputs):
@@ -67,7 +68,10 @@ def test_what_is_not_finished_leaves_nothing(until, tmp_path, setting):
 
 
 def test_one_that_cannot_open_leaves_nothing_of_the_others(tmp_path, setting):
-    outputs = [KINDS["mask"].make(path, setting) for path in (tmp_path / "a.tif", tmp_path / "no" / "b.tif")]
+    outputs = [
+        KINDS["mask"].make(Destination(path, False), setting)
+        for path in (tmp_path / "a.tif", tmp_path / "no" / "b.tif")
+    ]
     with pytest.raises(Exception, match="could not be written"), opened(outputs):
         pass
     assert list(tmp_path.iterdir()) == []

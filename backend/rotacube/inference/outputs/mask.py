@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rotacube.inference.engine import Strip
 from rotacube.inference.labels import labels_of
 from rotacube.inference.outputs.base import Setting
+from rotacube.raster.destination import Destination
 from rotacube.raster.write import CogWriter
 
 
@@ -14,14 +13,14 @@ class Mask:
     """Writes the mask.
 
     Args:
-        path: of the file, which `check_output` found good.
+        destination: where the file goes.
         setting: grid, area, classes and provenance.
     """
 
-    def __init__(self, path: Path, setting: Setting) -> None:
+    def __init__(self, destination: Destination, setting: Setting) -> None:
         self.card = setting.card
         self._writer = CogWriter(
-            path,
+            destination,
             setting.area,
             setting.grid.crs,
             setting.grid.transform_of(setting.area),

@@ -1,0 +1,69 @@
+"""The doors to GDAL: whatever it raises behind them becomes a sentence, and what takes too long is left behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioError
+
+T = TypeVar("T")
+
+GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError, ArithmeticError, LookupError, MemoryError)
+"""What a call of rasterio may raise where a file is damaged or a disk is full.
+
+GDAL's own errors come through bare where rasterio does not wrap them, and what it makes of a file's texts, numbers and
+codes can fail in Python.
+"""
+
+
+def cause_of(error: BaseException) -> str:
+    """What GDAL said, in one line."""
+    said = str(error.__cause__ or error).strip() or type(error).__name__
+    return " ".join(said.split())[:300]
+
+
+class TooSlow(Exception):
+    """A call did not end in its time; its thread was left."""
+
+
+def within(seconds: float, call: Callable[[], T], undo: Callable[[T], None]) -> T:
+    """The result of a call in a thread of its own.
+
+    Args:
+        seconds: how long it may take.
+        call: what is done; it goes on in its thread if it takes longer.
+        undo: called with the result that comes too late.
+
+    Raises:
+        TooSlow: it took longer.
+        BaseException: what the call raised.
+    """
+    lock, left = threading.Lock(), False
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            result = call()
+        except BaseException as error:
+            errors.append(error)
+            return
+        with lock:
+            results.append(result)
+            late = left
+        if late:
+            undo(result)
+
+    thread = threading.Thread(target=run, name="gdal-open", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    with lock:
+        left = not results
+    if results:
+        return results[0]
+    if errors:
+        raise errors[0]
+    raise TooSlow

@@ -1,0 +1,172 @@
+"""Opening a raster: files only, without the network unless it is allowed, within a time limit, and all that is asked of
+it at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, MaskFlags
+
+from rotacube.errors import RasterMissing, RasterNeedsNetwork, RasterUnreadable, RotacubeError
+from rotacube.raster.bands import BandFacts
+from rotacube.raster.gdal import GDAL_ERRORS, TooSlow, cause_of, within
+from rotacube.raster.references import References, local_file, references_of
+
+log = logging.getLogger(__name__)
+LIMIT = 30.0
+"""Seconds that opening a raster may take."""
+MOST_BANDS = 4096
+_NETWORK_DRIVERS = {
+    *("WMS", "WMTS", "WCS", "HTTP", "PLMOSAIC", "EEDA", "EEDAI", "DAAS", "NGW", "OGCAPI", "STACTA", "STACIT"),
+    *("PostGISRaster", "RASDAMAN", "IIP"),
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a raster says of itself, asked once.
+
+    Attributes:
+        height, width: pixels.
+        crs: WKT; empty if it has none.
+        transform: from pixel (column, row) to CRS coordinates.
+        tied: what else ties it to the ground; empty if nothing does.
+        bands: types, colours, descriptions and palettes.
+        nodata: declared of each band, None where nothing is.
+        masks: flags of each band's mask.
+        driver: GDAL's name of the format.
+    """
+
+    height: int
+    width: int
+    crs: str
+    transform: Affine
+    tied: str
+    bands: BandFacts
+    nodata: tuple[float | None, ...]
+    masks: tuple[frozenset[MaskFlags], ...]
+    driver: str
+
+    @property
+    def alpha(self) -> int:
+        """The band of opacity, from 1; 0 for none."""
+        interpretations = self.bands.interpretations
+        return interpretations.index("alpha") + 1 if "alpha" in interpretations else 0
+
+
+def open_raster(path: str, allow_network: bool = False) -> tuple[Any, Facts, References]:
+    """Open a raster with rasterio.
+
+    Args:
+        path: what GDAL opens.
+        allow_network: whether it may make requests over the network.
+
+    Returns:
+        The open file, what it says of itself, and what it reads.
+
+    Raises:
+        RasterMissing: there is no such file, or one of those that it refers to is gone.
+        RasterNeedsNetwork: it would make requests and may not.
+        RasterUnreadable: it is no raster, is damaged, is no file, or takes too long to open.
+    """
+
+    def work() -> tuple[Any, Facts, References]:
+        references = references_of(path)
+        if references.network and not allow_network:
+            raise _needs_network(path, references.network[:200])
+        if references.missing:
+            more = f" and {len(references.missing) - 1} more" if len(references.missing) > 1 else ""
+            raise RasterMissing(
+                f"'{path}' refers to '{references.missing[0][:300]}'{more}, which is not there. Bring it back, or make "
+                "the virtual raster again."
+            )
+        file = rasterio.open(path)
+        try:
+            if file.driver in _NETWORK_DRIVERS and not allow_network:
+                raise _needs_network(path, f"GDAL's driver {file.driver}")
+            facts = _facts(file, path)
+            _add_beside(references, file)
+        except BaseException:
+            file.close()
+            raise
+        return file, facts, references
+
+    try:
+        return within(LIMIT, work, lambda opened: opened[0].close())
+    except RotacubeError:
+        raise
+    except TooSlow:
+        log.warning("%s: not open after %.0f s, left", path, LIMIT)
+        raise RasterUnreadable(
+            f"'{path}' takes longer than {LIMIT:.0f} s to open. Where it refers to others, make one file of it "
+            "(gdal_translate); where it lies on a slow disk, copy it to a faster one."
+        ) from None
+    except GDAL_ERRORS as error:
+        raise RasterUnreadable(
+            f"'{path}' cannot be opened as a raster ({cause_of(error)}). The file may be damaged or of a format that "
+            "GDAL does not know; try gdalinfo on it."
+        ) from error
+
+
+def _needs_network(path: str, why: str) -> RasterNeedsNetwork:
+    return RasterNeedsNetwork(
+        f"'{path}' would ask for data over the network ({why}). Allow it (--allow-network; in QGIS: Allow network), or "
+        "save the raster as a file first."
+    )
+
+
+def _facts(file: Any, path: str) -> Facts:
+    if file.count == 0:
+        parts = file.subdatasets
+        if parts:
+            some = ", ".join(f"'{part}'" for part in parts[:3])
+            raise RasterUnreadable(
+                f"'{path}' holds {len(parts)} rasters: name one of them, such as {some} (gdalinfo lists them; in QGIS "
+                "add the one as a layer)."
+            )
+        raise RasterUnreadable(f"'{path}' has no band that holds pixels. Choose another raster.")
+    if file.count > MOST_BANDS:
+        raise RasterUnreadable(f"'{path}' has {file.count:,} bands; {MOST_BANDS:,} are the most that are read.")
+    try:
+        interpretations = tuple(c.name for c in file.colorinterp)
+    except ValueError:  # one that this rasterio does not know
+        interpretations = ("undefined",) * file.count
+    palettes = {
+        n: _palette(file.colormap(n)) for n, name in enumerate(interpretations, 1) if name == ColorInterp.palette.name
+    }
+    points = file.gcps[0]
+    tied = f"{len(points)} ground control points" if points else "rational polynomial coefficients" if file.rpcs else ""
+    return Facts(
+        height=file.height,
+        width=file.width,
+        crs=file.crs.to_wkt() if file.crs else "",
+        transform=file.transform,
+        tied=tied,
+        bands=BandFacts(tuple(file.dtypes), interpretations, tuple(d or "" for d in file.descriptions), palettes),
+        nodata=tuple(file.nodatavals),
+        masks=tuple(frozenset(flags) for flags in file.mask_flag_enums),
+        driver=file.driver,
+    )
+
+
+def _palette(entries: dict[int, tuple[int, ...]]) -> NDArray[np.uint8]:
+    table = np.zeros((max(entries) + 1, 4), np.uint8)
+    for value, colour in entries.items():
+        table[value] = colour
+    return table
+
+
+def _add_beside(references: References, file: Any) -> None:
+    """Also what GDAL takes beside the file: masks, overviews, statistics, the other files of a format."""
+    for name in file.files:
+        path = local_file(name, Path())
+        if path is not None:
+            references.files.add(path)

@@ -1,0 +1,105 @@
+"""A raster's own pixels: the model's bands at full resolution, and where they are valid.
+
+Valid is where every band that is used is valid, by all that speaks against it together: declared nodata of each band, a
+mask, opacity, values that are no numbers, and what a person named as nodata.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.enums import MaskFlags
+from rasterio.windows import Window
+
+from rotacube.errors import RasterBands
+from rotacube.raster.bands import Choice
+from rotacube.raster.grid import Box
+from rotacube.raster.opening import Facts
+from rotacube.raster.reading import Reading
+
+
+class Pixels:
+    """Reads windows of an open file, from one thread at a time.
+
+    Args:
+        file: of rasterio.
+        facts: what it says of itself.
+        choice: the bands.
+        reading: what a person says about it.
+        name: for messages.
+
+    Raises:
+        RasterBands: the reading names a band that there is not.
+    """
+
+    def __init__(self, file: Any, facts: Facts, choice: Choice, reading: Reading, name: str) -> None:
+        self._file, self._choice, self._reading = file, choice, reading
+        self._unique = sorted(set(choice.bands))
+        self._take = [self._unique.index(b) for b in choice.bands]
+        self._alpha = facts.alpha if reading.alpha_band is None else reading.alpha_band
+        named = [self._alpha, *(n.band for n in reading.nodata if n.band is not None)]
+        if any(not 0 <= b <= len(facts.nodata) for b in named):
+            raise RasterBands(f"'{name}' has bands 1 to {len(facts.nodata)}; nodata or opacity is given for {named}.")
+        self._mixed = len({facts.bands.dtypes[b - 1] for b in self._unique}) > 1
+        declared = [facts.nodata[b - 1] for b in choice.bands]
+        self._nodata = declared if reading.declared_nodata else [None] * len(declared)
+        flags = [facts.masks[b - 1] for b in self._unique]
+        # A mask of its own: neither made from nodata of one band nor from opacity, which are looked at by themselves.
+        self._masks = [
+            b
+            for b, f in zip(self._unique, flags, strict=True)
+            if f.isdisjoint({MaskFlags.all_valid, MaskFlags.alpha})
+            and (MaskFlags.nodata not in f or (MaskFlags.per_dataset in f and reading.declared_nodata))
+        ]
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """Of the model's bands."""
+        return self._choice.dtypes
+
+    def may_hold(self, box: Box) -> bool:
+        """Whether anything can be valid in a window; true where that is not known without reading it."""
+        return not box.empty
+
+    def read(self, box: Box) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+        """Read a window that lies within the raster.
+
+        Returns:
+            The model's bands (n, H, W), and the validity (H, W); values are finite where it holds.
+        """
+        window = Window(box.left, box.top, box.width, box.height)
+        if self._mixed:
+            unique = np.stack([self._file.read(b, window=window).astype(np.float64) for b in self._unique])
+        else:
+            unique = self._file.read(self._unique, window=window)
+        values = unique if self._take == list(range(len(self._unique))) else unique[self._take]
+        valid = np.ones(values.shape[1:], bool)
+        for band, nodata in zip(values, self._nodata, strict=True):
+            if nodata is not None and not np.isnan(nodata):
+                valid &= ~_equal(band, nodata)
+        if self._alpha:
+            valid &= self._file.read(self._alpha, window=window) > 0
+        for band in self._masks:
+            valid &= self._file.read_masks(band, window=window) > 0
+        for rule in self._reading.nodata:
+            hits = [
+                np.greater_equal(band, rule.low) & np.less_equal(band, rule.high)
+                for band in self._hit_by(rule.band, values)
+            ]
+            if hits:
+                valid &= ~np.logical_and.reduce(hits)
+        if values.dtype.kind == "f":
+            valid &= np.isfinite(values).all(0)
+            values[:, ~valid] = 0
+        return self._choice.decode(values, valid)
+
+    def _hit_by(self, number: int | None, values: NDArray[np.generic]) -> list[NDArray[np.generic]]:
+        return [v for b, v in zip(self._choice.bands, values, strict=True) if number in (None, b)]
+
+
+def _equal(band: NDArray[np.generic], nodata: float) -> NDArray[np.bool_]:
+    if band.dtype.kind == "f":
+        return np.asarray(np.isclose(band, nodata, rtol=1e-6, atol=0), bool)
+    return np.asarray(np.equal(band, nodata), bool)

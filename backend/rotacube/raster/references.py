@@ -1,0 +1,202 @@
+"""What a raster reads, at any depth: the files behind virtual rasters, and whether any of it lies on the network.
+
+GDAL names the sources of a virtual raster one level deep, and opens them without asking; so the descriptions that refer
+to others (VRT, tile indexes, web services) are read here, as text, before GDAL sees them.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree
+
+from rotacube.errors import RasterMissing, RasterUnreadable
+
+HEAD = 4096
+"""Bytes of a file that tell what it is."""
+LARGEST = 256 * 2**20
+"""Bytes of a description that is read."""
+MOST = 2_000_000
+"""How many reads of other files a raster may come to, those behind its sources counted as often as they are named."""
+DEEPEST = 20
+_VSI_NETWORK = r"/vsi(?:curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)(?:_streaming)?[/?]"
+_NETWORK = re.compile(
+    rf"(?:https?|ftp|s3|gs|az|oss|swift|hdfs|webhdfs)://|{_VSI_NETWORK}"
+    r"|^(?:WMS|WMTS|WCS|HTTP|PLMOSAIC|PG|EEDA|EEDAI|DAAS|NGW|OGCAPI|STACTA|STACIT|IIP|RASDAMAN|TILEDB):|<GDAL_WMS|<WMS|<WCS_GDAL",
+    re.IGNORECASE,
+)
+_INDEXED = re.compile(rb"https?://(?!www\.(?:geopackage\.org|opengis\.net|w3\.org))|" + _VSI_NETWORK.encode())
+_STREAM = re.compile(r"^/vsistdin|^/dev/|^/proc/self/fd|^-$")
+_INDEX_NAME = re.compile(r"^GTI:|\.gti\.(?:gpkg|fgb|parquet)$", re.IGNORECASE)
+_REFERRING = {"SourceFilename", "SourceDataset", "IndexDataset"}
+_SERVICES = (b"<GDAL_WMS", b"<WMS", b"<WCS_GDAL", b"<GDAL_WMTS", b"<WMT_MS_Capabilities", b"<Capabilities", b"<TileMap")
+
+
+@dataclass
+class References:
+    """What a raster reads.
+
+    Attributes:
+        files: that are there.
+        network: an address that it would ask over the network; None where there is none.
+        missing: names of files that are not there.
+        complete: whether all that it reads is known; a tile index names its tiles where only GDAL finds them.
+    """
+
+    files: set[Path] = field(default_factory=set)
+    network: str | None = None
+    missing: list[str] = field(default_factory=list)
+    complete: bool = True
+
+
+def references_of(name: str) -> References:
+    """Follow what a raster refers to.
+
+    Args:
+        name: what GDAL is to open.
+
+    Raises:
+        RasterMissing: there is no such file.
+        RasterUnreadable: it is a stream or a device, refers to itself, or to more than can be read.
+    """
+    found = References()
+    _Walk(found, name).follow(name, Path(), 0)
+    if found.missing == [name]:
+        raise RasterMissing(f"There is no raster '{name}'. Check the path; the file may have been moved or deleted.")
+    return found
+
+
+class _Walk:
+    """One pass over a raster's references; each file is read once, and its weight kept."""
+
+    def __init__(self, found: References, top: str) -> None:
+        self.found, self.top = found, top
+        self._weights: dict[Path, int] = {}
+        self._open: set[Path] = set()
+
+    def follow(self, name: str, folder: Path, depth: int) -> int:
+        """Note what a name refers to, and count the reads behind it."""
+        network = _NETWORK.search(name)
+        if network:
+            self.found.network = self.found.network or name
+            return 1
+        if _STREAM.search(name):
+            raise _no_file(name)
+        path = local_file(name, folder)
+        if path is None:
+            if name.lstrip().startswith("<") or name.startswith("/vsimem/"):
+                raise RasterUnreadable(
+                    "A raster has to be a file: save the description as one (such as .vrt), and give its path."
+                )
+            self.found.missing.append(name)
+            return 1
+        if _INDEX_NAME.search(name):
+            self._index(path)
+        if path in self._open or depth > DEEPEST:
+            raise RasterUnreadable(
+                f"'{self.top}' cannot be read: '{path.name}' refers to itself, or through too many others. Make the "
+                "virtual raster again."
+            )
+        if path not in self._weights:
+            self._open.add(path)
+            self._weights[path] = self._inside(path, depth)
+            self._open.discard(path)
+        return self._weights[path]
+
+    def _inside(self, path: Path, depth: int) -> int:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            self.found.files.add(path)
+            return 1
+        if not stat.S_ISREG(mode):
+            raise _no_file(str(path))
+        self.found.files.add(path)
+        with path.open("rb") as stream:
+            head = stream.read(HEAD)
+        start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+        if b"<VRTDataset" in head or b"<GDALTileIndexDataset" in head:
+            weight = 1
+            if b"<GDALTileIndexDataset" in head:
+                self._index(path)
+            for reference, relative in _named(path):
+                weight += self.follow(reference, path.parent if relative else Path(), depth + 1)
+                if weight > MOST:
+                    raise RasterUnreadable(
+                        f"'{self.top}' cannot be read: what its sources refer to comes to more than {MOST:,} reads. "
+                        "Make one file of it with gdal_translate, in parts if need be."
+                    )
+            return weight
+        if start[:1] == b"<":
+            if any(service in head for service in _SERVICES):
+                self.found.network = self.found.network or str(path)
+            elif b"<kml" in head or b"<MRF_META" in head:
+                self._scan(path)
+        elif start[:1] == b"{" and b'"stac' in head:
+            self.found.network = self.found.network or str(path)
+        return 1
+
+    def _index(self, path: Path) -> None:
+        self.found.complete = False
+        self._scan(path)
+
+    def _scan(self, path: Path) -> None:
+        """Whether a file of another kind names an address anywhere."""
+        if path.is_file() and path.stat().st_size <= LARGEST:
+            hit = _INDEXED.search(path.read_bytes())
+            if hit:
+                self.found.network = self.found.network or str(path)
+
+
+def local_file(name: str, folder: Path) -> Path | None:
+    """The file or folder of this machine that a name of GDAL's stands for, resolved.
+
+    A name may have a driver before it, a member of an archive or a part of a file behind it, or be an address of GDAL's
+    virtual file systems: `GTIFF_DIR:2:a.tif`, `NETCDF:"a.nc":band`, `/vsizip/a.zip/b.tif`, `/vsisubfile/9_99,a.tif`.
+    """
+    for candidate in _readings(name):
+        try:
+            path = folder / candidate
+            if candidate and path.exists():
+                return path.resolve()
+        except (OSError, ValueError):  # longer than a name may be, or with a NUL
+            continue
+    return None
+
+
+def _readings(name: str) -> Iterator[str]:
+    yield name
+    plain = not (name.startswith("/vsi") or ":" in name or "{" in name)
+    if plain or len(name) > 5000:
+        return
+    starts = [m.end() for m in re.finditer(r'^/vsi[a-z]+/|[:",{?=]|://', name)]
+    for start in starts:
+        rest = name[start:]
+        yield rest
+        for end in [m.start() for m in re.finditer(r'[/":?}&]', rest)][::-1]:
+            yield rest[:end]
+
+
+def _named(path: Path) -> Iterator[tuple[str, bool]]:
+    """The names in a description, and whether they are relative to its folder."""
+    if path.stat().st_size > LARGEST:
+        raise RasterUnreadable(f"'{path}' is a description of more than {LARGEST >> 20} MB: too large to be read.")
+    try:
+        # Expat, which reads it, bounds how far entities may grow.
+        for _, element in ElementTree.iterparse(path):  # noqa: S314
+            if element.tag in _REFERRING and element.text:
+                relative = element.get("relativeToVRT", element.get("relativetoVRT", "0"))
+                yield element.text, relative not in ("0", "false", "no") or element.tag == "IndexDataset"
+            element.clear()
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        raise RasterUnreadable(
+            f"'{path}' is damaged: it is no XML ({error}). Make the virtual raster again."
+        ) from error
+
+
+def _no_file(name: str) -> RasterUnreadable:
+    return RasterUnreadable(
+        f"'{name}' is no ordinary file but a stream or a device. Copy the raster into a file, and give its path."
+    )

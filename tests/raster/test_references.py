@@ -1,0 +1,186 @@
+"""What a raster reads, at any depth: files, streams, the network."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+
+import numpy as np
+import pytest
+from virtual import write_vrt
+
+from rotacube.errors import RasterMissing, RasterNeedsNetwork, RasterUnreadable
+from rotacube.raster import opening
+from rotacube.raster.file_source import FileSource
+from rotacube.raster.references import local_file, references_of
+
+SIZE = (40, 50)
+
+
+@pytest.fixture
+def ortho(tmp_path, write_raster):
+    write_raster(tmp_path / "ortho.tif", np.ones((3, *SIZE), np.uint8))
+    return tmp_path / "ortho.tif"
+
+
+def chain(folder, names):
+    """VRTs that each read the one before; the first reads ortho.tif."""
+    for before, name in zip(["ortho.tif", *names], names, strict=False):
+        write_vrt(folder / name, [(before, n) for n in (1, 2, 3)], SIZE)
+    return str(folder / names[-1])
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5])
+def test_sources_are_followed_to_any_depth(depth, ortho, tmp_path):
+    names = [f"{n}.vrt" for n in range(depth)]
+    found = references_of(chain(tmp_path, names))
+    assert found.files == {ortho, *(tmp_path / n for n in names)} and found.complete and not found.network
+
+
+def test_a_warped_raster_and_an_overview_are_followed(ortho, tmp_path):
+    subprocess.run(["gdalwarp", "-q", "-of", "VRT", "-t_srs", "EPSG:4326", ortho, tmp_path / "w.vrt"], check=True)
+    more = '<OverviewList resampling="nearest">2</OverviewList>'
+    write_vrt(tmp_path / "top.vrt", [("w.vrt", n) for n in (1, 2, 3)], SIZE, more=more)
+    assert ortho in references_of(str(tmp_path / "top.vrt")).files
+
+
+def test_a_tile_index_is_known_to_be_incomplete(ortho, tmp_path):
+    index = tmp_path / "tiles.gti.gpkg"
+    index.write_bytes(b"SQLite format 3\0")
+    assert not references_of(str(index)).complete
+    write_vrt(tmp_path / "over.vrt", [("tiles.gti.gpkg", 1)], SIZE)
+    assert not references_of(str(tmp_path / "over.vrt")).complete
+    index.write_bytes(b"SQLite format 3\0 /vsicurl/https://example.org/a.tif")
+    assert references_of(str(index)).network
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "{0}",
+        "GTIFF_DIR:1:{0}",
+        'NETCDF:"{0}":band',
+        "/vsisubfile/0_99,{0}",
+        "/vsizip/{0}/inside/b.tif",
+        "/vsizip/{{{0}}}/b.tif",
+        "/vsigzip/{0}",
+        "vrt://{0}?bands=1",
+        "/vsicached?file={0}",
+    ],
+)
+def test_the_file_behind_a_name_of_gdals_is_found(name, ortho):
+    assert local_file(name.format(ortho), ortho.parent) == ortho
+
+
+@pytest.mark.parametrize("name", ["nothing.tif", "/vsizip/no.zip/a.tif", "x" * 6000, "a\0b", "", ":", "{", "/vsizip/"])
+def test_no_file_is_found_where_none_is(name, ortho):
+    assert local_file(name, ortho.parent) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/vsicurl/http://127.0.0.1:9/a.tif",
+        "http://127.0.0.1:9/a.tif",
+        "https://example.org/a.tif",
+        "/vsis3/bucket/a.tif",
+        "/vsizip//vsicurl/http://127.0.0.1:9/a.zip/a.tif",
+        "WMS:http://127.0.0.1:9/?LAYERS=a",
+        "WMTS:http://127.0.0.1:9/",
+        "s3://bucket/a.tif",
+        "<GDAL_WMS><Service name='TMS'/></GDAL_WMS>",
+    ],
+)
+@pytest.mark.parametrize("within", ["alone", "in a VRT"])
+def test_the_network_is_asked_for_only_where_it_is_allowed(name, within, tmp_path, make_card, monkeypatch):
+    path = name
+    if within == "in a VRT":
+        text = name.replace("<", "&lt;").replace("&LAYERS", "&amp;LAYERS")
+        write_vrt(tmp_path / "a.vrt", [(text, n) for n in (1, 2, 3)], SIZE)
+        path = write_vrt(tmp_path / "b.vrt", [("a.vrt", n) for n in (1, 2, 3)], SIZE)
+    monkeypatch.setattr(opening.rasterio, "open", lambda *a, **k: pytest.fail("GDAL was asked"))
+    with pytest.raises(RasterNeedsNetwork, match="allow-network"):
+        FileSource(path, make_card())
+
+
+def test_a_description_of_a_web_service_is_the_network(tmp_path, make_card):
+    path = tmp_path / "map.xml"
+    path.write_text("<GDAL_WMS><Service name='TMS'><ServerUrl>http://127.0.0.1:9/${z}</ServerUrl></Service></GDAL_WMS>")
+    with pytest.raises(RasterNeedsNetwork):
+        FileSource(str(path), make_card())
+
+
+def test_a_source_that_is_gone_is_named(tmp_path, make_card):
+    write_vrt(tmp_path / "a.vrt", [("not_there.tif", n) for n in (1, 2, 3)], SIZE)
+    path = write_vrt(tmp_path / "b.vrt", [("a.vrt", n) for n in (1, 2, 3)], SIZE)
+    with pytest.raises(RasterMissing, match=r"not_there\.tif"):
+        FileSource(path, make_card())
+
+
+@pytest.mark.parametrize("name", ["/dev/stdin", "/vsistdin/", "/dev/zero", "/proc/self/fd/0", "pipe", "pipe.vrt"])
+def test_streams_and_devices_are_refused_at_once(name, tmp_path, make_card):
+    os.mkfifo(tmp_path / "pipe")
+    write_vrt(tmp_path / "pipe.vrt", [("pipe", n) for n in (1, 2, 3)], SIZE)
+    path = name if name.startswith("/") else str(tmp_path / name)
+    start = time.monotonic()
+    with pytest.raises(RasterUnreadable, match="no ordinary file"):
+        FileSource(path, make_card())
+    assert time.monotonic() - start < 5
+
+
+def test_a_raster_that_reads_itself_is_refused(tmp_path, make_card):
+    write_vrt(tmp_path / "a.vrt", [("b.vrt", n) for n in (1, 2, 3)], SIZE)
+    path = write_vrt(tmp_path / "b.vrt", [("a.vrt", n) for n in (1, 2, 3)], SIZE)
+    with pytest.raises(RasterUnreadable, match="refers to itself"):
+        FileSource(path, make_card())
+
+
+def test_sources_that_multiply_are_refused_at_once(ortho, tmp_path, make_card):
+    before = "ortho.tif"
+    for level in range(9):
+        write_vrt(tmp_path / f"{level}.vrt", [(before, 1 + n % 3) for n in range(10)], SIZE)
+        before = f"{level}.vrt"
+    start = time.monotonic()
+    with pytest.raises(RasterUnreadable, match="reads"):
+        FileSource(str(tmp_path / before), make_card())
+    assert time.monotonic() - start < 10
+
+
+def test_opening_ends_after_its_time(ortho, make_card, monkeypatch):
+    monkeypatch.setattr(opening, "LIMIT", 0.2)
+    given = opening.rasterio.open
+    opened = []
+
+    def slow(*arguments, **options):
+        time.sleep(1)
+        opened.append(given(*arguments, **options))
+        return opened[0]
+
+    monkeypatch.setattr(opening.rasterio, "open", slow)
+    with pytest.raises(RasterUnreadable, match="takes longer"):
+        FileSource(str(ortho), make_card())
+    for _ in range(50):
+        if opened and opened[0].closed:
+            return
+        time.sleep(0.1)
+    pytest.fail("what was opened too late is not closed")
+
+
+def test_a_container_names_its_rasters(tmp_path, write_raster, make_card):
+    import rasterio
+
+    path = tmp_path / "pages.tif"
+    write_raster(path, np.ones((3, *SIZE), np.uint8))
+    with rasterio.open(path) as file:
+        profile = file.profile
+    subprocess.run(
+        ["gdal_translate", "-q", "-of", "GPKG", "-co", "RASTER_TABLE=one", path, tmp_path / "a.gpkg"], check=True
+    )
+    more = ["-co", "RASTER_TABLE=two", "-co", "APPEND_SUBDATASET=YES"]
+    subprocess.run(["gdal_translate", "-q", "-of", "GPKG", *more, path, tmp_path / "a.gpkg"], check=True)
+    with pytest.raises(RasterUnreadable, match=r"holds 2 rasters: name one of them, such as 'GPKG:.*one"):
+        FileSource(str(tmp_path / "a.gpkg"), make_card())
+    assert profile["count"] == 3
+    with FileSource(f"GPKG:{tmp_path / 'a.gpkg'}:one", make_card()) as source:
+        assert source.files.files == {tmp_path / "a.gpkg"}

@@ -15,6 +15,7 @@ from rasterio.windows import Window
 
 from rotacube.errors import RasterBands
 from rotacube.raster.bands import Choice
+from rotacube.raster.coverage import Coverage
 from rotacube.raster.grid import Box
 from rotacube.raster.opening import Facts
 from rotacube.raster.reading import Reading
@@ -54,6 +55,11 @@ class Pixels:
             and (MaskFlags.nodata not in f or (MaskFlags.per_dataset in f and reading.declared_nodata))
         ]
 
+        # What was never written reads as the declared nodata, else as zero, which is opaque nowhere.
+        decides = [b for b, nodata in zip(choice.bands, self._nodata, strict=True) if nodata is not None]
+        opaque = [self._alpha] if self._alpha and facts.nodata[self._alpha - 1] is None else []
+        self._coverage = Coverage(file, decides or opaque)
+
     @property
     def dtypes(self) -> tuple[str, ...]:
         """Of the model's bands."""
@@ -61,7 +67,7 @@ class Pixels:
 
     def may_hold(self, box: Box) -> bool:
         """Whether anything can be valid in a window; true where that is not known without reading it."""
-        return not box.empty
+        return self._coverage.may_hold(box)
 
     def read(self, box: Box) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
         """Read a window that lies within the raster.

@@ -20,6 +20,9 @@ from rotacube.raster.gdal import GDAL_ERRORS, cause_of
 from rotacube.raster.grid import Box
 
 NODATA = 255
+BLOCK = 512
+EMPTY = 0.1
+"""Below this share of pixels that were written a map is mostly empty."""
 
 Colour = tuple[int, int, int, int]
 
@@ -55,6 +58,7 @@ class CogWriter:
         self._colours, self._tags, self._band_tags = colours, tags, band_tags
         self._strips, self._whole = destination.part("strips"), destination.part("cog")
         self._file: Any = None
+        self._written = 0
 
     def open(self) -> None:
         """Begin the file of strips.
@@ -75,11 +79,12 @@ class CogWriter:
                 crs=self._crs,
                 transform=self._transform,
                 tiled=True,
-                blockxsize=512,
-                blockysize=512,
+                blockxsize=BLOCK,
+                blockysize=BLOCK,
                 compress="DEFLATE",
                 zlevel=1,
                 BIGTIFF="IF_SAFER",
+                SPARSE_OK=True,
             )
             self._file.write_colormap(1, {**self._colours, NODATA: (0, 0, 0, 0)})
             self._file.update_tags(**self._tags)
@@ -88,10 +93,14 @@ class CogWriter:
             raise _unwritable(self.output, error) from error
 
     def write(self, box: Box, values: NDArray[np.uint8]) -> None:
-        """Write the values of a part of the grid."""
+        """Write the values of a part of the grid; what is nodata over a block's width is never written."""
         top, left = box.top - self.box.top, box.left - self.box.left
         try:
-            self._file.write(values, 1, window=Window(left, top, box.width, box.height))
+            for start in range(0, box.width, BLOCK):
+                part = values[:, start : start + BLOCK]
+                if (part != NODATA).any():
+                    self._written += part.size
+                    self._file.write(part, 1, window=Window(left + start, top, part.shape[1], box.height))
         except GDAL_ERRORS as error:
             raise _unwritable(self.output, error) from error
 
@@ -110,9 +119,11 @@ class CogWriter:
                 driver="COG",
                 compress="DEFLATE",
                 level=9,
-                blocksize=512,
-                overview_resampling="mode",
+                blocksize=BLOCK,
+                # The most frequent value takes GDAL its time for every pixel, also where there is nothing.
+                overview_resampling="nearest" if self._written < EMPTY * self.box.height * self.box.width else "mode",
                 bigtiff="IF_SAFER",
+                sparse_ok=True,
             )
             self._check()
             self._destination.put(self._whole)

@@ -35,7 +35,8 @@ class Mask:
 
     def write(self, strip: Strip) -> None:
         """Write a strip's class ids."""
-        self._writer.write(strip.box, labels_of(strip.logits, strip.valid, self.card))
+        if strip.valid.any():
+            self._writer.write(strip.box, labels_of(strip.logits, strip.valid, self.card))
 
     def finish(self) -> None:
         """Make the Cloud Optimized GeoTIFF and move it into place."""

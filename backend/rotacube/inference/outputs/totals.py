@@ -40,6 +40,9 @@ class Totals:
 
     def write(self, strip: Strip) -> None:
         """Count a strip."""
+        if not strip.valid.any():
+            self.nodata += strip.valid.size
+            return
         labels = labels_of(strip.logits, strip.valid, self.setting.card)
         counts = np.bincount(labels.ravel(), minlength=NODATA + 1)
         self.nodata += int(counts[NODATA])

@@ -79,6 +79,7 @@ def test_a_file_that_lost_its_place_is_not_kept(tmp_path, monkeypatch):
         colours={0: (0, 0, 0, 255)},
         tags={},
         band_tags={},
+        description="0 background",
     )
     writer.open()
     writer.write(Box(0, 0, 20, 30), np.zeros((20, 30), np.uint8))

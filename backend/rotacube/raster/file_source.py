@@ -79,6 +79,8 @@ class FileSource:
             _check(self._facts, path)
             choice = choose_bands(self._facts.bands, card, reading.bands, path)
             self._said = [choice.note] if choice.note else []
+            if self.references.network:
+                self._said.append(f"Data may have come over the network ({self.references.network[:200]}).")
             self.grid = self._model_grid(reading.any_resolution)
             self._pixels = Pixels(self._file, self._facts, choice, reading, path)
             self.bands = list(choice.bands)

@@ -40,6 +40,7 @@ class CogWriter:
         colours: red, green, blue and opacity of values, 0 to 255.
         tags: provenance, stored in the file.
         band_tags: of the band.
+        description: of the band, which map programs show as its name.
     """
 
     def __init__(
@@ -52,10 +53,11 @@ class CogWriter:
         colours: Mapping[int, Colour],
         tags: Mapping[str, str],
         band_tags: Mapping[str, str],
+        description: str,
     ) -> None:
         self.box, self._crs, self._transform = box, crs, transform
         self._destination, self.output = destination, destination.output
-        self._colours, self._tags, self._band_tags = colours, tags, band_tags
+        self._colours, self._tags, self._band_tags, self._description = colours, tags, band_tags, description
         self._strips, self._whole = destination.part("strips"), destination.part("cog")
         self._file: Any = None
         self._written = 0
@@ -89,6 +91,7 @@ class CogWriter:
             self._file.write_colormap(1, {**self._colours, NODATA: (0, 0, 0, 0)})
             self._file.update_tags(**self._tags)
             self._file.update_tags(1, **self._band_tags)
+            self._file.set_band_description(1, self._description)
         except GDAL_ERRORS as error:
             raise _unwritable(self.output, error) from error
 

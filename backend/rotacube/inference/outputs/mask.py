@@ -27,6 +27,7 @@ class Mask:
             colours={c.id: (*c.rgb, 255) for c in setting.card.classes},
             tags=setting.tags,
             band_tags={f"CLASS_{c.id}": c.name for c in setting.card.classes},
+            description=", ".join(f"{c.id} {c.name}" for c in setting.card.classes),
         )
 
     def open(self) -> None:

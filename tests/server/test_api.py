@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import threading
 import time
@@ -21,6 +23,7 @@ from rotacube.models.card import read_card
 from rotacube.server import app as application
 from rotacube.server import schema
 from rotacube.server.app import LARGEST, create_app
+from rotacube.server.translate import to_map
 
 TOKEN = "a token of letters"
 HOST = "http://127.0.0.1:4321"
@@ -366,3 +369,52 @@ def test_the_ground_sample_distance_is_that_of_the_mask(size, client, model_fold
         pixel = [file.transform.a / 0.9996, -file.transform.e / 0.9996]  # UTM's scale on its central meridian
     assert result["gsd"] == pytest.approx(pixel, rel=1e-4)
     assert result["gsd"] == pytest.approx([size, 0.15], rel=1e-3)
+
+
+def test_a_listener_that_leaves_is_not_told_any_more(jobs, asked, monkeypatch):
+    goes_on = threading.Event()
+
+    def work(*_, **__):
+        goes_on.wait(20)
+        raise JobCancelled("The end.")
+
+    monkeypatch.setattr(queue, "run_map", work)
+    job = jobs.create(to_map(schema.JobRequest.model_validate(asked)))
+    watching, watched = [], job.watched
+
+    @contextlib.contextmanager
+    def counted(tell):
+        with watched(tell):
+            watching.append("came")
+            try:
+                yield
+            finally:
+                watching.append("went")
+
+    monkeypatch.setattr(job, "watched", counted)
+
+    async def listen_and_leave():
+        heard = asyncio.Event()
+        requests = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
+        async def receive():
+            for request in requests:
+                return request
+            await heard.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message):
+            if message["type"] == "http.response.body":
+                heard.set()
+
+        path = f"/v1/jobs/{job.now.id}/events"
+        headers = [(b"host", b"127.0.0.1"), (b"authorization", f"Bearer {TOKEN}".encode())]
+        scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": headers}
+        scope |= {"asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "root_path": ""}
+        await asyncio.wait_for(create_app(TOKEN, jobs)(scope, receive, send), 5)
+
+    try:
+        asyncio.run(listen_and_leave())
+        assert watching == ["came", "went"]
+    finally:
+        goes_on.set()

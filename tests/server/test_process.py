@@ -13,46 +13,15 @@ import sys
 import time
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 import rasterio
 from bodies import job_body
+from processes import COMMAND, TOKEN, client_of, environment, running
 from rasterio.io import MemoryFile
 from rio_cogeo.cogeo import cog_validate
 
 import rotacube
-
-TOKEN = "letters"
-COMMAND = [sys.executable, "-m", "rotacube", "serve", "--port", "0", "--parent-pipe"]
-
-
-def environment(**more):
-    return {**os.environ, "PYTHONPATH": str(Path(rotacube.__file__).parents[1]), "ROTACUBE_TOKEN": TOKEN, **more}
-
-
-@contextlib.contextmanager
-def running(**options):
-    """The server's process and the JSON of its first line."""
-    process = subprocess.Popen(
-        COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(), **options
-    )
-    try:
-        yield process, json.loads(process.stdout.readline())
-    finally:
-        process.kill()
-        process.wait()
-        process.stdin.close()
-        process.stdout.close()
-
-
-def client_of(first):
-    return httpx.Client(
-        base_url=f"http://127.0.0.1:{first['port']}",
-        headers={"Authorization": f"Bearer {TOKEN}"},
-        timeout=30,
-        trust_env=False,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +143,7 @@ def test_a_job_runs_to_its_mask_telling_each_tile(client, scene_path, model_fold
     assert [tile["done"] for tile in tiles] == list(range(1, tiles[0]["total"] + 1))
     assert list(stream(client, job, numbers[4])) == told[5:]
     begin = time.monotonic()
-    assert list(stream(client, job, numbers[-1])) == []
+    assert list(stream(client, job, numbers[-1])) == told[-1:]
     assert time.monotonic() - begin < 2
     assert cog_validate(output, strict=True)[0]
     assert [path.name for path in tmp_path.iterdir()] == ["mask.tif"]

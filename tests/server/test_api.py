@@ -121,6 +121,68 @@ def test_what_does_not_fit_the_contract_is_told(client, content, word):
     assert f"'{word}" in error_of(answer, 422, "refused")
 
 
+ODD = {
+    "long": "a" * 5000,
+    "a long part": "a" * 300 + "/b.tif",
+    "NUL": "a\0.tif",
+    "no text": "\ud800",
+    "a byte that was no text": "\udcff.tif",
+}
+FIELDS = {
+    "raster": lambda odd: {"raster": odd},
+    "model": lambda odd: {"model": odd},
+    "product": lambda odd: {"products": [{"kind": "mask", "format": "cog", "path": odd}]},
+    "crs": lambda odd: {"bounds": [0, 0, 1, 1], "bounds_crs": odd},
+}
+
+
+@pytest.mark.parametrize("text", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("field", FIELDS)
+def test_names_that_nothing_can_have_are_refused(field, text, client, asked):
+    content = json.dumps({**asked, **FIELDS[field](text)})
+    answer = client.post("/v1/jobs", content=content, headers={"Content-Type": "application/json"})
+    if field == "crs" and "a" * 300 in text:
+        assert "CRS of the area is not known" in error_of(answer, 400, "raster_empty")
+    else:
+        error_of(answer, 422, "refused")
+    assert len(answer.content) < 2000 and client.get("/v1/jobs").json() == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        r'{"\ud800": 1}',
+        '{"raster": %s}' % ("1" * 5000),
+        "[" * 100000,
+        '{"%s": 1}' % ("a" * 500000),
+        b'{"raster": "\xff"}',
+    ],
+    ids=["surrogate", "digits", "nested", "name", "bytes"],
+)
+def test_a_body_that_is_hardly_one_gets_a_sentence(content, client):
+    answer = client.post("/v1/jobs", content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (400, 422) and len(answer.content) < 2000
+    assert answer.json()["error"]["message"].endswith(".")
+
+
+def test_numbers_of_bands_that_nothing_has_are_refused(client, asked):
+    for changes in (
+        {"bands": [1, 2, 10**4000]},
+        {"alpha_band": 10**400},
+        {"nodata": [{"low": 0, "high": 1, "band": -(10**99)}]},
+    ):
+        error_of(client.post("/v1/jobs", json={**asked, **changes}), 422, "refused")
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/jobs/%ff", "/v1/jobs/%00", "/v1/jobs/" + "a" * 5000, "/v1/jobs/%ed%a0%80/events"]
+)
+def test_addresses_that_are_no_text_are_missing(path, client):
+    answer = client.get(path)
+    error_of(answer, 404, "job_missing")
+    assert len(answer.content) < 2000
+
+
 def test_two_products_of_one_path_are_refused(client, asked):
     error_of(client.post("/v1/jobs", json={**asked, "products": asked["products"] * 2}), 403, "refused")
 

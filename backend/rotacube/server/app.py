@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from rotacube import __version__
 from rotacube.doctor import diagnose
-from rotacube.errors import RequestRefused, RotacubeError
+from rotacube.errors import RequestRefused, RotacubeError, printable
 from rotacube.jobs.queue import Job, Jobs, TileDone
 from rotacube.models.store import list_models
 from rotacube.server.connections import trust
@@ -189,4 +189,4 @@ async def _stream(job: Job, number: int) -> AsyncIterator[str]:
 
 
 def _error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
+    return JSONResponse({"error": {"code": code, "message": printable(message)}}, status, headers)

@@ -306,6 +306,20 @@ def test_events_tell_the_life_of_a_job_and_can_be_resumed(client, asked):
         assert events_in(client.get(f"/v1/jobs/{job}/events", headers=headers).text) == told[index + 1 :]
 
 
+def test_a_late_listener_is_told_how_the_job_stood_and_goes_on_from_there(client, asked, monkeypatch):
+    monkeypatch.setattr(queue, "EVENTS", 4)
+    job = client.post("/v1/jobs", json=asked).json()["id"]
+    result = wait(client, job, "finished")["result"]
+    told = events_in(client.get(f"/v1/jobs/{job}/events").text)
+    assert [kind for _, kind, _ in told] == ["state", "tile", "tile", "tile", "state"]
+    assert told[0][2]["state"] == "running" and told[-1][2]["result"] == result
+    assert [data["done"] for _, _, data in told[1:-1]] == [told[0][2]["tiles_done"] + n for n in (1, 2, 3)]
+    numbers = [number for number, _, _ in told]
+    assert numbers == list(range(numbers[0], numbers[0] + 5))
+    headers = {"Last-Event-ID": str(numbers[0])}
+    assert events_in(client.get(f"/v1/jobs/{job}/events", headers=headers).text) == told[1:]
+
+
 @pytest.mark.parametrize("last", ["1", "99999999", "9" * 5000, "-1", "none", "\u00b2".encode("latin-1")])
 def test_a_stream_of_an_ended_job_ends_at_once_whatever_was_seen(last, client, asked, monkeypatch):
     monkeypatch.setattr(queue, "run_map", lambda *_, **__: (_ for _ in ()).throw(JobCancelled("The end.")))
@@ -315,6 +329,7 @@ def test_a_stream_of_an_ended_job_ends_at_once_whatever_was_seen(last, client, a
     answer = client.get(f"/v1/jobs/{job}/events", headers={"Last-Event-ID": last})
     assert answer.status_code == 200 and time.monotonic() - start < 2
     assert "heartbeat" not in answer.text
+    assert events_in(answer.text)[-1][2]["state"] == "cancelled"
 
 
 def test_a_silent_job_gives_signs_of_life(client, asked, monkeypatch):

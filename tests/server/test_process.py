@@ -211,6 +211,20 @@ def test_a_listener_that_goes_away_does_no_harm(client, large, model_folder, tmp
     assert again[0] == last + 1
 
 
+def test_who_comes_back_after_the_end_finds_events_result_and_file(server, scene_path, model_folder, tmp_path):
+    output = tmp_path / "mask.tif"
+    with client_of(server[1]) as before:
+        job = start(before, scene_path, model_folder, output)
+        last = next(stream(before, job))[0]
+    with client_of(server[1]) as again:
+        told = list(stream(again, job, last))
+        assert told[-1][2]["state"] == "finished" and told == list(stream(again, job))[1:]
+        result = again.get(f"/v1/jobs/{job}").json()["result"]
+        assert result == told[-1][2]["result"]
+        assert again.get("/" + result["products"][0]["href"]).content == output.read_bytes()
+        again.delete(f"/v1/jobs/{job}")
+
+
 def test_closing_its_input_ends_it_in_mid_job_without_a_trace(large, model_folder, tmp_path):
     with running() as (process, first), client_of(first) as client:
         wait_for_tiles(client, start(client, large, model_folder, tmp_path / "mask.tif"))

@@ -5,6 +5,7 @@ operators; the source that travels with the plugin runs on the reference path.
 """
 
 import configparser
+import importlib.util
 import json
 import runpy
 import sys
@@ -32,8 +33,10 @@ def installed_version():
 
 def main():
     """Choose the package, check that what it needs is there, and hand over."""
-    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
-    if installed_version() != wanted_version():
+    # Python puts the script's folder first. Where it comes again, the package is installed from here (pip install -e).
+    if sys.path and Path(sys.path[0] or ".").resolve() == HERE:
+        del sys.path[0]
+    if installed_version() != wanted_version() or importlib.util.find_spec("rotacube") is None:
         sys.path.insert(0, str(HERE))
     try:
         runpy.run_module("rotacube", run_name="__main__", alter_sys=True)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from rotacube import __version__
+from rotacube.errors import printable
+from rotacube.files import is_folder
 from rotacube.models.store import model_folders
 from rotacube.ops import (
     CompiledStatus,
@@ -46,5 +48,5 @@ def diagnose() -> Diagnosis:
         threads=torch.get_num_threads(),
         operators=operator_status(),
         compiled=compiled_status(),
-        model_folders=[str(folder) for folder in model_folders() if folder.is_dir()],
+        model_folders=[printable(str(folder)) for folder in model_folders() if is_folder(folder)],
     )

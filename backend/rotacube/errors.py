@@ -7,6 +7,12 @@ JSON with `status`, the plugin shows it in the message bar.
 
 from __future__ import annotations
 
+import re
+
+LONGEST = 1500
+"""Characters of the longest sentence; of a longer one the middle is left out."""
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
 
 class RotacubeError(Exception):
     """An error with a stable code and a sentence for a person.
@@ -23,8 +29,8 @@ class RotacubeError(Exception):
     status = 400
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = printable(message)
+        super().__init__(self.message)
 
 
 class RasterMissing(RotacubeError):
@@ -128,6 +134,13 @@ class OptionsRefused(RotacubeError):
     """The options make no network."""
 
     code = "options_refused"
+
+
+def printable(text: str) -> str:
+    """A text as every terminal, log and JSON takes it: what is no letter is escaped, and it is not endless."""
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def first_line(error: BaseException) -> str:

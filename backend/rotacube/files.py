@@ -34,6 +34,22 @@ def in_one_step(path: Path, make_folder: bool = False) -> Iterator[Path]:
         ) from error
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is a file that may be looked at; `Path.is_file` raises where it may not."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder that may be looked at."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file in one step, with its folder.
 

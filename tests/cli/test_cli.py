@@ -100,6 +100,40 @@ def test_names_with_spaces_and_letters_of_all_kinds_work(call, scene_path, model
     assert "छत [1].tif: " in done.out
 
 
+LONG, BYTES = "a" * 5000, "a\udcff"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["map", LONG, "mask.tif"],
+        ["map", BYTES + ".tif", "mask.tif"],
+        ["map", "RASTER", LONG + ".tif"],
+        ["map", "RASTER", BYTES + ".tif"],
+        ["map", "RASTER", LONG + "/mask.tif"],
+        ["map", "RASTER", "mask.tif", "--model", LONG],
+        ["map", "RASTER", "mask.tif", "--model", BYTES],
+        ["map", "RASTER", "mask.tif", "--bounds", "0", "0", "1", "1", "--bounds-crs", BYTES],
+        ["map", "RASTER", "mask.tif", "--bounds", "0", "0", "1", "1", "--bounds-crs", "a" * 10**5],
+        ["models", "info", LONG],
+        ["models", "info", BYTES],
+        ["models", "export", "rooftop-small", LONG],
+        ["models", "export", LONG, "a.onnx"],
+        ["models", "table", "--record", LONG + "/a.md"],
+    ],
+    ids=lambda arguments: " ".join(a[:8] for a in arguments).replace("\udcff", "?"),
+)
+def test_a_name_that_nothing_can_have_gets_a_sentence(arguments, call, scene_path, tmp_path):
+    """On Linux a name is bytes: those that are no text come as lone surrogates. A file may well have such a name."""
+    (tmp_path / f"{BYTES}.tif").write_bytes(Path(scene_path).read_bytes())
+    before = sorted(tmp_path.iterdir())
+    done = call(*(scene_path if argument == "RASTER" else argument for argument in arguments))
+    assert done.code == 2 and "Traceback" not in done.err, done.err
+    told = done.err.strip()
+    assert told.startswith("rotacube: ") and "\n" not in told and len(told) < 1000
+    assert sorted(tmp_path.iterdir()) == before
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -129,7 +163,9 @@ def test_models_lists_what_is_installed_and_leaves_damaged_ones_out(call, model_
     assert done.code == 0
     cards = {card["name"]: card for card in json.loads(done.out)}
     assert cards["tiny"]["gsd"] == 0.15 and "damaged" not in cards
-    assert "tiny" in call("models", ROTACUBE_MODELS=folders).out
+    for arguments in (["models"], ["models", "list"], ["models", "list", "--json"]):
+        done = call(*arguments, ROTACUBE_MODELS=folders)
+        assert "tiny" in done.out and done.err.startswith("Left out: The model card '") and "/damaged/" in done.err
 
 
 def test_doctor_says_what_runs_where(call):

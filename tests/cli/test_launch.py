@@ -44,10 +44,10 @@ def install(plugin, version):
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: rotacube\nVersion: {version}\n")
 
 
-def launch(plugin, *arguments):
-    """Run launch.py in a Python that has nothing but the folder `site`."""
+def launch(plugin, *arguments, path=None):
+    """Run launch.py in a Python that has nothing but the folder `site`, or other folders."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    environment["PYTHONPATH"] = str(plugin / "site")
+    environment["PYTHONPATH"] = os.pathsep.join(map(str, path or [plugin / "site"]))
     command = [sys.executable, "-S", plugin / "plugin" / "backend" / "launch.py", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
@@ -64,6 +64,25 @@ def test_the_source_beside_runs_where_the_package_is_absent_or_of_another_versio
     if version:
         install(plugin, version)
     assert launch(plugin, "doctor").stdout == "the source beside ['doctor']\n"
+
+
+def test_the_source_beside_runs_where_it_is_what_is_installed(plugin):
+    """`pip install -e` puts the folder of the source on the path, where it is as the script's own already."""
+    install(plugin, "2.0.0")
+    shutil.rmtree(plugin / "site" / "rotacube")
+    done = launch(plugin, "doctor", path=(plugin / "site", plugin / "plugin" / "backend"))
+    assert done.stdout == "the source beside ['doctor']\n", done.stderr
+
+
+def test_the_source_beside_runs_where_the_package_is_gone_but_for_its_name(plugin):
+    install(plugin, "2.0.0")
+    shutil.rmtree(plugin / "site" / "rotacube")
+    assert launch(plugin, "doctor").stdout == "the source beside ['doctor']\n"
+
+
+def test_a_checkout_runs_in_its_own_environment():
+    done = subprocess.run([sys.executable, LAUNCH, "--version"], capture_output=True, text=True, check=False)
+    assert done.stdout == f"{rotacube.__version__}\n", done.stderr
 
 
 def test_a_python_without_what_is_needed_is_told_as_json_and_exits_with_2(plugin):

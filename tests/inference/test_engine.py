@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rotacube.errors import JobCancelled
+from rotacube.errors import JobCancelled, ModelDamaged, RasterUnreadable
 from rotacube.inference.engine import Engine
 from rotacube.networks.registry import create_model
 from rotacube.raster.array_source import ArraySource
@@ -90,3 +90,20 @@ def test_cancelled_before_a_batch(source, cpu):
     engine = Engine(network(), tile=64, overlap=32, outputs=1, place=cpu)
     with pytest.raises(JobCancelled):
         list(engine.strips(source, cancelled=lambda: True))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_outputs_that_are_no_numbers_stop_the_run(value, source, cpu):
+    """As class ids they would be background, and nobody would know."""
+    net = network(boundary=True)
+    net.boundary_head.bias.data[:] = value
+    with pytest.raises(ModelDamaged, match="no numbers"):
+        list(Engine(net, tile=64, overlap=32, outputs=1, place=cpu).strips(source))
+
+
+def test_a_source_whose_values_are_no_numbers_is_told_as_such(cpu, make_card):
+    values = np.full((3, 96, 96), 0.5, np.float32)
+    values[1, 50, 50] = np.nan
+    spotted = ArraySource(values, np.ones((96, 96), bool), make_card().normalisation)
+    with pytest.raises(RasterUnreadable, match="where it says that it has data"):
+        list(Engine(network(), tile=64, overlap=32, outputs=1, place=cpu).strips(spotted))

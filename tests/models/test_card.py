@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from rotacube.errors import ModelDamaged
-from rotacube.models.card import CardClass, read_card
+from rotacube.models.card import AGAIN, CardClass, read_card
+
+NORMAL = {"scale": 255, "mean": [0, 0, 0], "std": [1, 1, 1]}
 
 
 @pytest.mark.parametrize(
@@ -30,6 +34,19 @@ from rotacube.models.card import CardClass, read_card
         {"name": "../up"},
         {"format": 2},
         {"colour": "blue"},
+        *({"gsd": gsd} for gsd in (1e-9, 1e-4, 1001)),
+        *({"gsd_factors": factors} for factors in ((1e-300, 2), (1, 1e300), (2, 3), (1, 0.5))),
+        *({"normalisation": NORMAL | {"scale": scale}} for scale in (0, 1e-30, 1e30)),
+        *({"normalisation": NORMAL | {"mean": [0, value, 0]}} for value in (1e30, -1e30, 100)),
+        *({"normalisation": NORMAL | {"std": [1, value, 1]}} for value in (1e-30, 1e30, 100)),
+        *({"options": {name: 1}} for name in ("", "a b", "1a", "__\n", "\ud800", "a" * 1000)),
+        *({"options": {"cube": value}} for value in (1e300, "a" * 1000, "\0", [[[[[1]]]]], list(range(101)), {1: {}})),
+        {"options": {f"a{n}": 1 for n in range(101)}},
+        *({name: "a" * 10**5} for name in ("name", "title", "task", "architecture", "source", "licence")),
+        *({name: "a\ud800"} for name in ("name", "title", "task", "architecture", "source", "licence")),
+        {"title": "a\x1b[31m"},
+        {"accuracy": {"a" * 1000: 1.0}},
+        {"bands": ["a" * 1000, "green", "blue"]},
     ],
 )
 def test_a_card_that_does_not_fit_together_is_refused(changes, make_card):
@@ -57,8 +74,37 @@ def test_normalisation_is_the_cards_formula_and_zero_where_nodata(make_card):
     np.testing.assert_allclose(got[:, 0, 3], [2.5, 6, 1.4], rtol=1e-6)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "null", "3", '{"name": "x"}', "\x00", "[" * 100000])
-def test_a_card_that_is_none_is_told(content, tmp_path):
-    (tmp_path / "model.json").write_text(content)
-    with pytest.raises(ModelDamaged):
+HUGE = "1" * 5000
+NONE = {
+    "empty": "",
+    "a list": "[]",
+    "null": "null",
+    "a number": "3",
+    "a field": '{"name": "x"}',
+    "NUL": "\x00",
+    "nested": "[" * 100000,
+    "a huge number": f'{{"format": {HUGE}}}',
+    "a number huger than a float": f'{{"gsd": {"1" * 400}}}',
+    "an endless field": f'{{"{"a" * 200000}": 1}}',
+    "a lone surrogate": '{"name": "\\ud800"}',
+    "a lone surrogate as a field": '{"\\ud800": 1}',
+    "bytes that are no text": b'{"name": "\xff"}',
+}
+
+
+@pytest.mark.parametrize("content", NONE.values(), ids=NONE)
+def test_a_card_that_is_none_is_told_in_a_sentence(content, tmp_path):
+    (tmp_path / "model.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ModelDamaged) as caught:
         read_card(tmp_path)
+    told = caught.value.message
+    assert len(told.encode()) < 2000 and "\n" not in told and told.endswith(AGAIN)
+
+
+def test_a_card_of_gigabytes_is_not_read(tmp_path):
+    with (tmp_path / "model.json").open("wb") as file:
+        file.truncate(8 * 2**30)
+    start = time.monotonic()
+    with pytest.raises(ModelDamaged, match="more than 262,144 bytes"):
+        read_card(tmp_path)
+    assert time.monotonic() - start < 1

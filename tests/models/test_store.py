@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 import pytest
 import torch
 from pydantic import ValidationError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from rotacube.errors import ModelDamaged, ModelMissing, OutputUnwritable
 from rotacube.models.card import read_card
-from rotacube.models.store import file_sha256, find_model, list_models, load_model, network_of, save_model
+from rotacube.models.store import (
+    file_sha256,
+    find_model,
+    list_models,
+    load_model,
+    look_for_models,
+    network_of,
+    save_model,
+)
 from rotacube.networks.registry import create_model
 
 
@@ -116,6 +125,124 @@ def test_a_damaged_model_is_not_listed_and_says_why_when_it_is_asked_for(tmp_pat
     assert "one" not in [card.name for card, _ in list_models()]
     with pytest.raises(ModelDamaged, match="cannot be read"):
         find_model("one")
+
+
+def test_one_bad_card_hides_no_other_model_and_is_told(tmp_path, make_card, monkeypatch, caplog):
+    """Each is left out for a reason, of which the log says the last word."""
+    write_card(tmp_path / "good", make_card(name="good"))
+    whole = json.dumps(make_card(name="bad").model_dump())
+    bad = {
+        "digits": whole.replace('"format": 1', f'"format": {"1" * 5000}'),
+        "surrogate": whole.replace('"bad"', r'"\ud800"'),
+        "key": whole.replace('"threshold"', r'"\ud800"'),
+        "names": whole.replace('"Tiny, with random weights"', f'"{"a" * 2**20}"'),
+        "fine": whole.replace('"gsd": 0.15', '"gsd": 1e-9'),
+        "options": whole.replace('"options": {}', '"options": {"a b": 1}'),
+    }
+    for name, text in bad.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.json").write_text(text)
+    (tmp_path / "sparse").mkdir()
+    with (tmp_path / "sparse" / "model.json").open("wb") as file:
+        file.truncate(8 * 2**30)
+    (tmp_path / "folder" / "model.json").mkdir(parents=True)
+    (tmp_path / "\udcff").mkdir()  # a byte that is no text
+    (tmp_path / "\udcff" / "model.json").write_text("{")
+    folders = [str(tmp_path), "/" + "a" * 5000]
+    monkeypatch.setenv("ROTACUBE_MODELS", os.pathsep.join(folders))
+    models, left_out = look_for_models()
+    assert "good" in [card.name for card, _ in models]
+    told = "\n".join(error.message for error in left_out)
+    assert len(left_out) == len(bad) + 4
+    assert all(f"/{name}" in told for name in (*bad, "sparse", "folder")) and r"\udcff" in told
+    for _ in range(2):
+        assert [card.name for card, _ in list_models()] == [card.name for card, _ in models]
+    assert sorted(record.getMessage() for record in caplog.records) == sorted(e.message for e in left_out)
+    told.encode()
+
+
+@pytest.mark.parametrize(
+    "name", ["a" * 300, "a" * 5000, "/" + "a/" * 3000, "\ud800", "a\0b", "./" + "a" * 300, "a/\udcff"]
+)
+def test_a_name_that_no_model_can_have_is_missing_in_a_sentence(name):
+    with pytest.raises(ModelMissing, match="its name") as caught:
+        find_model(name)
+    assert len(caught.value.message.encode()) < 300
+
+
+def spoil(folder, change):
+    """Change tensors of a model in the folder, and put the hash of the new file into its card."""
+    card = json.loads((folder / "model.json").read_text())
+    path = folder / card["weights"]["file"]
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
+    card["weights"]["sha256"] = file_sha256(path)
+    (folder / "model.json").write_text(json.dumps(card))
+
+
+def put(value, key="head.weight"):
+    def change(tensors):
+        tensors[key].view(-1)[0] = value
+
+    return change
+
+
+def turn(kind, key="head.weight"):
+    def change(tensors):
+        tensors[key] = tensors[key].to(kind)
+
+    return change
+
+
+COUNTER = "encoder.0.0.1.num_batches_tracked"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (put(float("nan")), "tensor 'head.weight' holds values that are no numbers"),
+        (put(float("-inf")), "tensor 'head.weight' holds values that are no numbers"),
+        (put(float("nan"), "encoder.0.0.1.running_var"), "running_var' holds values that are no numbers"),
+        (lambda t: t.update({"head.weight": t["head.weight"].double() + 1e300}), "no numbers"),
+        *((turn(k), f"'head.weight' is of {str(k)[6:]}, not floating") for k in (torch.int64, torch.uint8, torch.bool)),
+        (turn(torch.complex64), "is of complex64, not floating point"),
+        (turn(torch.float32, COUNTER), "is of float32, not integers"),
+        (turn(torch.bool, COUNTER), "is of bool, not integers"),
+    ],
+)
+def test_weights_that_are_no_weights_are_damaged(change, sentence, tmp_path, make_card):
+    save(tmp_path / "model", make_card, 1)
+    spoil(tmp_path / "model", change)
+    with pytest.raises(ModelDamaged, match=sentence):
+        load_model(str(tmp_path / "model"))
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_weights_of_any_precision_are_taken(kind, tmp_path, make_card):
+    save(tmp_path / "model", make_card, 1)
+    spoil(tmp_path / "model", turn(kind))
+    assert load_model(str(tmp_path / "model")).network.head.weight.dtype == torch.float32
+
+
+def test_weights_of_gigabytes_are_not_read(tmp_path, make_card):
+    card = save(tmp_path / "model", make_card, 1)
+    with (tmp_path / "model" / card.weights.file).open("wb") as file:
+        file.truncate(8 * 2**30)
+    start = time.monotonic()
+    with pytest.raises(ModelDamaged, match="more than the network of 'tiny' can have"):
+        load_model(str(tmp_path / "model"))
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("option", ["name", "in_bands", "classes", "options", "self", "bands", "outputs"])
+def test_an_option_of_the_name_of_something_else_is_damaged(option, tmp_path, make_card):
+    save(tmp_path / "model", make_card, 1)
+    card = json.loads((tmp_path / "model" / "model.json").read_text())
+    card["options"][option] = 3
+    (tmp_path / "model" / "model.json").write_text(json.dumps(card))
+    with pytest.raises(ModelDamaged, match=f"has no option '{option}'"):
+        load_model(str(tmp_path / "model"))
 
 
 def test_the_hash_is_that_of_the_tool_for_it(tmp_path):

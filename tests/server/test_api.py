@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import threading
 import time
@@ -21,6 +23,7 @@ from rotacube.models.card import read_card
 from rotacube.server import app as application
 from rotacube.server import schema
 from rotacube.server.app import LARGEST, create_app
+from rotacube.server.translate import to_map
 
 TOKEN = "a token of letters"
 HOST = "http://127.0.0.1:4321"
@@ -116,6 +119,68 @@ def test_what_does_not_fit_the_contract_is_told(client, content, word):
         content = json.dumps({**job_body("a", "b", "c"), **content})
     answer = client.post("/v1/jobs", content=content, headers={"Content-Type": "application/json"})
     assert f"'{word}" in error_of(answer, 422, "refused")
+
+
+ODD = {
+    "long": "a" * 5000,
+    "a long part": "a" * 300 + "/b.tif",
+    "NUL": "a\0.tif",
+    "no text": "\ud800",
+    "a byte that was no text": "\udcff.tif",
+}
+FIELDS = {
+    "raster": lambda odd: {"raster": odd},
+    "model": lambda odd: {"model": odd},
+    "product": lambda odd: {"products": [{"kind": "mask", "format": "cog", "path": odd}]},
+    "crs": lambda odd: {"bounds": [0, 0, 1, 1], "bounds_crs": odd},
+}
+
+
+@pytest.mark.parametrize("text", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("field", FIELDS)
+def test_names_that_nothing_can_have_are_refused(field, text, client, asked):
+    content = json.dumps({**asked, **FIELDS[field](text)})
+    answer = client.post("/v1/jobs", content=content, headers={"Content-Type": "application/json"})
+    if field == "crs" and "a" * 300 in text:
+        assert "CRS of the area is not known" in error_of(answer, 400, "raster_empty")
+    else:
+        error_of(answer, 422, "refused")
+    assert len(answer.content) < 2000 and client.get("/v1/jobs").json() == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        r'{"\ud800": 1}',
+        '{"raster": %s}' % ("1" * 5000),
+        "[" * 100000,
+        '{"%s": 1}' % ("a" * 500000),
+        b'{"raster": "\xff"}',
+    ],
+    ids=["surrogate", "digits", "nested", "name", "bytes"],
+)
+def test_a_body_that_is_hardly_one_gets_a_sentence(content, client):
+    answer = client.post("/v1/jobs", content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (400, 422) and len(answer.content) < 2000
+    assert answer.json()["error"]["message"].endswith(".")
+
+
+def test_numbers_of_bands_that_nothing_has_are_refused(client, asked):
+    for changes in (
+        {"bands": [1, 2, 10**4000]},
+        {"alpha_band": 10**400},
+        {"nodata": [{"low": 0, "high": 1, "band": -(10**99)}]},
+    ):
+        error_of(client.post("/v1/jobs", json={**asked, **changes}), 422, "refused")
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/jobs/%ff", "/v1/jobs/%00", "/v1/jobs/" + "a" * 5000, "/v1/jobs/%ed%a0%80/events"]
+)
+def test_addresses_that_are_no_text_are_missing(path, client):
+    answer = client.get(path)
+    error_of(answer, 404, "job_missing")
+    assert len(answer.content) < 2000
 
 
 def test_two_products_of_one_path_are_refused(client, asked):
@@ -241,6 +306,20 @@ def test_events_tell_the_life_of_a_job_and_can_be_resumed(client, asked):
         assert events_in(client.get(f"/v1/jobs/{job}/events", headers=headers).text) == told[index + 1 :]
 
 
+def test_a_late_listener_is_told_how_the_job_stood_and_goes_on_from_there(client, asked, monkeypatch):
+    monkeypatch.setattr(queue, "EVENTS", 4)
+    job = client.post("/v1/jobs", json=asked).json()["id"]
+    result = wait(client, job, "finished")["result"]
+    told = events_in(client.get(f"/v1/jobs/{job}/events").text)
+    assert [kind for _, kind, _ in told] == ["state", "tile", "tile", "tile", "state"]
+    assert told[0][2]["state"] == "running" and told[-1][2]["result"] == result
+    assert [data["done"] for _, _, data in told[1:-1]] == [told[0][2]["tiles_done"] + n for n in (1, 2, 3)]
+    numbers = [number for number, _, _ in told]
+    assert numbers == list(range(numbers[0], numbers[0] + 5))
+    headers = {"Last-Event-ID": str(numbers[0])}
+    assert events_in(client.get(f"/v1/jobs/{job}/events", headers=headers).text) == told[1:]
+
+
 @pytest.mark.parametrize("last", ["1", "99999999", "9" * 5000, "-1", "none", "\u00b2".encode("latin-1")])
 def test_a_stream_of_an_ended_job_ends_at_once_whatever_was_seen(last, client, asked, monkeypatch):
     monkeypatch.setattr(queue, "run_map", lambda *_, **__: (_ for _ in ()).throw(JobCancelled("The end.")))
@@ -250,6 +329,7 @@ def test_a_stream_of_an_ended_job_ends_at_once_whatever_was_seen(last, client, a
     answer = client.get(f"/v1/jobs/{job}/events", headers={"Last-Event-ID": last})
     assert answer.status_code == 200 and time.monotonic() - start < 2
     assert "heartbeat" not in answer.text
+    assert events_in(answer.text)[-1][2]["state"] == "cancelled"
 
 
 def test_a_silent_job_gives_signs_of_life(client, asked, monkeypatch):
@@ -366,3 +446,52 @@ def test_the_ground_sample_distance_is_that_of_the_mask(size, client, model_fold
         pixel = [file.transform.a / 0.9996, -file.transform.e / 0.9996]  # UTM's scale on its central meridian
     assert result["gsd"] == pytest.approx(pixel, rel=1e-4)
     assert result["gsd"] == pytest.approx([size, 0.15], rel=1e-3)
+
+
+def test_a_listener_that_leaves_is_not_told_any_more(jobs, asked, monkeypatch):
+    goes_on = threading.Event()
+
+    def work(*_, **__):
+        goes_on.wait(20)
+        raise JobCancelled("The end.")
+
+    monkeypatch.setattr(queue, "run_map", work)
+    job = jobs.create(to_map(schema.JobRequest.model_validate(asked)))
+    watching, watched = [], job.watched
+
+    @contextlib.contextmanager
+    def counted(tell):
+        with watched(tell):
+            watching.append("came")
+            try:
+                yield
+            finally:
+                watching.append("went")
+
+    monkeypatch.setattr(job, "watched", counted)
+
+    async def listen_and_leave():
+        heard = asyncio.Event()
+        requests = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
+        async def receive():
+            for request in requests:
+                return request
+            await heard.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message):
+            if message["type"] == "http.response.body":
+                heard.set()
+
+        path = f"/v1/jobs/{job.now.id}/events"
+        headers = [(b"host", b"127.0.0.1"), (b"authorization", f"Bearer {TOKEN}".encode())]
+        scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": headers}
+        scope |= {"asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "root_path": ""}
+        await asyncio.wait_for(create_app(TOKEN, jobs)(scope, receive, send), 5)
+
+    try:
+        asyncio.run(listen_and_leave())
+        assert watching == ["came", "went"]
+    finally:
+        goes_on.set()

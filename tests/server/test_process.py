@@ -13,46 +13,15 @@ import sys
 import time
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 import rasterio
 from bodies import job_body
+from processes import COMMAND, TOKEN, client_of, environment, running
 from rasterio.io import MemoryFile
 from rio_cogeo.cogeo import cog_validate
 
 import rotacube
-
-TOKEN = "letters"
-COMMAND = [sys.executable, "-m", "rotacube", "serve", "--port", "0", "--parent-pipe"]
-
-
-def environment(**more):
-    return {**os.environ, "PYTHONPATH": str(Path(rotacube.__file__).parents[1]), "ROTACUBE_TOKEN": TOKEN, **more}
-
-
-@contextlib.contextmanager
-def running(**options):
-    """The server's process and the JSON of its first line."""
-    process = subprocess.Popen(
-        COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(), **options
-    )
-    try:
-        yield process, json.loads(process.stdout.readline())
-    finally:
-        process.kill()
-        process.wait()
-        process.stdin.close()
-        process.stdout.close()
-
-
-def client_of(first):
-    return httpx.Client(
-        base_url=f"http://127.0.0.1:{first['port']}",
-        headers={"Authorization": f"Bearer {TOKEN}"},
-        timeout=30,
-        trust_env=False,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +143,7 @@ def test_a_job_runs_to_its_mask_telling_each_tile(client, scene_path, model_fold
     assert [tile["done"] for tile in tiles] == list(range(1, tiles[0]["total"] + 1))
     assert list(stream(client, job, numbers[4])) == told[5:]
     begin = time.monotonic()
-    assert list(stream(client, job, numbers[-1])) == []
+    assert list(stream(client, job, numbers[-1])) == told[-1:]
     assert time.monotonic() - begin < 2
     assert cog_validate(output, strict=True)[0]
     assert [path.name for path in tmp_path.iterdir()] == ["mask.tif"]
@@ -240,6 +209,20 @@ def test_a_listener_that_goes_away_does_no_harm(client, large, model_folder, tmp
     events.close()
     again = next(stream(client, job, last))
     assert again[0] == last + 1
+
+
+def test_who_comes_back_after_the_end_finds_events_result_and_file(server, scene_path, model_folder, tmp_path):
+    output = tmp_path / "mask.tif"
+    with client_of(server[1]) as before:
+        job = start(before, scene_path, model_folder, output)
+        last = next(stream(before, job))[0]
+    with client_of(server[1]) as again:
+        told = list(stream(again, job, last))
+        assert told[-1][2]["state"] == "finished" and told == list(stream(again, job))[1:]
+        result = again.get(f"/v1/jobs/{job}").json()["result"]
+        assert result == told[-1][2]["result"]
+        assert again.get("/" + result["products"][0]["href"]).content == output.read_bytes()
+        again.delete(f"/v1/jobs/{job}")
 
 
 def test_closing_its_input_ends_it_in_mid_job_without_a_trace(large, model_folder, tmp_path):

@@ -7,6 +7,7 @@ interrupted.
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -32,6 +33,8 @@ app.add_typer(bench.app, name="bench")
 
 def main() -> None:
     """Run the command line; a known error becomes one sentence and exit code 2."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: names may be no text
     try:
         app()
     except RotacubeError as error:

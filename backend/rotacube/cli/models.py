@@ -14,7 +14,8 @@ from rich.table import Table
 
 from rotacube.cli.terminal import err, out, say
 from rotacube.errors import ModelMissing, OptionsRefused, OutputUnwritable
-from rotacube.files import write_text
+from rotacube.files import is_folder, write_text
+from rotacube.texts import check_output_name
 
 if TYPE_CHECKING:
     from rotacube.models.card import ModelCard
@@ -36,12 +37,11 @@ def root(context: typer.Context, as_json: AsJson = False) -> None:
 @app.command("list")
 def list_all(as_json: AsJson = False) -> None:
     """List the installed models, and the networks that can be built."""
-    from rotacube.models.store import list_models
     from rotacube.networks.registry import NETWORKS
 
     if as_json:
         networks = [_network(network) for network in NETWORKS.values()]
-        models = [card.model_dump() for card, _ in list_models()]
+        models = [card.model_dump() for card, _ in _installed()]
         print(json.dumps({"models": models, "networks": networks}, ensure_ascii=False))
         return
     _list_installed(False)
@@ -85,7 +85,9 @@ def table(
 
     if record is None and Path("backend/rotacube/networks/sizes.py").is_file():  # a checkout
         record = PAGE
-    if record is not None and not record.parent.is_dir():
+    if record is not None:
+        check_output_name(str(record))
+    if record is not None and not is_folder(record.parent):
         raise OutputUnwritable(f"The page '{record}' cannot be written: there is no folder '{record.parent}'.")
     with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=err, transient=True) as bar:
         task = bar.add_task("")
@@ -120,6 +122,7 @@ def export(
     from rotacube.models.export import export_network
     from rotacube.models.store import load_model
 
+    check_output_name(str(output))
     if output.exists() and not overwrite:
         raise OutputUnwritable(f"'{output}' is there already. Choose another name, or allow overwriting.")
     loaded = load_model(name)
@@ -136,10 +139,20 @@ def export(
     )
 
 
-def _list_installed(as_json: bool) -> None:
-    from rotacube.models.store import list_models, model_folders
+def _installed() -> list[tuple[ModelCard, Path]]:
+    """The installed models; of those that are left out standard error says why."""
+    from rotacube.models.store import look_for_models
 
-    found = list_models()
+    found, left_out = look_for_models()
+    for error in left_out:
+        err.print(f"Left out: {error.message}", style="yellow", markup=False, soft_wrap=True)
+    return found
+
+
+def _list_installed(as_json: bool) -> None:
+    from rotacube.models.store import model_folders
+
+    found = _installed()
     if as_json:
         print(json.dumps([card.model_dump() for card, _ in found], ensure_ascii=False))
         return

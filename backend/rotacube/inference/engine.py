@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from rotacube.errors import JobCancelled
+from rotacube.errors import JobCancelled, ModelDamaged, RasterUnreadable, RotacubeError
 from rotacube.inference.device import Place
 from rotacube.models.store import LoadedModel
 from rotacube.networks.dense import DenseNetwork
@@ -112,6 +112,7 @@ class Engine:
 
         Raises:
             JobCancelled: `cancelled` said so.
+            ModelDamaged, RasterUnreadable: as `infer` says.
         """
         run = _Run(self, source, area or Box(0, 0, source.height, source.width), on_tile, cancelled)
         with ThreadPoolExecutor(1) as reader:
@@ -123,6 +124,10 @@ class Engine:
 
         Args:
             tiles: at most `place.batch` of (bands, tile, tile).
+
+        Raises:
+            ModelDamaged: what comes out is no number.
+            RasterUnreadable: what goes in is none.
         """
         batch = np.zeros((self.place.batch, *tiles[0].shape), np.float32)
         batch[: len(tiles)] = tiles
@@ -133,6 +138,8 @@ class Engine:
         if isinstance(out, tuple):
             out = torch.cat([part.float() for part in out], 1)
         result: NDArray[np.float32] = out.float().cpu().numpy()
+        if not np.isfinite(result[: len(tiles)]).all():
+            raise _no_numbers(tiles, self.place)
         return result
 
     def split(self, blended: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
@@ -220,6 +227,19 @@ class _Run:
             valid = found[1][cut]
         self.done += 1
         self.on_tile(TileLogits(self.done - 1, self.total, core, logits, valid))
+
+
+def _no_numbers(tiles: list[NDArray[np.float32]], place: Place) -> RotacubeError:
+    """Why outputs are not finite: a map would show them as background."""
+    if not all(np.isfinite(tile).all() for tile in tiles):
+        return RasterUnreadable(
+            "The raster holds values that are no numbers (NaN or infinite) where it says that it has data. Declare "
+            "them as nodata, or repair the raster."
+        )
+    return ModelDamaged(
+        f"The model gives values that are no numbers (NaN or infinite) on {place}: its weights are damaged, or too "
+        "large for this precision. Install the model again, or map with --precision float32."
+    )
 
 
 def _columns(area: Box) -> Iterator[Box]:

@@ -26,6 +26,7 @@ from rotacube.raster.file_source import CACHE_BYTES, FileSource, all_nodata
 from rotacube.raster.grid import Box
 from rotacube.raster.map_grid import Corners, metres
 from rotacube.raster.reading import AS_THE_FILE_SAYS, Reading
+from rotacube.texts import check_crs, check_output_name, check_raster
 
 log = logging.getLogger(__name__)
 
@@ -173,6 +174,7 @@ def prepared(request: MapRequest, card: ModelCard) -> Iterator[tuple[FileSource,
     """A request's source, open, and the part of its grid that is asked for; all that can be judged at once is checked.
 
     Raises:
+        RequestRefused: a name is none that anything can have, or the products do not go together.
         OptionsRefused: the model labels no pixels, or a product is none that a run can make.
         ModelDamaged: the card names a network that there is not.
         RasterMissing, RasterUnreadable, RasterNotGeoreferenced, RasterBands: the raster is not usable.
@@ -180,6 +182,7 @@ def prepared(request: MapRequest, card: ModelCard) -> Iterator[tuple[FileSource,
         RasterEmpty: the area does not touch the raster.
         OutputUnwritable: a product cannot be written.
     """
+    _check_names(request)
     if network_of(card).labels != "pixels":
         raise OptionsRefused(f"The model '{card.name}' labels whole images, not pixels: choose another to map with.")
     _check_products(request.products)
@@ -189,6 +192,14 @@ def prepared(request: MapRequest, card: ModelCard) -> Iterator[tuple[FileSource,
         for product in request.products:
             check_output(product.path, request.overwrite, area.height * area.width, source.files)
         yield source, area
+
+
+def _check_names(request: MapRequest) -> None:
+    check_raster(request.raster)
+    for product in request.products:
+        check_output_name(str(product.path))
+    if request.bounds_crs is not None:
+        check_crs(request.bounds_crs)
 
 
 def _check_products(products: tuple[Product, ...]) -> None:

@@ -7,7 +7,9 @@ import logging
 import threading
 import uuid
 from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -22,7 +24,7 @@ ENDED = ("finished", "failed", "cancelled")
 PREVIEWS = 4096
 """How many previews a job keeps; the oldest are dropped."""
 EVENTS = 8192
-"""How many events a job keeps; who comes later than that misses the oldest tiles."""
+"""How many events a job keeps; who comes later than that is told how it stood before the oldest."""
 KEPT = 50
 """How many jobs are remembered; beyond that the oldest that have ended are forgotten."""
 
@@ -72,10 +74,11 @@ class Job:
     """A job's state, its events, and its previews; safe to use from any thread."""
 
     def __init__(self, request: MapRequest) -> None:
-        self.changed = threading.Condition()
+        self._lock = threading.RLock()
         self._events: deque[Event] = deque(maxlen=EVENTS)
         self._last = 0
-        self.now = Snapshot(uuid.uuid4().hex[:12], request)
+        self._watchers: list[Callable[[], object]] = []
+        self.now = self._before = Snapshot(uuid.uuid4().hex[:12], request)
         self._previews: OrderedDict[int, bytes] = OrderedDict()
         self._stop = threading.Event()
         self._append(self.now)
@@ -93,13 +96,13 @@ class Job:
     def cancel(self) -> None:
         """Ask the job to end; one that has not begun ends at once."""
         self._stop.set()
-        with self.changed:
+        with self._lock:
             if self.now.state == "queued":
                 self.update(state="cancelled")
 
     def update(self, **changes: Any) -> None:
         """Change the state, and say so."""
-        with self.changed:
+        with self._lock:
             if not self.ended:
                 self.now = replace(self.now, **changes)
                 self._append(self.now)
@@ -107,7 +110,9 @@ class Job:
     def add_tile(self, tile: Tile, classes: list[CardClass]) -> None:
         """Note a finished tile, and say so."""
         picture = None if tile.labels is None else draw_preview(tile.labels, classes)
-        with self.changed:
+        with self._lock:
+            if self.ended:
+                return
             if picture is not None:
                 self._previews[tile.n] = picture
                 if len(self._previews) > PREVIEWS:
@@ -121,7 +126,7 @@ class Job:
         Raises:
             PreviewMissing: there is none.
         """
-        with self.changed:
+        with self._lock:
             if n not in self._previews:
                 raise PreviewMissing(f"Tile {n} has no preview: it is not finished, holds no data, or was dropped.")
             return self._previews[n]
@@ -137,23 +142,45 @@ class Job:
             raise ProductMissing(f"The job has no product {n}: it is not finished, or its file was taken away.")
         return made[n]
 
-    def events_after(self, number: int, wait: float = 0.0) -> tuple[list[Event], bool]:
+    def events_after(self, number: int) -> tuple[list[Event], bool]:
         """Events after a number, and whether the job has ended with them.
 
+        They make a whole: where some are no longer kept, the job's state before the oldest stands for them; where the
+        job has ended, the last one tells so even if it is known.
+
         Args:
-            number: the last event that is known.
-            wait: seconds to wait for one where there is none.
+            number: the last event that is known; all are given where there is none of that number yet.
         """
-        with self.changed:
-            self.changed.wait_for(lambda: self._last > number or self.ended, wait)
-            missing = max(0, min(len(self._events), self._last - number))
-            return list(itertools.islice(self._events, len(self._events) - missing, None)), self.ended
+        with self._lock:
+            if number > self._last:
+                number = 0
+            oldest = self._events[0].number
+            events = list(itertools.islice(self._events, max(0, number + 1 - oldest), None))
+            if number < oldest - 1:
+                events.insert(0, Event(oldest - 1, self._before))
+            if self.ended and not events:
+                events = [self._events[-1]]
+            return events, self.ended
+
+    @contextmanager
+    def watched(self, tell: Callable[[], object]) -> Iterator[None]:
+        """Calls `tell` with each event, in the thread that it comes from, as long as the context is held."""
+        with self._lock:
+            self._watchers.append(tell)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._watchers.remove(tell)
 
     def _append(self, data: Snapshot | TileDone) -> None:
-        with self.changed:
+        with self._lock:
             self._last += 1
+            if len(self._events) == self._events.maxlen:
+                self._before = _after(self._before, self._events[0].data)
             self._events.append(Event(self._last, data))
-            self.changed.notify_all()
+            for tell in self._watchers:
+                tell()
 
 
 class Jobs:
@@ -247,6 +274,14 @@ class Jobs:
             held = (stamp, load_model(str(folder)))
             self._models = {str(folder): held}
         return held[1]
+
+
+def _after(before: Snapshot, data: Snapshot | TileDone) -> Snapshot:
+    """How a job stands after an event."""
+    if isinstance(data, Snapshot):
+        return data
+    tile = data.tile
+    return replace(before, tiles_done=tile.done, tiles_total=tile.total, seconds_left=tile.seconds_left)
 
 
 def _kinds(request: MapRequest) -> str:

@@ -13,12 +13,21 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from rotacube.errors import ModelDamaged, ModelMissing
+from rotacube.errors import ModelDamaged, ModelMissing, first_line
 from rotacube.logits import outputs_of
 
 CARD = "model.json"
+AGAIN = "Install the model again."
+LONGEST = 2**18
+"""Bytes of the largest card."""
+DEEPEST = 4
+"""How deep the value of an option may nest."""
+_CONTROL = r"\x00-\x1f\x7f-\x9f"
+Line = Annotated[str, Field(max_length=500, pattern=f"^[^{_CONTROL}]*$")]
+Text = Annotated[str, Field(max_length=10_000)]
+OptionName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
 Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 
 
@@ -30,7 +39,7 @@ class CardClass(_Strict):
     """One class: its value in the mask, its name and its colour."""
 
     id: int = Field(ge=0, le=254)
-    name: str
+    name: Line
     color: Color
 
     @property
@@ -44,12 +53,12 @@ class Normalisation(_Strict):
     """How pixel values become the network's input: `(value / scale - mean) / std` per band.
 
     `scale` is that of 8-bit values. Other data types are first stretched so that the 2nd and 98th percentile of each
-    band over the whole file become 0 and 1.
+    band over the whole file become 0 and 1. What is far from what 0 to 1 can have as mean and deviation is a mistake.
     """
 
-    scale: float = Field(gt=0)
-    mean: list[float]
-    std: list[Annotated[float, Field(gt=0)]]
+    scale: float = Field(ge=1e-3, le=1e6)
+    mean: list[Annotated[float, Field(ge=-10, le=10)]]
+    std: list[Annotated[float, Field(ge=1e-3, le=10)]]
 
     def apply(self, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Network input from band values that were scaled or stretched already.
@@ -68,9 +77,9 @@ class Normalisation(_Strict):
 class Weights(_Strict):
     """The file with the weights."""
 
-    file: str = Field(pattern=r"^[A-Za-z0-9_.-]+\.safetensors$")
+    file: str = Field(pattern=r"^[A-Za-z0-9_.-]+\.safetensors$", max_length=255)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    parameters: int
+    parameters: int = Field(ge=0, le=10**11)
 
 
 class ModelCard(_Strict):
@@ -82,24 +91,24 @@ class ModelCard(_Strict):
     """
 
     format: int = Field(default=1, ge=1, le=1)
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
-    title: str
-    task: str
-    architecture: str
-    options: dict[str, Any] = Field(default_factory=dict)
-    source: str
-    bands: list[str] = Field(min_length=1)
-    gsd: float = Field(gt=0)
-    gsd_factors: tuple[float, float] = (0.1, 3.0)
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=100)
+    title: Line
+    task: Line
+    architecture: Line
+    options: dict[OptionName, Any] = Field(default_factory=dict, max_length=100)
+    source: Text
+    bands: list[Line] = Field(min_length=1, max_length=1000)
+    gsd: float = Field(ge=1e-3, le=1e3)
+    gsd_factors: tuple[Annotated[float, Field(ge=1e-3)], Annotated[float, Field(le=1e3)]] = (0.1, 3.0)
     tile: int = Field(ge=64, le=2048, multiple_of=32)
     overlap: int = Field(ge=0)
     normalisation: Normalisation
     classes: list[CardClass] = Field(min_length=2)
     threshold: float = Field(gt=0, lt=1)
-    licence: str
-    attribution: str
-    training_data: str
-    accuracy: dict[str, float]
+    licence: Text
+    attribution: Text
+    training_data: Text
+    accuracy: dict[Line, float] = Field(max_length=1000)
     weights: Weights
 
     @property
@@ -111,6 +120,13 @@ class ModelCard(_Strict):
     def outputs(self) -> int:
         """Logits a pixel, or an image."""
         return outputs_of(len(self.classes))
+
+    @field_validator("options")
+    @classmethod
+    def _plain(cls, options: dict[str, Any]) -> dict[str, Any]:
+        if not all(_is_plain(value, DEEPEST) for value in options.values()):
+            raise ValueError("an option is text, a number, true, false, null, or a short list or object of these")
+        return options
 
     @model_validator(mode="after")
     def _fits_together(self) -> ModelCard:
@@ -137,15 +153,28 @@ def read_card(folder: Path) -> ModelCard:
     0.15
     """
     path = folder / CARD
-    if not path.is_file():
-        raise ModelMissing(f"There is no model in '{folder}': it has no {CARD}. Choose a folder that holds one.")
     try:
-        return ModelCard.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ModelDamaged(f"The model card '{path}' cannot be read ({error}). Install the model again.") from error
+        if not path.is_file():
+            raise ModelMissing(f"There is no model in '{folder}': it has no {CARD}. Choose a folder that holds one.")
+        with path.open("rb") as file:
+            content = file.read(LONGEST + 1)
+        if len(content) > LONGEST:
+            raise ModelDamaged(f"'{path}' is no model card: it has more than {LONGEST:,} bytes. {AGAIN}")
+        return ModelCard.model_validate(json.loads(content.decode("utf-8")))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(p) for p in first["loc"]) or "card"
-        raise ModelDamaged(
-            f"The model card '{path}' is not valid at '{place}': {first['msg']}. Install the model again."
-        ) from error
+        raise ModelDamaged(f"The model card '{path}' is not valid at '{place}': {first['msg']}. {AGAIN}") from error
+    except (OSError, ValueError, OverflowError, RecursionError, MemoryError) as error:
+        raise ModelDamaged(f"The model card '{path}' cannot be read ({first_line(error)}). {AGAIN}") from error
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """Whether a value is what the options of a network are made of."""
+    if isinstance(value, (list, tuple, dict)):
+        parts = list(value.values()) if isinstance(value, dict) else value
+        named = not isinstance(value, dict) or all(isinstance(key, str) and len(key) <= 100 for key in value)
+        return depth > 0 and named and len(parts) <= 100 and all(_is_plain(part, depth - 1) for part in parts)
+    if isinstance(value, str):
+        return len(value) <= 100 and value.isprintable()
+    return value is None or (isinstance(value, (bool, int, float)) and abs(value) <= 1e9)

@@ -18,13 +18,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from rotacube.errors import ModelDamaged, ModelMissing, OptionsRefused
-from rotacube.files import in_one_step, write_text
-from rotacube.models.card import CARD, ModelCard, read_card
-from rotacube.networks.registry import Network, create_model, find_network
+from rotacube.errors import ModelDamaged, ModelMissing, OptionsRefused, RotacubeError, first_line
+from rotacube.files import in_one_step, is_file, is_folder, write_text
+from rotacube.models.card import AGAIN, CARD, ModelCard, read_card
+from rotacube.networks.registry import Network, build_network, find_network
+from rotacube.texts import trouble
 
 log = logging.getLogger(__name__)
-AGAIN = "Install the model again."
+HEADER = 2**24
+"""Bytes that a file of weights may have beside them."""
+
+_told: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ def model_folders() -> list[Path]:
 
     `ROTACUBE_MODELS` (several, separated as in PATH), the user's own, the wheel's, the checkout's.
     """
-    named = [Path(p) for p in os.environ.get("ROTACUBE_MODELS", "").split(os.pathsep) if p]
+    named = [Path(p) for p in _named_folders() if trouble(p) is None]
     data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     package = Path(__file__).resolve().parents[1]
     return [
@@ -52,21 +56,41 @@ def model_folders() -> list[Path]:
     ]
 
 
+def _named_folders() -> list[str]:
+    return [p for p in os.environ.get("ROTACUBE_MODELS", "").split(os.pathsep) if p]
+
+
 def list_models() -> list[tuple[ModelCard, Path]]:
-    """All installed models with a valid card, by name; a damaged one is left out (`find_model` says why).
+    """All installed models with a valid card, by name; of one that is left out the log says why, once.
 
     >>> "rooftop-small" in [card.name for card, folder in list_models()]
     True
     """
+    models, left_out = look_for_models()
+    for error in left_out:
+        if error.message not in _told:
+            _told.add(error.message)
+            log.warning("%s", error.message)
+    return models
+
+
+def look_for_models() -> tuple[list[tuple[ModelCard, Path]], list[RotacubeError]]:
+    """All installed models with a valid card, by name, and why others are left out."""
     found: dict[str, tuple[ModelCard, Path]] = {}
-    for parent in model_folders():
+    left_out: list[RotacubeError] = [
+        ModelMissing(f"The folder '{name}' is not searched for models: its name {wrong}.")
+        for name in _named_folders()
+        if (wrong := trouble(name))
+    ]
+    for parent in filter(is_folder, model_folders()):
         for path in sorted(parent.glob(f"*/{CARD}")):
             try:
                 card = read_card(path.parent)
-            except (ModelDamaged, ModelMissing):
-                continue
-            found.setdefault(card.name, (card, path.parent))
-    return [found[name] for name in sorted(found)]
+            except (ModelDamaged, ModelMissing) as error:
+                left_out.append(error)
+            else:
+                found.setdefault(card.name, (card, path.parent))
+    return [found[name] for name in sorted(found)], left_out
 
 
 def find_model(name: str) -> tuple[ModelCard, Path]:
@@ -80,10 +104,12 @@ def find_model(name: str) -> tuple[ModelCard, Path]:
     >>> [c.name for c in card.classes]
     ['background', 'roof']
     """
-    if os.sep in name or (Path(name) / CARD).is_file():
+    if wrong := trouble(name):
+        raise ModelMissing(f"There is no model '{name[:40]}': its name {wrong}.")
+    if os.sep in name or is_file(Path(name) / CARD):
         return read_card(Path(name)), Path(name)
     for parent in model_folders():
-        if (parent / name / CARD).is_file():
+        if is_file(parent / name / CARD):
             return read_card(parent / name), parent / name
     models = list_models()
     for card, folder in models:
@@ -119,24 +145,20 @@ def load_model(name: str) -> LoadedModel:
     """
     card, folder = find_model(name)
     path = folder / card.weights.file
-    if not path.is_file():
-        raise ModelDamaged(f"The model '{card.name}' has no weights: '{path}' is missing. {AGAIN}")
-    if file_sha256(path) != card.weights.sha256:
-        raise ModelDamaged(
-            f"The weights '{path}' are not those that the card names (their SHA-256 differs): the file is damaged or "
-            f"was exchanged. {AGAIN}"
-        )
     network_of(card)
-    build = partial(create_model, card.architecture, len(card.bands), len(card.classes), **card.options)
+    build = partial(build_network, card.architecture, len(card.bands), len(card.classes), card.options)
     try:
         with torch.device("meta"):  # so that no card makes us take more memory than its weights have
             wanted = build().state_dict()
     except OptionsRefused as error:
         raise ModelDamaged(f"The model card of '{card.name}' does not fit: {error.message} {AGAIN}") from error
+    _check_file(card, path, 8 * sum(tensor.numel() for tensor in wanted.values()) + HEADER)
     try:
         tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ModelDamaged(f"The weights '{path}' are no valid safetensors file ({error}). {AGAIN}") from error
+    except (SafetensorError, OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
+        raise ModelDamaged(
+            f"The weights '{path}' are no valid safetensors file ({first_line(error)}). {AGAIN}"
+        ) from error
     _check_tensors(card, tensors, wanted)
     network = build()
     network.load_state_dict({k: t.float() if t.is_floating_point() else t for k, t in tensors.items()})
@@ -145,6 +167,7 @@ def load_model(name: str) -> LoadedModel:
 
 
 def _check_tensors(card: ModelCard, given: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> None:
+    """Names, shapes and kinds are the architecture's, and every value is a number."""
     problems = (
         [f"tensor '{key}' is missing" for key in wanted if key not in given]
         + [f"tensor '{key}' is unknown" for key in given if key not in wanted]
@@ -153,12 +176,51 @@ def _check_tensors(card: ModelCard, given: dict[str, torch.Tensor], wanted: dict
             for key in wanted
             if key in given and given[key].shape != wanted[key].shape
         ]
+        + [
+            f"tensor '{key}' is of {str(given[key].dtype).removeprefix('torch.')}, "
+            f"not {_kind(wanted[key]) or 'one of its kind'}"
+            for key in wanted
+            if key in given and _kind(given[key]) != _kind(wanted[key])
+        ]
     )
+    if not problems:
+        problems = [
+            f"tensor '{key}' holds values that are no numbers (NaN or infinite)"
+            for key, tensor in given.items()
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor.float()).all())
+        ]
     if problems:
         more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
         raise ModelDamaged(
             f"The weights of '{card.name}' do not fit its architecture ({card.architecture}): {problems[0]}{more}. "
             + AGAIN
+        )
+
+
+def _kind(tensor: torch.Tensor) -> str | None:
+    """What a tensor's values are: weights are floating, counters whole; None for what no network has."""
+    if tensor.is_floating_point():
+        return "floating point"
+    return None if tensor.dtype == torch.bool or tensor.is_complex() else "integers"
+
+
+def _check_file(card: ModelCard, path: Path, most: int) -> None:
+    """The weights' file is there, not larger than the network can need, and the one that the card names."""
+    try:
+        if not path.is_file():
+            raise ModelDamaged(f"The model '{card.name}' has no weights: '{path}' is missing. {AGAIN}")
+        size = path.stat().st_size
+        if size > most:
+            raise ModelDamaged(
+                f"The weights '{path}' have {size:,} bytes, more than the network of '{card.name}' can have. {AGAIN}"
+            )
+        same = file_sha256(path) == card.weights.sha256
+    except OSError as error:
+        raise ModelDamaged(f"The weights '{path}' cannot be read ({error.strerror}). {AGAIN}") from error
+    if not same:
+        raise ModelDamaged(
+            f"The weights '{path}' are not those that the card names (their SHA-256 differs): the file is damaged or "
+            f"was exchanged. {AGAIN}"
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from rotacube.errors import ModelMissing, OptionsRefused
+from rotacube.errors import ModelMissing, OptionsRefused, first_line
 from rotacube.logits import outputs_of
 from rotacube.networks.convnext import convnext_cube, convnext_u
 from rotacube.networks.deeplab import DeepLabV3Plus
@@ -275,6 +275,15 @@ def create_model(name: str, in_bands: int, classes: int, **options: Any) -> nn.M
     >>> network(torch.zeros(1, 3, 64, 64)).boundary.shape
     torch.Size([1, 1, 64, 64])
     """
+    return build_network(name, in_bands, classes, options)
+
+
+def build_network(name: str, in_bands: int, classes: int, options: Mapping[str, Any]) -> nn.Module:
+    """The same with options that have any name: those of a model's card, say.
+
+    Raises:
+        ModelMissing, OptionsRefused: as `create_model` does.
+    """
     network = find_network(name)
     known = network.options()
     for option in options:
@@ -284,6 +293,7 @@ def create_model(name: str, in_bands: int, classes: int, **options: Any) -> nn.M
         raise OptionsRefused(f"A network takes one band or more and two classes or more, not {in_bands} and {classes}.")
     try:
         built = network.build(in_bands, outputs_of(classes), **network.fixed, **options)
-    except (TypeError, ValueError) as error:
-        raise OptionsRefused(f"The network '{name}' cannot be built so: {error}.".replace("..", ".")) from error
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RuntimeError) as error:
+        sentence = f"The network '{name}' cannot be built so: {first_line(error)}."
+        raise OptionsRefused(sentence.replace("..", ".")) from error
     return to_channels_last(built)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hmac
 import logging
 import os
@@ -10,7 +12,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated
 
-import anyio.to_thread
 from fastapi import FastAPI, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
@@ -18,9 +19,10 @@ from starlette.exceptions import HTTPException
 
 from rotacube import __version__
 from rotacube.doctor import diagnose
-from rotacube.errors import RequestRefused, RotacubeError
+from rotacube.errors import RequestRefused, RotacubeError, printable
 from rotacube.jobs.queue import Job, Jobs, TileDone
 from rotacube.models.store import list_models
+from rotacube.server.connections import trust
 from rotacube.server.schema import ErrorAnswer, Health, Info, JobInfo, JobRequest, ModelInfo, TileEvent
 from rotacube.server.translate import to_backend_info, to_info, to_map, to_model_info, to_tile_event
 
@@ -29,6 +31,8 @@ LARGEST = 2**20
 """Largest body of a request, bytes."""
 HEARTBEAT = 10.0
 """Seconds without an event after which a sign of life is sent."""
+CLOSED = {"Connection": "close"}
+"""Headers of an answer after which nothing more is taken from whoever asked."""
 _LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?", re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
@@ -53,10 +57,11 @@ def create_app(token: str, jobs: Jobs | None = None) -> FastAPI:
     @app.middleware("http")
     async def guard(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
         if not _LOOPBACK.fullmatch(request.headers.get("host", "")):
-            return _error(403, "refused", "Requests are only taken under a loopback host name.")
+            return _error(403, "refused", "Requests are only taken under a loopback host name.", CLOSED)
         given = request.headers.get("authorization", "")
         if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
-            return _error(401, "unauthorised", "The request lacks the server's token.")
+            return _error(401, "unauthorised", "The request lacks the server's token.", CLOSED)
+        trust(request.scope)
         length = request.headers.get("content-length", "0")
         if "transfer-encoding" in request.headers or not _NUMBER.fullmatch(length) or int(length) > LARGEST:
             return _error(413, "too_large", f"A request may have at most {LARGEST} bytes, and must say how many.")
@@ -81,6 +86,8 @@ def create_app(token: str, jobs: Jobs | None = None) -> FastAPI:
     async def unknown(request: Request, error: Exception) -> Response:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return _error(500, "internal", f"The backend failed in a way that it should not ({type(error).__name__}).")
+
+    # What looks at memory alone is answered in the loop: the threads are for what reads files, which may take them all.
 
     @app.get("/v1/health")
     async def health() -> Health:
@@ -107,24 +114,24 @@ def create_app(token: str, jobs: Jobs | None = None) -> FastAPI:
         return to_info(queue.create(to_map(request)).now)
 
     @app.get("/v1/jobs")
-    def every() -> list[JobInfo]:
+    async def every() -> list[JobInfo]:
         """All jobs, the oldest first."""
         return [to_info(job.now) for job in queue.all()]
 
     @app.get("/v1/jobs/{name}")
-    def one(name: str) -> JobInfo:
+    async def one(name: str) -> JobInfo:
         """One job as it stands."""
         return to_info(queue.get(name).now)
 
     @app.post("/v1/jobs/{name}/cancel")
-    def cancel(name: str) -> JobInfo:
+    async def cancel(name: str) -> JobInfo:
         """Ask a job to end; it does within a tile."""
         job = queue.get(name)
         job.cancel()
         return to_info(job.now)
 
     @app.delete("/v1/jobs/{name}", status_code=204, response_class=Response)
-    def delete(name: str) -> None:
+    async def delete(name: str) -> None:
         """Cancel a job and forget it; what it wrote stays."""
         queue.delete(name)
 
@@ -133,14 +140,14 @@ def create_app(token: str, jobs: Jobs | None = None) -> FastAPI:
         response_class=StreamingResponse,
         responses={200: {"content": {"text/event-stream": {}}, "model": TileEvent}},
     )
-    def events(name: str, request: Request) -> StreamingResponse:
+    async def events(name: str, request: Request) -> StreamingResponse:
         """Server-sent events: `state` with a JobInfo, `tile` with a TileEvent, `heartbeat`."""
         last = request.headers.get("last-event-id", "0")
         stream = _stream(queue.get(name), int(last) if _NUMBER.fullmatch(last) else 0)
         return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     @app.get("/v1/jobs/{name}/tiles/{n}.png", response_class=Response, responses={200: {"content": {"image/png": {}}}})
-    def preview(name: str, n: int) -> Response:
+    async def preview(name: str, n: int) -> Response:
         """RGBA picture of a finished tile."""
         return Response(queue.get(name).preview(n), media_type="image/png")
 
@@ -155,20 +162,31 @@ def create_app(token: str, jobs: Jobs | None = None) -> FastAPI:
 
 
 async def _stream(job: Job, number: int) -> AsyncIterator[str]:
-    while True:
-        events, ended = await anyio.to_thread.run_sync(job.events_after, number, HEARTBEAT, abandon_on_cancel=True)
-        for event in events:
-            number = event.number
-            if isinstance(event.data, TileDone):
-                kind, data = "tile", to_tile_event(event.data).model_dump_json()
-            else:
-                kind, data = "state", to_info(event.data).model_dump_json()
-            yield f"id: {number}\nevent: {kind}\ndata: {data}\n\n"
-        if ended:
-            return
-        if not events:
-            yield "event: heartbeat\ndata: {}\n\n"
+    """The events after a number as they come. It waits without a thread, so that there may be many."""
+    loop, news = asyncio.get_running_loop(), asyncio.Event()
+
+    def tell() -> None:
+        with contextlib.suppress(RuntimeError):  # the server has ended, and its loop is closed
+            loop.call_soon_threadsafe(news.set)
+
+    with job.watched(tell):
+        while True:
+            news.clear()
+            events, ended = job.events_after(number)
+            for event in events:
+                number = event.number
+                if isinstance(event.data, TileDone):
+                    kind, data = "tile", to_tile_event(event.data).model_dump_json()
+                else:
+                    kind, data = "state", to_info(event.data).model_dump_json()
+                yield f"id: {number}\nevent: {kind}\ndata: {data}\n\n"
+            if ended:
+                return
+            try:
+                await asyncio.wait_for(news.wait(), HEARTBEAT)
+            except asyncio.TimeoutError:
+                yield "event: heartbeat\ndata: {}\n\n"
 
 
-def _error(status: int, code: str, message: str) -> JSONResponse:
-    return JSONResponse({"error": {"code": code, "message": message}}, status)
+def _error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"error": {"code": code, "message": printable(message)}}, status, headers)

@@ -6,10 +6,27 @@ Addresses are relative to the server's own, so that they hold wherever it is rea
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from rotacube.texts import trouble, trouble_of_crs, trouble_of_raster
+
+
+def _rule(trouble: Callable[[str], str | None]) -> AfterValidator:
+    def checked(text: str) -> str:
+        if wrong := trouble(text):
+            raise ValueError(f"it {wrong}")
+        return text
+
+    return AfterValidator(checked)
+
+
+RasterName = Annotated[str, _rule(trouble_of_raster)]
+FileName = Annotated[str, _rule(trouble)]
+CrsText = Annotated[str, _rule(trouble_of_crs)]
+BandNumber = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 JobState = Literal["queued", "running", "finished", "failed", "cancelled"]
 ProductKind = Literal["mask"]
 ProductFormat = Literal["cog"]
@@ -93,7 +110,7 @@ class ProductRequest(BaseModel):
 
     kind: ProductKind = Field(description="what the file holds: `mask`, a class id a pixel")
     format: ProductFormat = Field(description="`cog`, a Cloud Optimized GeoTIFF")
-    path: str = Field(description="where it is written, on the backend's machine")
+    path: FileName = Field(description="where it is written, on the backend's machine")
 
 
 class NodataRange(BaseModel):
@@ -103,7 +120,7 @@ class NodataRange(BaseModel):
 
     low: float
     high: float
-    band: int | None = Field(
+    band: BandNumber | None = Field(
         default=None,
         description="from 1; nodata where this one has such a value, or if absent, every one that is read",
     )
@@ -114,17 +131,17 @@ class JobRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    raster: str = Field(description="what GDAL opens: a path")
-    model: str = Field(description="a model's name, or the folder that holds its card")
+    raster: RasterName = Field(description="what GDAL opens: a path")
+    model: FileName = Field(description="a model's name, or the folder that holds its card")
     products: list[ProductRequest] = Field(min_length=1, max_length=16, description="the files that it shall make")
     bounds: tuple[float, float, float, float] | None = Field(
         default=None, description="left, bottom, right, top; the whole raster if absent"
     )
-    bounds_crs: str | None = Field(default=None, description="CRS of the bounds; the raster's own if absent")
-    bands: list[int] | None = Field(default=None, description="the raster's bands in the model's order, from 1")
+    bounds_crs: CrsText | None = Field(default=None, description="CRS of the bounds; the raster's own if absent")
+    bands: list[BandNumber] | None = Field(default=None, description="the raster's bands in the model's order, from 1")
     nodata: list[NodataRange] = Field(default=[], max_length=256, description="further values that mean nodata")
     declared_nodata: bool = Field(default=True, description="whether the nodata values that the file declares count")
-    alpha_band: int | None = Field(
+    alpha_band: BandNumber | None = Field(
         default=None, ge=0, description="the band of opacity, from 1; 0 for none; the file's own if absent"
     )
     any_resolution: bool = Field(default=False, description="take a resolution outside of the model's `gsd_range`")

@@ -8,18 +8,17 @@ import os
 import platform
 import secrets
 import signal
-import socket
 import sys
 import threading
 import time
 
 import torch
-import uvicorn
 
 from rotacube import __version__
 from rotacube.errors import RotacubeError
 from rotacube.jobs.queue import Jobs
 from rotacube.server.app import create_app
+from rotacube.server.connections import Server, listening_socket
 from rotacube.server.log import start_log
 
 VARIABLE = "ROTACUBE_TOKEN"
@@ -54,16 +53,12 @@ def serve(port: int, parent_pipe: bool) -> None:
     log.info(
         "Rotacube %s starts: process %d, Python %s, %s", __version__, os.getpid(), platform.python_version(), sys.prefix
     )
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        listener.bind(("127.0.0.1", port))
-        listener.listen(128)  # before the port is told: whoever reads it may connect at once
+        listener = listening_socket(port)
     except (OSError, OverflowError) as error:
         raise ServeError(f"Port {port} on 127.0.0.1 cannot be had ({error}). Choose another, or 0 for any.") from error
     jobs = Jobs()
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(token, jobs), log_config=None, timeout_graceful_shutdown=1, lifespan="off")
-    )
+    server = Server(create_app(token, jobs))
     if parent_pipe:
         threading.Thread(target=_end_with_parent, args=(jobs,), daemon=True).start()
     # uvicorn raises the signal again once it has shut down; the jobs still need to clean up then.

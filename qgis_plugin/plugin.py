@@ -37,7 +37,7 @@ class RotacubePlugin:
         icon = QIcon(paths.resource("icons", "rotacube.svg"))
         self.action = QAction(icon, tr("Rotacube"), self.iface.mainWindow())
         self.action.setObjectName("rotacubeAction")
-        self.action.setToolTip(tr("Map rooftops and plants in a raster layer (Rotacube)"))
+        self.action.setToolTip(tr("Map rooftops in a raster layer (Rotacube)"))
         self.action.setCheckable(True)
         self.action.triggered.connect(self._open_dock)
         self.iface.addToolBarIcon(self.action)

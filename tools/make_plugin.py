@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Build `dist/rotacube-<version>.zip`, the plugin as QGIS installs it.
 
-The folder `rotacube/` in it holds the plugin, its metadata and icons, the backend as a pure-Python source tree, and the
-models that ship, where that source tree looks for them: cards and safetensors, which are data and hold no code. Binaries
-stay out: they belong to the backend's installation. The same sources give the same bytes.
+The folder `rotacube/` in it holds the plugin, its metadata, icons and translations, the backend as a pure-Python source
+tree, and the models that ship, where that tree looks for them: cards and safetensors, which are data and hold no code.
+Binaries stay out: they belong to the backend's installation. The same sources give the same bytes.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def contents() -> dict[str, bytes]:
     for path in _walk(REPO / "backend"):
         if path.suffix in BACKEND_KINDS:
             files["backend/" + path.relative_to(REPO / "backend").as_posix()] = path.read_bytes()
-    for folder in ("icons", "styles"):
+    for folder in ("icons", "styles", "i18n"):
         for path in _walk(REPO / "resources" / folder):
             files[path.relative_to(REPO).as_posix()] = path.read_bytes()
     for path in _walk(REPO / MODELS):

@@ -27,13 +27,18 @@ from qgis.PyQt.QtWidgets import (
 from ..client import environment
 from ..i18n import tr
 from .labels import note
-from .setup_dialog import SetupDialog
 
 
 class SettingsDialog(QDialog):
-    """Two pages: settings, diagnostics. `changed` comes when the backend has to be started anew."""
+    """Two pages: settings, diagnostics.
+
+    Signals:
+        changed: the backend has to be started anew.
+        setup_wanted: the managed environment is to be set up; the dock asks for the rest.
+    """
 
     changed = pyqtSignal()
+    setup_wanted = pyqtSignal()
 
     def __init__(self, diagnose: Callable[[], str], parent: Optional[QWidget] = None):
         super().__init__(parent)
@@ -160,15 +165,8 @@ class SettingsDialog(QDialog):
             self.models.setText(os.pathsep.join(part for part in (self.models.text().strip(), folder) if part))
 
     def _set_up(self) -> None:
-        self._store()
-        dialog = SetupDialog(self)
-        dialog.setModal(True)
-        dialog.completed.connect(self._was_set_up)
-        dialog.start()
-
-    def _was_set_up(self) -> None:
-        self.refresh()
-        self.changed.emit()
+        self.accept()
+        self.setup_wanted.emit()
 
 
 def _form(parent: QWidget) -> QFormLayout:

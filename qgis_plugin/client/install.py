@@ -158,7 +158,7 @@ class BackendSetup(QObject):
         report.unlink(missing_ok=True)
         self._planned = read_plan(self._output)
         total = sum(package.size or 0 for package in self._planned)
-        if total > SURPRISE * self._build.download_bytes:
+        if total > SURPRISE * self._build.download_bytes and not packages.user_decides():
             text = tr(
                 "The packages would come to {total} GB instead of {announced} GB: those for the CPU were not found "
                 "where they should be. Check the network, or choose the build with CUDA."

@@ -9,7 +9,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Mapping, Optional
+from typing import List, Optional
 
 from .. import paths
 from . import environment
@@ -49,17 +49,16 @@ def choices(gpu: Optional[Gpu]) -> List[Build]:
     return [CUDA, CPU] if gpu.is_usable else [CPU, CUDA]
 
 
-def index_is_named(options: str, wheels: str, variables: Mapping[str, str]) -> bool:
-    """Whether the user says where packages come from: then that decides what is installed."""
-    named = any(word.partition("=")[0] in _INDEX_OPTIONS for word in _words(options))
-    return named or bool(wheels) or any(variables.get(name) for name in _INDEX_VARIABLES)
+def user_decides() -> bool:
+    """Whether the user says where packages come from: then that decides what is installed, and how large it is."""
+    named = any(word.partition("=")[0] in _INDEX_OPTIONS for word in _words(environment.setting("pip_options")))
+    return named or bool(environment.setting("wheels")) or any(os.environ.get(name) for name in _INDEX_VARIABLES)
 
 
 def where_from(build: Build) -> List[str]:
     """Options for pip: what the user says, else the index that has the build."""
-    options, wheels = environment.setting("pip_options"), environment.setting("wheels")
-    own = index_is_named(options, wheels, os.environ) or not build.index
-    return _words(options) + ([] if own else ["--extra-index-url", build.index])
+    index = [] if user_decides() or not build.index else ["--extra-index-url", build.index]
+    return _words(environment.setting("pip_options")) + index
 
 
 def what_to_install(wheels: str) -> List[str]:

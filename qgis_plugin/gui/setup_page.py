@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from typing import List, Optional
 
@@ -215,12 +214,9 @@ class SetupPage(QWidget):
             self._choices_visible()
 
     def _choices_visible(self) -> None:
-        chooses = len(self._builds) > 1 and not self._is_named()
+        chooses = len(self._builds) > 1 and not packages.user_decides()
         self.first.setVisible(chooses)
         self.second.setVisible(chooses)
-
-    def _is_named(self) -> bool:
-        return packages.index_is_named(environment.setting("pip_options"), environment.setting("wheels"), os.environ)
 
     def _sizes(self) -> None:
         build, folder = self.build(), environment.managed_folder()
@@ -228,7 +224,7 @@ class SetupPage(QWidget):
         text = text.format(
             download=fmt.size(build.download_bytes), disk=fmt.size(build.disk_bytes), folder=folder, free=_free(folder)
         )
-        if self._is_named():
+        if packages.user_decides():
             text += " " + tr("The packages come from where the settings or pip's own variables say; sizes may differ.")
         self.sizes.setText(text)
 

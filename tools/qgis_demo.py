@@ -159,7 +159,7 @@ def qgis(
         for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
             env.pop(name, None)
         if python is None:
-            env = {key: value for key, value in env.items() if key in KEPT or not key.startswith(("ROTACUBE", "PIP"))}
+            env = _without_checkout(env)
             env.update(HOME=str(home), XDG_DATA_HOME=str(home / "data"), XDG_CONFIG_HOME=str(home / "config"))
         else:
             env["ROTACUBE_PYTHON"] = str(python.absolute())
@@ -175,6 +175,14 @@ def qgis(
             if process.poll() is None:
                 process.kill()
                 process.wait()
+
+
+def _without_checkout(env: dict[str, str]) -> dict[str, str]:
+    """Environment variables that know nothing of this checkout and its settings."""
+    path = [part for part in env["PATH"].split(os.pathsep) if not part.startswith(str(REPO))]
+    env = {**env, "PATH": os.pathsep.join(path)}
+    own = ("ROTACUBE", "PIP", "PYTEST")
+    return {k: v for k, v in env.items() if k in KEPT or not (k.startswith(own) or str(REPO) in v)}
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from .pip_output import Amount, Package, PipOutput, installed, read_plan, tells_
 
 STEPS = 5
 SURPRISE = 1.5  # so many times the announced download is another one than was agreed to
+STANDSTILL_S = 3
 _POLL_MS = 500
 _PROBE = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
 _CHECK = "import torch, rasterio, fastapi, uvicorn; print('torch', torch.__version__, 'rasterio', rasterio.__version__)"
@@ -57,7 +58,8 @@ class BackendSetup(QObject):
         self._pip = PipOutput()
         self._raw = False
         self._planned: List[Package] = []
-        self._step, self._title, self._since, self._at_first = 1, "", 0.0, 0
+        self._step, self._title, self._since = 1, "", 0.0
+        self._at_first, self._last, self._moved = 0, 0, 0.0
         self._poll = QTimer(self)
         self._poll.setInterval(_POLL_MS)
         self._poll.timeout.connect(self._look)
@@ -82,14 +84,17 @@ class BackendSetup(QObject):
         self._probe_next()
 
     def cancel(self, wait: bool = False) -> None:
-        """Break off; `done` does not follow."""
+        """Break off, and go when there is nothing left to wait for; `done` does not follow."""
         self._over = True
         self._poll.stop()
+        self._close_log()
         if self._process is not None:
             self._process.kill()
-            if wait:
-                self._process.waitForFinished(2000)
-        self._close_log()
+            if not wait:
+                self._process.finished.connect(self.deleteLater)
+                return
+            self._process.waitForFinished(2000)
+        self.deleteLater()
 
     # the steps
 
@@ -239,7 +244,7 @@ class BackendSetup(QObject):
         self._output = (self._output + line + "\n")[-100_000:]
         if line.strip():
             self._say(line.rstrip())
-        if self._pip.installing and self._step == 3:
+        if self._pip.order and self._step == 3:
             self._begin_step(4, tr("Installing"))
 
     def _ended(self, process: QProcess, ok: bool) -> None:
@@ -253,7 +258,7 @@ class BackendSetup(QObject):
 
     def _begin_step(self, number: int, title: str) -> None:
         self._step, self._title, self._since = number, title, time.monotonic()
-        self._at_first = 0
+        self._at_first, self._last, self._moved = 0, 0, self._since
         self._poll.start()
         self.progressed.emit(Progress(number, title))
         self._look()
@@ -262,17 +267,21 @@ class BackendSetup(QObject):
         """How far the step is now."""
         amount = None
         if self._step == 4:
-            amount = installed(self._planned, self._folder) if self._planned else None
+            amount = installed(self._planned, self._pip.order, self._folder) if self._planned else None
         elif self._step in (2, 3):
             amount = self._pip.downloaded()
         if amount is None or not (amount.total or amount.file):
             self.progressed.emit(Progress(self._step, self._title))
             return
-        spent, left = time.monotonic() - self._since, None
+        now = time.monotonic()
+        spent, left = now - self._since, None
+        if amount.done != self._last:
+            self._last, self._moved = amount.done, now
         if spent < 1:  # what was there before says nothing of the speed
             self._at_first = amount.done
         gained = amount.done - self._at_first
-        if self._step != 2 and amount.total and amount.in_bytes and spent > 3 and gained > 0.02 * amount.total:
+        moves = amount.in_bytes and now - self._moved < STANDSTILL_S  # else nothing tells how long it will take
+        if self._step != 2 and amount.total and moves and spent > 3 and gained > 0.02 * amount.total:
             left = spent * (amount.total - amount.done) / gained
         self.progressed.emit(Progress(self._step, self._title, amount, left))
 

@@ -30,7 +30,7 @@ class Package:
     @property
     def folder(self) -> str:
         """The folder that notes it in the environment, in small letters."""
-        return f"{re.sub('[-_.]+', '_', self.name)}-{self.version}.dist-info".lower()
+        return f"{_plain(self.name)}-{self.version}.dist-info".lower()
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class PipOutput:
         self._all_known = bool(planned) and all(package.size is not None for package in planned)
         self._complete: Set[str] = set()
         self._file, self._bytes, self._file_bytes = "", 0, None
-        self.installing = False
+        self.order: List[str] = []  # in which packages are installed, known when that begins
 
     def feed(self, line: str) -> bool:
         """Read a line; true if it only tells a number of bytes, which belongs into no log."""
@@ -59,9 +59,9 @@ class PipOutput:
         if told:
             self._bytes, self._file_bytes = int(told[1]), int(told[2])
             return True
-        if line.startswith("Installing collected packages"):
+        if line.startswith("Installing collected packages:"):
             self._next("")
-            self.installing = True
+            self.order = [name.strip() for name in line.partition(":")[2].split(",")]
         begins = _BEGINS.match(line)
         if begins:
             file = unquote(re.split(r"[/\\]", begins["where"])[-1])
@@ -100,14 +100,23 @@ def read_plan(text: str) -> List[Package]:
     return found
 
 
-def installed(planned: Sequence[Package], environment: Path) -> Amount:
-    """How much of what is planned lies in the environment: pip notes a package when its last file is in place."""
+def installed(planned: Sequence[Package], order: Sequence[str], environment: Path) -> Amount:
+    """How much of what is planned lies in the environment, and what is in hand.
+
+    pip notes a package when its last file is in place, so a large one stands still until then.
+    """
     places = [*environment.glob("lib/python*/site-packages"), environment / "Lib" / "site-packages"]
     there = {note.parent.name.lower() for place in places for note in place.glob("*.dist-info/RECORD")}
     done = [package for package in planned if package.folder in there]
+    names = {_plain(package.name) for package in done}
+    in_hand = next((name for name in order if _plain(name) not in names), "")
     if any(package.size is None for package in planned):
-        return Amount(len(done), len(planned), False)
-    return Amount(sum(package.size for package in done), sum(package.size for package in planned), True)
+        return Amount(len(done), len(planned), False, in_hand)
+    return Amount(sum(package.size for package in done), sum(package.size for package in planned), True, in_hand)
+
+
+def _plain(name: str) -> str:
+    return re.sub("[-_.]+", "_", name).lower()
 
 
 def tells_bytes(version: str) -> bool:

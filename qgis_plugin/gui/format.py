@@ -33,7 +33,7 @@ def size(count: float) -> str:
     """A number of bytes, as download pages give it."""
     if count >= 999.5e6:
         return number(count / 1e9, 1) + " GB"
-    return number(count / 1e6, 1 if count < 9.95e6 else 0) + " MB"
+    return number(count / 1e6, 1 if 0 < count < 9.95e6 else 0) + " MB"
 
 
 def per_cent(done: float, total: float) -> str:

@@ -102,7 +102,6 @@ class SetupPage(QWidget):
     def _stop(self, wait: bool = False) -> None:
         if self.setup is not None:
             self.setup.cancel(wait)
-            self.setup.deleteLater()
             self.setup = None
 
     def _build_widgets(self) -> None:
@@ -245,7 +244,7 @@ class SetupPage(QWidget):
         ]
         if progress.seconds_left is not None:
             parts.append(tr("{time} left").format(time=fmt.duration(progress.seconds_left)))
-        if amount.file and progress.step == 2:
+        elif amount.file:
             parts.append(amount.file.partition("-")[0])
         self.amount.setText(" · ".join(parts))
 

@@ -25,7 +25,7 @@ import qgis.utils
 from qgis.core import QgsProject, QgsRasterLayer, QgsSettings
 from qgis.PyQt.QtCore import Qt, QTimer
 from qgis.PyQt.QtTest import QTest
-from qgis.PyQt.QtWidgets import QDockWidget
+from qgis.PyQt.QtWidgets import QDockWidget, QMenu
 from qgis.utils import iface
 
 PLAN = json.loads(Path(os.environ["ROTACUBE_PLAN"]).read_text())
@@ -273,6 +273,8 @@ class Driver:
             QTest.qWait(300)
             assert iface.mainWindow().findChild(QDockWidget, "RotacubeDock") is None, "the dock is still there"
             assert not [a for a in iface.rasterMenu().actions() if "Rotacube" in a.text()], "the menu is still there"
+            menus = [menu.title() for menu in iface.mainWindow().findChildren(QMenu)]
+            assert not [title for title in menus if "Rotacube" in title], "a menu is still there, empty and hidden"
             qgis.utils.loadPlugin(NAME)
             qgis.utils.startPlugin(NAME)
             self.plugin.action.trigger()

@@ -150,8 +150,8 @@ class BackendSetup(QObject):
 
         def planned(ok: bool) -> None:
             if ok:
-                script = str(Path(__file__).with_name("sizes.py"))
-                self._execute([self._inside, "-I", script, str(report)], lambda ok: self._weigh(report))
+                command = [self._inside, "-I", str(paths.sizes_script()), str(report)]
+                self._execute(command, lambda ok: self._weigh(report))
             elif "no such option" in self._output:  # an old pip: it installs without having said what
                 self._install()
             else:

@@ -91,7 +91,7 @@ class PipOutput:
 
 
 def read_plan(text: str) -> List[Package]:
-    """The packages, from what `sizes.py` printed; lines that are none are passed over."""
+    """The packages, from what `package_sizes.py` printed; lines that are none are passed over."""
     found = []
     for line in text.splitlines():
         fields = line.split("\t")

@@ -27,7 +27,7 @@ case "$*" in
   *"pip --version") echo "pip $(cat {version}) from /somewhere"; exit 0;;
   *"--upgrade pip") {renew};;
   *--dry-run*) {dry_run};;
-  *sizes.py*) printf '{plan}'; exit 0;;
+  *package_sizes.py*) printf '{plan}'; exit 0;;
   *"pip install"*) {pip};;
 esac
 exit 0

@@ -1,9 +1,11 @@
 """How far pip is, from what it prints."""
 
+import runpy
 from pathlib import Path
 
 import pytest
-from qgis_plugin.client import gpu, sizes
+from qgis_plugin import paths
+from qgis_plugin.client import gpu
 from qgis_plugin.client.pip_output import Amount, Package, PipOutput, installed, read_plan, tells_bytes
 
 TORCH = Package("torch", "2.13.0+cpu", "torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl", 900)
@@ -73,7 +75,8 @@ def test_plan_is_listed_with_sizes_where_they_are_known(tmp_path):
         {"download_info": {"url": "http://127.0.0.1:9/a%2Bb.whl"}, "metadata": {"name": "a", "version": "1"}},
         {"download_info": {"url": tmp_path.as_uri()}, "metadata": {"name": "c", "version": "2"}},
     ]
-    plan = read_plan("WARNING: something\n" + "\n".join(map(sizes.describe, items)))
+    sizes = runpy.run_path(str(paths.sizes_script()))
+    plan = read_plan("WARNING: something\n" + "\n".join(map(sizes["describe"], items)))
     assert plan[0] == Package("rich", "15", "my rich-15.whl", 4)
     assert [(each.file, each.size) for each in plan[1:]] == [("a+b.whl", None), (tmp_path.name, None)]
 

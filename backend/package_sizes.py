@@ -1,4 +1,4 @@
-"""Run by the new environment's Python: `sizes.py REPORT` prints name, version, file and bytes of each package.
+"""Run by the new environment's Python: `package_sizes.py REPORT`: name, version, file, bytes of each package.
 
 REPORT is what `pip install --dry-run --report` wrote. A size that the server does not tell is left empty. It asks with
 pip's own HTTP library, so that the same proxies and certificates hold.

@@ -175,6 +175,16 @@ def qgis(
             if process.poll() is None:
                 process.kill()
                 process.wait()
+            if python is None and (home / "data").is_dir():
+                _remove_later(home / "data")
+
+
+def _remove_later(folder: Path) -> None:
+    """Remove a large folder without waiting: an environment of 40,000 files takes a busy disk a minute."""
+    aside = Path(tempfile.mkdtemp(prefix="rotacube-gone-"))
+    folder.rename(aside / folder.name)
+    code = "import shutil, sys; shutil.rmtree(sys.argv[1], ignore_errors=True)"
+    subprocess.Popen([sys.executable, "-c", code, str(aside)], start_new_session=True)
 
 
 def _without_checkout(env: dict[str, str]) -> dict[str, str]:

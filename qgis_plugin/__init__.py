@@ -1,4 +1,4 @@
-"""Rotacube: rooftops and plant species from imagery, mapped tile by tile on your own machine."""
+"""Rotacube: rooftops in aerial and drone imagery, mapped tile by tile on your own machine."""
 
 
 def classFactory(iface):

@@ -10,6 +10,7 @@ from qgis.PyQt.QtCore import QObject, QTimer, pyqtSignal
 
 from . import paths
 from .canvas.live import LiveTiles
+from .client import environment
 from .client.schema import BackendError, Info, ModelInfo
 from .client.supervisor import READY, STARTING, Supervisor
 from .compat import Level
@@ -18,7 +19,7 @@ from .gui.dock import RotacubeDock
 from .i18n import tr
 from .layers import output, results, source
 from .layers.classes import BACKGROUND
-from .notify import Notifier, log
+from .notify import BACKEND, RUN, Notifier, log
 from .run import Run, build_request
 from .signals.backend import BackendSignals
 from .signals.background import Background
@@ -56,6 +57,9 @@ class Controller(QObject):
         self._backend.ready.connect(self._backend_ready)
         self._backend.failed.connect(self._backend_failed)
         self._backend.died.connect(self._backend_died)
+        self._backend.missing.connect(self._backend_missing)
+        dock.setup_page.started.connect(self._setup_started)
+        dock.setup_page.completed.connect(self._setup_completed)
         self._project.cleared.connect(self._project_cleared)
 
     @property
@@ -75,16 +79,26 @@ class Controller(QObject):
     def restart_backend(self) -> None:
         """End and start the backend, after its settings have changed."""
         if self.busy:
-            self._notify.info(tr("The new settings hold from the next start of the backend on."))
+            self._notify.info(tr("The new settings hold from the next start of the backend on."), BACKEND)
+            return
+        if self._dock.setup_page.busy:  # its end starts the backend
             return
         self._supervisor.stop(wait=False)
         self._supervisor.start()
+
+    def set_up_backend(self) -> None:
+        """Offer to set the backend up, unless a run needs it now."""
+        if self.busy:
+            self._notify.warning(tr("A run is going on: set the backend up when it is done."), kind=BACKEND)
+            return
+        self._dock.show_setup(may_leave=True)
+        self._dock.setUserVisible(True)
 
     def run(self) -> None:
         """Map what the dock says, as soon as the backend is up."""
         if self.busy:
             return
-        self._notify.withdraw_question()
+        self._notify.withdraw(RUN)
         if self._supervisor.state == READY:
             self._begin()
             return
@@ -111,7 +125,8 @@ class Controller(QObject):
     def close(self) -> None:
         """Let go of everything: the plugin is being unloaded."""
         self._project.cleared.disconnect(self._project_cleared)
-        self._notify.withdraw_question()
+        self._notify.withdraw()
+        self._dock.setup_page.close_down()
         self._backend.close()
         self._background.close()
         self._patience.stop()
@@ -243,6 +258,9 @@ class Controller(QObject):
 
     def _backend_changed(self, state: str) -> None:
         if state == STARTING:
+            self._notify.withdraw(BACKEND)
+            if not self._dock.setup_page.asked_for:
+                self._dock.show_main()
             self._dock.show_status(tr("Starting the backend…"))
             if self._dock.model_picker.current() is None:
                 self._dock.model_picker.set_waiting(tr("appears when the backend is up"))
@@ -257,7 +275,7 @@ class Controller(QObject):
         self._dock.show_status(tr("Backend is up, reading its models…"))
         if self._supervisor.version != paths.version():
             text = tr("The backend is version {}, the plugin {}. Set the backend up again if something does not work.")
-            self._notify.warning(text.format(self._supervisor.version, paths.version()))
+            self._notify.warning(text.format(self._supervisor.version, paths.version()), kind=BACKEND)
         self._background.call(lambda: (client.info(), client.models()), self._introduced, self._not_introduced)
 
     def _introduced(self, answer) -> None:
@@ -284,13 +302,32 @@ class Controller(QObject):
         self._dock.show_status(tr("The backend is not running."))
         if self._dock.model_picker.current() is None:
             self._dock.model_picker.set_waiting(tr("The backend is not running."))
-        self._notify.error(message, details)
+        self._notify.error(message, details, BACKEND)
+
+    def _backend_missing(self, message: str) -> None:
+        self._end_run()
+        log(message)
+        self._notify.withdraw(BACKEND)
+        self._dock.model_picker.set_waiting(tr("The backend is not set up yet."))
+        self._dock.show_setup()
+
+    def _setup_started(self) -> None:
+        self._supervisor.stop(wait=False)
+
+    def _setup_completed(self) -> None:
+        if environment.named_python() is None:
+            self._notify.success(tr("The backend is set up."))
+        else:
+            text = tr("The backend is set up, but {origin} names another Python, which is used.")
+            self._notify.warning(text.format(origin=environment.named_python().origin))
+        self._dock.show_main()
+        self.restart_backend()
 
     def _backend_died(self, message: str, details: str) -> None:
         lost = self._run is not None or self._run_wanted
         self._end_run()
         self._dock.show_status(tr("The backend has ended; Run starts it again."))
         if lost:
-            self._notify.error(tr("The run was lost.") + " " + message, details)
+            self._notify.error(tr("The run was lost.") + " " + message, details, BACKEND)
         else:
-            self._notify.warning(message, details)
+            self._notify.warning(message, details, BACKEND)

@@ -1,12 +1,19 @@
-"""Messages to the user: a sentence in the message bar, details in the QGIS log under "Rotacube"."""
+"""Messages to the user: a sentence in the message bar, details in the QGIS log under "Rotacube".
+
+A message is of a kind. Those of one kind replace each other, and are withdrawn when they no longer hold.
+"""
 
 from __future__ import annotations
 
+from typing import Dict
+
 from qgis.core import QgsMessageLog
+from qgis.gui import QgsMessageBarItem
 from qgis.PyQt.QtWidgets import QPushButton
 
 from .compat import Level, is_alive
 
+RUN, BACKEND = "run", "backend"  # kinds: what became of a run or of the wish for one, how the backend is
 TITLE = "Rotacube"
 FITS = 70  # letters that a message bar shows at once; longer texts get a button "Show more"
 
@@ -21,52 +28,55 @@ class Notifier:
 
     def __init__(self, iface):
         self._iface = iface
-        self._question = None
+        self._shown: Dict[str, QgsMessageBarItem] = {}
 
-    def info(self, text: str) -> None:
+    def info(self, text: str, kind: str = RUN) -> None:
         """Say something that asks for nothing."""
-        self._push(text, "", Level.Info, 6)
+        self._push(text, "", Level.Info, 6, kind)
 
-    def success(self, text: str) -> None:
+    def success(self, text: str, kind: str = RUN) -> None:
         """Say that something has been done."""
-        self._push(text, "", Level.Success, 10)
+        self._push(text, "", Level.Success, 10, kind)
 
-    def warning(self, text: str, details: str = "") -> None:
+    def warning(self, text: str, details: str = "", kind: str = RUN) -> None:
         """Say what the user should know or change."""
-        self._push(text, details, Level.Warning, 0)
+        self._push(text, details, Level.Warning, 0, kind)
 
-    def error(self, text: str, details: str = "") -> None:
-        """Say what went wrong and what to do; it stays until it is closed."""
-        self._push(text, details, Level.Critical, 0)
+    def error(self, text: str, details: str = "", kind: str = RUN) -> None:
+        """Say what went wrong and what to do; it stays until it is closed or no longer holds."""
+        self._push(text, details, Level.Critical, 0, kind)
 
     def ask(self, text: str, button: str, action, level=Level.Warning) -> None:
         """Offer something: a message with a button that does it."""
-        self.withdraw_question()
+        self.withdraw(RUN)
         bar = self._iface.messageBar()
         item = bar.createMessage(TITLE, text)
         push = QPushButton(button, item)
         push.setObjectName("rotacubeMessageButton")
 
         def act():
-            self.withdraw_question()
+            self.withdraw(RUN)
             action()
 
         push.clicked.connect(act)
         item.layout().addWidget(push)
         bar.pushWidget(item, level, 0)
-        self._question = item
+        self._shown[RUN] = item
         log(text, level)
 
-    def withdraw_question(self) -> None:
-        """Take an offer back that is no longer asked for."""
-        if is_alive(self._question):
-            self._iface.messageBar().popWidget(self._question)
-        self._question = None
+    def withdraw(self, kind: str = "") -> None:
+        """Take back what no longer holds: of a kind, or everything."""
+        for each in [kind] if kind else list(self._shown):
+            item = self._shown.pop(each, None)
+            if is_alive(item):
+                self._iface.messageBar().popWidget(item)
 
-    def _push(self, text: str, details: str, level, seconds: int) -> None:
+    def _push(self, text: str, details: str, level, seconds: int, kind: str) -> None:
         log(f"{text}\n{details}" if details else text, level)
+        self.withdraw(kind)
         bar = self._iface.messageBar()
         if details or len(text) > FITS:
             bar.pushMessage(TITLE, text, f"{text}\n\n{details}".rstrip(), level, seconds)
         else:
             bar.pushMessage(TITLE, text, level, seconds)
+        self._shown[kind] = bar.currentItem()

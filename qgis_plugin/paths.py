@@ -27,6 +27,11 @@ def launch_script() -> Path:
     return root() / "backend" / "launch.py"
 
 
+def sizes_script() -> Path:
+    """The script by which a new environment's Python tells how large the packages are that pip would install."""
+    return root() / "backend" / "package_sizes.py"
+
+
 def is_checkout() -> bool:
     """Whether the plugin runs from the project's repository rather than from an installed zip."""
     return (root() / "pyproject.toml").is_file()

@@ -7,7 +7,7 @@ from typing import Optional
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QIcon
 
-from . import paths
+from . import i18n, paths
 from .client import environment
 from .client.supervisor import Supervisor
 from .compat import QAction, is_alive
@@ -16,8 +16,6 @@ from .gui.diagnostics import report
 from .gui.dock import RotacubeDock
 from .gui.settings_dialog import SettingsDialog
 from .i18n import tr
-
-MENU = "&Rotacube"
 
 
 class RotacubePlugin:
@@ -33,15 +31,16 @@ class RotacubePlugin:
 
     def initGui(self) -> None:
         """Add the action to toolbar and Raster menu; start nothing yet (QGIS calls this)."""
+        i18n.install(paths.resource("i18n"))
         self.supervisor = Supervisor(environment.launch, environment.log_folder(), tr)
         icon = QIcon(paths.resource("icons", "rotacube.svg"))
         self.action = QAction(icon, tr("Rotacube"), self.iface.mainWindow())
         self.action.setObjectName("rotacubeAction")
-        self.action.setToolTip(tr("Map rooftops and plants in a raster layer (Rotacube)"))
+        self.action.setToolTip(tr("Map rooftops in a raster layer (Rotacube)"))
         self.action.setCheckable(True)
         self.action.triggered.connect(self._open_dock)
         self.iface.addToolBarIcon(self.action)
-        self.iface.addPluginToRasterMenu(MENU, self.action)
+        self.iface.rasterMenu().addAction(self.action)  # a submenu of the plugin's own would stay when it is unloaded
 
     def unload(self) -> None:
         """Take everything away and end the backend (QGIS and Plugin Reloader call this)."""
@@ -58,9 +57,10 @@ class RotacubePlugin:
             self.dock.deleteLater()
         if is_alive(self.action):
             self.iface.removeToolBarIcon(self.action)
-            self.iface.removePluginRasterMenu(MENU, self.action)
+            self.iface.rasterMenu().removeAction(self.action)
             self.action.deleteLater()
         self.action = self.dock = self.supervisor = self.controller = self.settings = None
+        i18n.remove()
 
     def _open_dock(self) -> None:
         """The first click; the dock itself handles those that follow."""
@@ -82,4 +82,5 @@ class RotacubePlugin:
         self.settings = SettingsDialog(lambda: report(self.supervisor, self.controller.info), self.iface.mainWindow())
         self.settings.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.settings.changed.connect(self.controller.restart_backend)
+        self.settings.setup_wanted.connect(self.controller.set_up_backend)
         self.settings.show()

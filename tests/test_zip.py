@@ -5,6 +5,7 @@ import configparser
 import hashlib
 import importlib.util
 import json
+import os
 import py_compile
 import shutil
 import subprocess
@@ -41,6 +42,9 @@ FORBIDDEN_ENDS = (
     ".onnx",
 )
 FORBIDDEN_PARTS = ("__pycache__", ".git", "__MACOSX", ".DS_Store")
+WEIGHTS = {
+    f"rotacube/{path.relative_to(REPO).as_posix()}" for path in (REPO / "resources" / "models").glob("*/*.safetensors")
+}
 # Bandit may say these and no more: the backend is a process, started from a list of arguments and without a shell.
 ACCEPTED = {
     "B404": "subprocess is imported: the backend is a process of its own",
@@ -94,13 +98,43 @@ def test_what_must_not_be_there(archive):
     wrong = [
         n for n in names(archive) if n.lower().endswith(FORBIDDEN_ENDS) or set(n.split("/")) & set(FORBIDDEN_PARTS)
     ]
-    assert wrong == []
+    assert [name for name in wrong if name not in WEIGHTS] == []
     assert archive.stat().st_size < 25_000_000
 
 
-def test_no_file_is_binary(unpacked):
+def test_the_models_that_ship_are_there_and_whole(unpacked):
+    cards = sorted((REPO / "resources" / "models").glob("*/model.json"))
+    assert cards
+    for card in cards:
+        folder = unpacked / "resources" / "models" / card.parent.name
+        assert (folder / "model.json").read_bytes() == card.read_bytes()
+        weights = json.loads(card.read_text())["weights"]
+        assert hashlib.sha256((folder / weights["file"]).read_bytes()).hexdigest() == weights["sha256"]
+
+
+@pytest.mark.parametrize("way", ["from the zip", "from the wheel"])
+def test_the_backend_finds_them_with_nothing_else_on_its_paths(way, unpacked, tmp_path):
+    """The source that travels with the plugin, and the package that a wheel installs."""
+    home = unpacked
+    if way == "from the wheel":
+        home = tmp_path / "site"
+        environment = {**os.environ, "ROTACUBE_SKIP_CUDA": "1", "CXX": "false"}  # nothing is compiled
+        command = [sys.executable, "setup.py", "-q", "build", "--build-base", str(tmp_path), "--build-lib", str(home)]
+        subprocess.run(command, env=environment, cwd=REPO, check=True, capture_output=True)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("ROTACUBE", "PYTHON", "XDG"))}
+    environment.update(
+        HOME=str(tmp_path), PYTHONDONTWRITEBYTECODE="1", PYTHONPATH=str(home / "backend" if home == unpacked else home)
+    )
+    code = "import rotacube.models.store as s; print(s.__file__, *(folder for _, folder in s.list_models()), sep='\\n')"
+    told = subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    module, *folders = map(Path, told.stdout.splitlines())
+    assert home in module.parents and folders and all(home in folder.parents for folder in folders)
+
+
+def test_no_file_is_binary_but_weights(unpacked):
     for path in unpacked.rglob("*"):
-        if path.is_file():
+        if path.is_file() and path.relative_to(unpacked.parent).as_posix() not in WEIGHTS:
             path.read_bytes().decode("utf-8")
 
 
@@ -158,7 +192,9 @@ def test_detect_secrets(unpacked):
     pytest.importorskip("detect_secrets")
     command = [sys.executable, "-m", "detect_secrets", "scan", "--all-files", "--no-verify", "."]
     answer = subprocess.run(command, capture_output=True, text=True, check=True, cwd=unpacked)
-    assert json.loads(answer.stdout)["results"] == {}
+    found = {item["hashed_secret"] for each in json.loads(answer.stdout)["results"].values() for item in each}
+    cards = [json.loads(path.read_text()) for path in unpacked.glob("resources/models/*/model.json")]
+    assert found <= {hashlib.sha1(card["weights"]["sha256"].encode()).hexdigest() for card in cards}
 
 
 def test_nothing_unpickles(unpacked):

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Build `dist/rotacube-<version>.zip`, the plugin as QGIS installs it.
 
-The folder `rotacube/` in it holds the plugin, its metadata and icons, and the backend as a pure-Python source tree.
-Binaries and weights stay out: they belong to the backend's installation. The same sources give the same bytes.
+The folder `rotacube/` in it holds the plugin, its metadata, icons and translations, the backend as a pure-Python source
+tree, and the models that ship, where that tree looks for them: cards and safetensors, which are data and hold no code.
+Binaries stay out: they belong to the backend's installation. The same sources give the same bytes.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ LIMIT_BYTES = 25_000_000
 EPOCH = (2020, 1, 1, 0, 0, 0)
 FORBIDDEN = (".so", ".dll", ".exe", ".sh", ".bat", ".pyd", ".dylib", ".pyc", ".safetensors", ".pt", ".pth", ".onnx")
 BACKEND_KINDS = (".py", ".typed", ".json", ".txt", ".md")
+MODELS = "resources/models/"
+MODEL_KINDS = (".json", ".safetensors")
 SKIPPED_FOLDERS = ("__pycache__", ".git", "build", "_lib")
 
 
@@ -63,14 +66,17 @@ def contents() -> dict[str, bytes]:
     for path in _walk(REPO / "backend"):
         if path.suffix in BACKEND_KINDS:
             files["backend/" + path.relative_to(REPO / "backend").as_posix()] = path.read_bytes()
-    for folder in ("icons", "styles"):
+    for folder in ("icons", "styles", "i18n"):
         for path in _walk(REPO / "resources" / folder):
+            files[path.relative_to(REPO).as_posix()] = path.read_bytes()
+    for path in _walk(REPO / MODELS):
+        if path.suffix in MODEL_KINDS:
             files[path.relative_to(REPO).as_posix()] = path.read_bytes()
     for name in ("metadata.txt", "LICENSE", "README.md", "CHANGELOG.md"):
         if (REPO / name).is_file():
             files[name] = (REPO / name).read_bytes()
     files["backend/requirements.txt"] = "".join(f"{line}\n" for line in requirements()).encode()
-    wrong = sorted(name for name in files if name.lower().endswith(FORBIDDEN))
+    wrong = sorted(name for name in files if name.lower().endswith(FORBIDDEN) and not _is_model(name))
     if wrong:
         raise ValueError(f"these do not belong into the zip: {', '.join(wrong)}")
     return files
@@ -90,6 +96,10 @@ def version() -> str:
     parser = configparser.ConfigParser(interpolation=None)
     parser.read(REPO / "metadata.txt", encoding="utf-8")
     return parser["general"]["version"]
+
+
+def _is_model(name: str) -> bool:
+    return name.startswith(MODELS) and name.endswith(MODEL_KINDS)
 
 
 def _walk(folder: Path) -> Iterator[Path]:

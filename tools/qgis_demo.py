@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
+KEPT = ("ROTACUBE_PLAN",)
 DRIVER = REPO / "tests" / "e2e" / "drive.py"
 SETTINGS = """[locale]
 overrideFlag=true
@@ -79,8 +80,8 @@ def build_zip() -> Path:
     return make_plugin.build(REPO / "dist")
 
 
-def run(plan: dict, python: Path, models: str | None = None, timeout: int = 900, **variables: str) -> dict:
-    """Carry out a plan in QGIS and give its result.
+def run(plan: dict, python: Path | None, models: str | None = None, timeout: int = 900, **variables: str) -> dict:
+    """Carry out a plan in QGIS and give its result; without a Python, QGIS is a new user's, who has none.
 
     Raises:
         DemoError: if QGIS did not get to its end, or a step failed.
@@ -127,7 +128,7 @@ def screen(size: str = "1400x900x24") -> Iterator[str]:
 
 @contextlib.contextmanager
 def qgis(
-    plan: dict, python: Path, display: str, models: str | None = None, **variables: str
+    plan: dict, python: Path | None, display: str, models: str | None = None, **variables: str
 ) -> Iterator[subprocess.Popen]:
     """QGIS with a fresh profile, carrying out a plan; it is killed if it is still there at the end."""
     program = shutil.which("qgis")
@@ -154,22 +155,44 @@ def qgis(
             "XDG_RUNTIME_DIR": str(runtime),
             "XDG_CACHE_HOME": str(home / "cache"),
             "ROTACUBE_PLAN": str(home / "plan.json"),
-            "ROTACUBE_PYTHON": str(python.absolute()),
-            **variables,
         }
         for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
             env.pop(name, None)
+        if python is None:
+            env = _without_checkout(env)
+            env.update(HOME=str(home), XDG_DATA_HOME=str(home / "data"), XDG_CONFIG_HOME=str(home / "config"))
+        else:
+            env["ROTACUBE_PYTHON"] = str(python.absolute())
+        env.update(variables)
         if models:
             env["ROTACUBE_MODELS"] = models
         command = [program, "--nologo", "--noversioncheck", "--profiles-path", str(home), "--code", str(DRIVER)]
         with (out / "qgis.log").open("wb") as log:
-            process = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(command, env=env, cwd=home, stdout=log, stderr=subprocess.STDOUT)
         try:
             yield process
         finally:
             if process.poll() is None:
                 process.kill()
                 process.wait()
+            if python is None and (home / "data").is_dir():
+                _remove_later(home / "data")
+
+
+def _remove_later(folder: Path) -> None:
+    """Remove a large folder without waiting: an environment of 40,000 files takes a busy disk a minute."""
+    aside = Path(tempfile.mkdtemp(prefix="rotacube-gone-"))
+    folder.rename(aside / folder.name)
+    code = "import shutil, sys; shutil.rmtree(sys.argv[1], ignore_errors=True)"
+    subprocess.Popen([sys.executable, "-c", code, str(aside)], start_new_session=True)
+
+
+def _without_checkout(env: dict[str, str]) -> dict[str, str]:
+    """Environment variables that know nothing of this checkout and its settings."""
+    path = [part for part in env["PATH"].split(os.pathsep) if not part.startswith(str(REPO))]
+    env = {**env, "PATH": os.pathsep.join(path)}
+    own = ("ROTACUBE", "PIP", "PYTEST")
+    return {k: v for k, v in env.items() if k in KEPT or not (k.startswith(own) or str(REPO) in v)}
 
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ application data (`~/.local/share/rotacube/env` on Linux, `~/Library/Application
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Mapping
+from typing import Dict, Mapping, Optional
 
 from qgis.core import QgsApplication, QgsSettings
 from qgis.PyQt.QtCore import QStandardPaths
@@ -22,7 +23,7 @@ from qgis.PyQt.QtCore import QStandardPaths
 from .. import paths
 from ..i18n import tr
 from .schema import BackendError
-from .supervisor import Launch
+from .supervisor import MISSING, NOT_STARTED, Launch
 
 MARKER = "rotacube-environment.json"
 
@@ -32,10 +33,10 @@ _FOREIGN_PREFIXES = ("PYTHON", "QT_", "QGIS_", "OSGEO4W", "O4W_", "CONDA_", "DYL
 
 
 class BackendMissing(BackendError):
-    """There is no Python that could run the backend."""
+    """There is no Python that could run the backend: with code `MISSING`, none is named, and none was set up yet."""
 
-    def __init__(self, message: str):
-        super().__init__("backend_missing", message)
+    def __init__(self, message: str, code: str = NOT_STARTED):
+        super().__init__(code, message)
 
 
 @dataclass(frozen=True)
@@ -89,25 +90,45 @@ def mark_complete(version: str) -> None:
     (managed_folder() / MARKER).write_text(json.dumps({"version": version}), encoding="utf-8")
 
 
+def mark_incomplete() -> None:
+    """Note that the managed environment is being changed: until that is done, nothing is started with it."""
+    with contextlib.suppress(FileNotFoundError):
+        (managed_folder() / MARKER).unlink()
+
+
+def setup_log() -> Path:
+    """What the last set-up ran, and what was said."""
+    return data_home() / "setup.log"
+
+
+def named_python() -> Optional[Python]:
+    """The Python that the user names, whether it is there or not."""
+    for path, origin in (
+        (setting("python"), tr("the settings")),
+        (os.environ.get("ROTACUBE_PYTHON", "").strip(), "ROTACUBE_PYTHON"),
+    ):
+        if path:
+            return Python(path, origin)
+    return None
+
+
 def find_python() -> Python:
     """The Python that runs the backend.
 
     Raises:
         BackendMissing: with a sentence that says what to do.
     """
-    for path, origin in (
-        (setting("python"), tr("the settings")),
-        (os.environ.get("ROTACUBE_PYTHON", "").strip(), "ROTACUBE_PYTHON"),
-    ):
-        if path and not Path(path).is_file():
-            text = tr("The Python that {origin} names is not there: {path}. Choose another one in Rotacube's settings.")
-            raise BackendMissing(text.format(origin=origin, path=path))
-        if path:
-            return Python(path, origin)
+    named = named_python()
+    if named is not None and not Path(named.path).is_file():
+        text = tr("The Python that {origin} names is not there: {path}. Choose another one in Rotacube's settings.")
+        raise BackendMissing(text.format(origin=named.origin, path=named.path))
+    if named is not None:
+        return named
     if managed_is_complete():
         return Python(str(python_in(managed_folder())), tr("the managed environment"))
     raise BackendMissing(
-        tr("The backend is not set up yet. Open Rotacube's settings: press “Set up backend…” or name a Python.")
+        tr("The backend is not set up yet. Press “Set up backend” in the panel, or name a Python in the settings."),
+        MISSING,
     )
 
 

@@ -23,7 +23,7 @@ from .http import Client
 from .schema import BackendError
 
 STOPPED, STARTING, READY = "stopped", "starting", "ready"
-NOT_STARTED, DIED = "backend_not_started", "backend_died"  # codes of errors
+MISSING, NOT_STARTED, DIED = "backend_missing", "backend_not_started", "backend_died"  # codes of errors
 START_TIMEOUT_S = 90  # importing PyTorch from a cold disk under an antivirus program takes its time
 _LOGS_KEPT_S = 7 * 24 * 3600
 

@@ -20,6 +20,7 @@ from qgis.PyQt.QtWidgets import (
     QRadioButton,
     QScrollArea,
     QSizePolicy,
+    QStackedWidget,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -33,6 +34,7 @@ from ..run import Order
 from . import format as fmt
 from .model_picker import ModelPicker
 from .result_view import ResultView
+from .setup_page import SetupPage
 
 
 class RotacubeDock(QgsDockWidget):
@@ -113,6 +115,15 @@ class RotacubeDock(QgsDockWidget):
         self.cancel_button.setText(tr("Stop the backend"))
         self.cancel_button.setEnabled(True)
 
+    def show_setup(self, may_leave: bool = False) -> None:
+        """The set-up in place of the form."""
+        self.setup_page.ask(may_leave)
+        self.pages.setCurrentWidget(self.setup_page)
+
+    def show_main(self) -> None:
+        """The form in place of the set-up."""
+        self.pages.setCurrentIndex(0)
+
     def show_status(self, text: str, tooltip: str = "") -> None:
         """The line at the bottom."""
         self.status.setText(text)
@@ -184,7 +195,13 @@ class RotacubeDock(QgsDockWidget):
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.setWidget(content)
         area.setMinimumWidth(340)
-        self.setWidget(area)
+        self.setup_page = SetupPage()
+        self.setup_page.settings_clicked.connect(self.settings_clicked)
+        self.setup_page.left.connect(self.show_main)
+        self.pages = QStackedWidget()
+        self.pages.addWidget(area)
+        self.pages.addWidget(self.setup_page)
+        self.setWidget(self.pages)
 
     def _build_area(self) -> None:
         self.area_layer = QRadioButton(tr("Whole layer"))

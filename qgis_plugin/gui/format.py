@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from typing import Optional, Tuple
 
-from qgis.PyQt.QtCore import QLocale
-
-from ..i18n import tr
+from ..i18n import locale, tr
 
 
 def duration(seconds: float) -> str:
@@ -27,8 +25,20 @@ def progress(done: int, total: int, seconds_left: Optional[float]) -> str:
 
 
 def number(value: float, decimals: int = 0) -> str:
-    """A number with the locale's separators."""
-    return QLocale().toString(float(value), "f", decimals)
+    """A number with the separators of the language that the texts are in."""
+    return locale().toString(float(value), "f", decimals)
+
+
+def size(count: float) -> str:
+    """A number of bytes, as download pages give it."""
+    if count >= 999.5e6:
+        return number(count / 1e9, 1) + " GB"
+    return number(count / 1e6, 1 if 0 < count < 9.95e6 else 0) + " MB"
+
+
+def per_cent(done: float, total: float) -> str:
+    """How much of a whole is done, in whole per cent that say 100 only at the end."""
+    return number(math.floor(100 * done / total)) + " %"
 
 
 def hectares(area_m2: float) -> str:

@@ -1,4 +1,4 @@
-"""The choice of a model: its title, and a line that says what it looks for and at which resolution."""
+"""The choice of a model: its title, what it looks for at which resolution, how good it is, and under which licence."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import List, Optional
 
 from qgis.core import QgsSettings
 from qgis.PyQt.QtCore import Qt
-from qgis.PyQt.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QComboBox, QMessageBox, QVBoxLayout, QWidget
 
 from ..client.schema import ModelInfo
 from ..i18n import tr
@@ -33,6 +33,12 @@ class ModelPicker(QWidget):
         layout.setSpacing(2)
         layout.addWidget(self.combo)
         layout.addWidget(self.note)
+        self.facts = note()
+        self.facts.setObjectName("rotacubeModelFacts")
+        self.facts.setTextFormat(Qt.TextFormat.RichText)
+        self.facts.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
+        self.facts.linkActivated.connect(self.show_details)
+        layout.addWidget(self.facts)
         self.combo.currentIndexChanged.connect(self._describe)
         self.combo.activated.connect(self._remember)
         self.set_waiting(tr("appears when the backend is up"))
@@ -46,6 +52,7 @@ class ModelPicker(QWidget):
         self.combo.clear()
         self.combo.setEnabled(False)
         self.note.setText(why)
+        self.facts.hide()
 
     def set_models(self, models: List[ModelInfo]) -> None:
         """Offer these models; the one used last is chosen."""
@@ -53,7 +60,7 @@ class ModelPicker(QWidget):
         self.combo.clear()
         for model in models:
             self.combo.addItem(model.title, model)
-            self.combo.setItemData(self.combo.count() - 1, _tooltip(model), Qt.ItemDataRole.ToolTipRole)
+            self.combo.setItemData(self.combo.count() - 1, _details(model), Qt.ItemDataRole.ToolTipRole)
         if not models:
             self.set_waiting(tr("No model is installed. Name a folder with models in the settings."))
             return
@@ -81,14 +88,40 @@ class ModelPicker(QWidget):
             classes=sought, resolution=fmt.resolution(model.gsd)
         )
         self.note.setText(text)
-        self.combo.setToolTip(_tooltip(model))
-        self.note.setToolTip(_tooltip(model))
+        self.combo.setToolTip(_details(model))
+        self.note.setToolTip(_details(model))
+        facts = [escape(part) for part in (_quality(model), model.licence) if part]
+        self.facts.setText(" · ".join([*facts, f'<a href="#details">{escape(tr("Details…"))}</a>']))
+        self.facts.show()
+
+    def show_details(self) -> None:
+        """All that the model's card says, in a window from which it can be copied."""
+        model = self.current()
+        if model is None:
+            return
+        box = QMessageBox(QMessageBox.Icon.NoIcon, model.title, _details(model), parent=self)
+        box.setObjectName("rotacubeModelDetails")
+        box.setTextFormat(Qt.TextFormat.RichText)
+        box.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.open()
 
 
-def _tooltip(model: ModelInfo) -> str:
-    accuracy = ", ".join(f"{name} {value:.3g}" for name, value in model.accuracy.items())
+def _quality(model: ModelInfo) -> str:
+    """The overlap with the truth at each place where it was measured; else whatever was measured."""
+    measured = {name[: -len("iou")].strip(): value for name, value in model.accuracy.items() if name.endswith("iou")}
+    if measured:
+        texts = [
+            f"{fmt.number(value, 2)} ({place})" if place else fmt.number(value, 2) for place, value in measured.items()
+        ]
+        return "IoU " + ", ".join(texts)
+    return ", ".join(f"{name} {fmt.number(value, 2)}" for name, value in list(model.accuracy.items())[:2])
+
+
+def _details(model: ModelInfo) -> str:
+    accuracy = ", ".join(f"{name} {fmt.number(value, 2)}" for name, value in model.accuracy.items())
     rows = [
-        (tr("Network"), f"{model.architecture}, {model.parameters / 1e6:.1f} M"),
+        (tr("Network"), f"{model.architecture}, {fmt.number(model.parameters / 1e6, 1)} M"),
         (tr("Bands"), ", ".join(model.bands)),
         (tr("Trained on"), model.training_data),
         (tr("Accuracy"), accuracy),

@@ -6,7 +6,7 @@ import os
 from typing import Callable, Optional
 
 from qgis.gui import QgsFileWidget
-from qgis.PyQt.QtCore import Qt, pyqtSignal
+from qgis.PyQt.QtCore import Qt, QTimer, pyqtSignal
 from qgis.PyQt.QtWidgets import (
     QApplication,
     QDialog,
@@ -25,15 +25,24 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from ..client import environment
+from ..client.examine import examine
 from ..i18n import tr
+from ..signals.background import Background
 from .labels import note
-from .setup_dialog import SetupDialog
+
+CHECK_AFTER_MS = 400
 
 
 class SettingsDialog(QDialog):
-    """Two pages: settings, diagnostics. `changed` comes when the backend has to be started anew."""
+    """Two pages: settings, diagnostics.
+
+    Signals:
+        changed: the backend has to be started anew.
+        setup_wanted: the managed environment is to be set up; the dock asks for the rest.
+    """
 
     changed = pyqtSignal()
+    setup_wanted = pyqtSignal()
 
     def __init__(self, diagnose: Callable[[], str], parent: Optional[QWidget] = None):
         super().__init__(parent)
@@ -41,6 +50,12 @@ class SettingsDialog(QDialog):
         self.setWindowTitle(tr("Rotacube: settings"))
         self.resize(620, 470)
         self._diagnose = diagnose
+        self._background = Background(self)
+        self._asked = ""
+        self._typing = QTimer(self)
+        self._typing.setSingleShot(True)
+        self._typing.setInterval(CHECK_AFTER_MS)
+        self._typing.timeout.connect(self._check_python)
         self.tabs = QTabWidget()
         self.tabs.addTab(self._settings_page(), tr("Settings"))
         self.tabs.addTab(self._diagnostics_page(), tr("Diagnostics"))
@@ -57,7 +72,13 @@ class SettingsDialog(QDialog):
     def refresh(self) -> None:
         """Ask anew what the backend says of itself."""
         self.report.setPlainText(self._diagnose())
-        self.used.setText(_python_in_use())
+        self._check_python()
+
+    def done(self, result: int) -> None:
+        """No answer is waited for any longer."""
+        self._background.close()
+        self._typing.stop()
+        super().done(result)
 
     def accept(self) -> None:
         """Keep the settings."""
@@ -83,7 +104,9 @@ class SettingsDialog(QDialog):
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.models)
         row.addWidget(add)
+        self.python.lineEdit().textChanged.connect(self._python_typed)
         self.used = note()
+        self.used.setObjectName("rotacubePythonUsed")
         use = QGroupBox(tr("Backend"))
         form = _form(use)
         form.addRow(tr("Python"), self.python)
@@ -154,21 +177,32 @@ class SettingsDialog(QDialog):
         environment.set_setting("wheels", self.wheels.text())
         environment.set_setting("pip_options", self.options.text())
 
+    def _python_typed(self) -> None:
+        self.used.setText(tr("Checking…"))
+        self._typing.start()
+
+    def _check_python(self) -> None:
+        """Say what the Python in the field is worth, as soon as it has been asked."""
+        path = self._asked = self.python.filePath().strip()
+        if not path:
+            self.used.setText(_python_in_use())
+            return
+        self.used.setText(tr("Checking…"))
+
+        def answered(sentence: str) -> None:
+            if path == self._asked:  # else something else has been typed since
+                self.used.setText(sentence)
+
+        self._background.call(lambda: examine(path), answered, lambda error: answered(error.message))
+
     def _add_model_folder(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, tr("Choose a folder with models"))
         if folder:
             self.models.setText(os.pathsep.join(part for part in (self.models.text().strip(), folder) if part))
 
     def _set_up(self) -> None:
-        self._store()
-        dialog = SetupDialog(self)
-        dialog.setModal(True)
-        dialog.completed.connect(self._was_set_up)
-        dialog.start()
-
-    def _was_set_up(self) -> None:
-        self.refresh()
-        self.changed.emit()
+        self.accept()
+        self.setup_wanted.emit()
 
 
 def _form(parent: QWidget) -> QFormLayout:
@@ -180,8 +214,14 @@ def _form(parent: QWidget) -> QFormLayout:
 
 
 def _python_in_use() -> str:
-    try:
-        python = environment.find_python()
-    except environment.BackendMissing as error:
-        return str(error)
+    """Which one it is where the field is empty."""
+    environment_names = os.environ.get("ROTACUBE_PYTHON", "").strip()
+    if not environment_names and not environment.managed_is_complete():
+        return tr("None is named, and the managed environment is not set up.")
+    if environment_names:
+        python = environment.Python(environment_names, "ROTACUBE_PYTHON")
+    else:
+        python = environment.Python(
+            str(environment.python_in(environment.managed_folder())), tr("the managed environment")
+        )
     return tr("In use: {path}, from {origin}").format(path=python.path, origin=python.origin)

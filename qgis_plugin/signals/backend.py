@@ -6,16 +6,20 @@ import contextlib
 
 from qgis.PyQt.QtCore import QObject, Qt, pyqtSignal
 
-from ..client.supervisor import DIED, READY, STOPPED, News, Supervisor
+from ..client.supervisor import DIED, MISSING, READY, STOPPED, News, Supervisor
 
 
 class BackendSignals(QObject):
-    """Tells a supervisor's news in the thread that made it; `failed` and `died` carry a sentence and details."""
+    """Tells a supervisor's news in the thread that made it; `failed` and `died` carry a sentence and details.
+
+    `missing` says that there is no Python to start it with.
+    """
 
     changed = pyqtSignal(str)
     ready = pyqtSignal()
     failed = pyqtSignal(str, str)
     died = pyqtSignal(str, str)
+    missing = pyqtSignal(str)
     _came = pyqtSignal(object)
 
     def __init__(self, supervisor: Supervisor, parent=None):
@@ -42,6 +46,8 @@ class BackendSignals(QObject):
             self.changed.emit(news.state)
             if news.state == READY:
                 self.ready.emit()
-        if news.error is not None:
+        if news.error is not None and news.error.code == MISSING:
+            self.missing.emit(news.error.message)
+        elif news.error is not None:
             signal = self.died if news.error.code == DIED else self.failed
             signal.emit(news.error.message, news.details)

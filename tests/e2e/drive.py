@@ -7,6 +7,7 @@ The environment variable ROTACUBE_PLAN names a JSON file:
                             and output, one after the other), or "hold" (stays in mid-job until it is killed)
     model                   a model's name; the first one if absent
     area                    "layer" (default) or "canvas"
+    set_up                  options for pip and the Python to build on: the backend is set up in the dock first
     during                  at which share of the tiles the screenshot is taken (default 0.6)
     patience                seconds that a step may take (default 600)
 
@@ -21,10 +22,10 @@ from pathlib import Path
 
 import pyplugin_installer
 import qgis.utils
-from qgis.core import QgsProject, QgsRasterLayer
+from qgis.core import QgsProject, QgsRasterLayer, QgsSettings
 from qgis.PyQt.QtCore import Qt, QTimer
 from qgis.PyQt.QtTest import QTest
-from qgis.PyQt.QtWidgets import QDockWidget
+from qgis.PyQt.QtWidgets import QDockWidget, QMenu
 from qgis.utils import iface
 
 PLAN = json.loads(Path(os.environ["ROTACUBE_PLAN"]).read_text())
@@ -98,6 +99,8 @@ class Driver:
         iface.mainWindow().resizeDocks([self.dock], [370], Qt.Orientation.Horizontal)
         self.result["gap_while_starting_s"] = 0.0
         self.pulse.look()
+        if PLAN.get("set_up"):
+            self.set_up(**PLAN["set_up"])
         picker = self.dock.model_picker
         self.wait(lambda: picker.current() is not None or self.messages(), "the backend's models", 120)
         assert picker.current() is not None, self.messages()
@@ -106,6 +109,47 @@ class Driver:
         if PLAN.get("model"):
             picker.choose(PLAN["model"])
         self.result["model"] = picker.current().name
+        self.result["process"] = self.look_at_process(self.plugin.supervisor.pid)
+        self.result["messages_when_ready"] = self.messages()
+
+    def look_at_process(self, pid):
+        """What the backend was started with, and which files it has mapped."""
+        process = Path("/proc") / str(pid)
+        return {
+            "cwd": str((process / "cwd").readlink()),
+            "command": (process / "cmdline").read_text().split("\0")[:-1],
+            "environment": dict(each.split("=", 1) for each in (process / "environ").read_text().split("\0") if each),
+            "files": sorted(
+                {line.split(None, 5)[5] for line in (process / "maps").read_text().splitlines() if "/" in line}
+            ),
+            "model_folders": self.plugin.controller.info.model_folders,
+        }
+
+    def set_up(self, pip_options, base_python):
+        """What a new user does, who has the zip and nothing else."""
+        QgsSettings().setValue("rotacube/pip_options", pip_options)
+        QgsSettings().setValue("rotacube/base_python", base_python)
+        page = self.dock.setup_page
+        self.wait(lambda: page.isVisible(), "the set-up's page", 30)
+        self.result["messages_at_first"] = self.messages()
+        self.grab("first.png")
+        told, steps = [], []
+        QTest.mouseClick(page.button, Qt.MouseButton.LeftButton)
+        page.setup.progressed.connect(lambda progress: told.append([progress.step, page.amount.text()]))
+        page.setup.progressed.connect(lambda progress: steps.append(progress.step))
+        started = time.monotonic()
+        self.wait(lambda: 4 in steps or not page.busy, "the installation")
+        self.grab("installing.png", settle_ms=2500)
+        self.wait(lambda: not page.busy, "the end of the set-up")
+        self.grab("set_up.png", settle_ms=0)
+        self.result.update(
+            told=told,
+            set_up_seconds=round(time.monotonic() - started, 1),
+            set_up_error=page.error.text(),
+            gap_while_setting_up_s=self.pulse.look(),
+            messages_after_set_up=self.messages(),
+        )
+        iface.messageBar().clearWidgets()
 
     def fill_in(self):
         QTest.qWait(300)
@@ -229,6 +273,8 @@ class Driver:
             QTest.qWait(300)
             assert iface.mainWindow().findChild(QDockWidget, "RotacubeDock") is None, "the dock is still there"
             assert not [a for a in iface.rasterMenu().actions() if "Rotacube" in a.text()], "the menu is still there"
+            menus = [menu.title() for menu in iface.mainWindow().findChildren(QMenu)]
+            assert not [title for title in menus if "Rotacube" in title], "a menu is still there, empty and hidden"
             qgis.utils.loadPlugin(NAME)
             qgis.utils.startPlugin(NAME)
             self.plugin.action.trigger()

@@ -13,7 +13,7 @@ from qgis.core import QgsProject, QgsRasterLayer, QgsSettings
 from qgis.gui import QgsLayerTreeMapCanvasBridge, QgsMapCanvas, QgsMessageBar
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QSignalSpy, QTest
-from qgis.PyQt.QtWidgets import QApplication, QMainWindow, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QApplication, QMainWindow, QMenu, QVBoxLayout, QWidget
 from qgis_plugin.client.environment import clean_environment
 from qgis_plugin.client.schema import ModelInfo, parse
 from qgis_plugin.client.supervisor import Launch, Supervisor
@@ -41,7 +41,7 @@ class Iface:
         layout.addWidget(self.canvas)
         self.window.setCentralWidget(centre)
         self.bridge = QgsLayerTreeMapCanvasBridge(QgsProject.instance().layerTreeRoot(), self.canvas, self.canvas)
-        self.toolbar, self.menu = [], []
+        self.toolbar, self.menu = [], QMenu(self.window)
         self.window.show()
 
     def mainWindow(self):
@@ -59,11 +59,8 @@ class Iface:
     def removeToolBarIcon(self, action):
         self.toolbar.remove(action)
 
-    def addPluginToRasterMenu(self, name, action):
-        self.menu.append(action)
-
-    def removePluginRasterMenu(self, name, action):
-        self.menu.remove(action)
+    def rasterMenu(self):
+        return self.menu
 
     def addDockWidget(self, area, dock):
         self.window.addDockWidget(area, dock)

@@ -1,10 +1,21 @@
 """The dock, the dialogs, and numbers as they are shown."""
 
-from qgis.core import QgsSettings
+import base64
+import dataclasses
+import sys
+import time
+
+import pytest
+from fixtures import MODEL, wait
+from qgis.core import QgsApplication, QgsSettings
+from qgis.PyQt.QtCore import QLocale
 from qgis.PyQt.QtTest import QTest
-from qgis_plugin.client import environment
+from qgis.PyQt.QtWidgets import QMessageBox
+from qgis_plugin import i18n
+from qgis_plugin.client import environment, examine
 from qgis_plugin.gui import format as fmt
 from qgis_plugin.gui.dock import RotacubeDock
+from qgis_plugin.gui.model_picker import ModelPicker
 from qgis_plugin.gui.settings_dialog import SettingsDialog
 
 
@@ -36,3 +47,96 @@ def test_settings_are_kept(qgis_app):
     assert changes == [1] and environment.setting("models") == "/models/a:/models/b"
     SettingsDialog(lambda: "report").accept()
     assert QgsSettings().value("rotacube/models") == "/models/a:/models/b"
+
+
+def a_python(path, answer, before=""):
+    path.write_text(f"#!/bin/sh\n{before}\ncat <<'END'\n{answer}\nEND\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_python_is_checked_while_it_is_typed(qgis_app, tmp_path):
+    good = a_python(tmp_path / "good", '{"python": "3.12", "torch": "2.13.0", "missing": []}')
+    slow = a_python(tmp_path / "slow", '{"python": "3.12", "torch": null, "missing": ["torch"]}', "sleep 2")
+    dialog = SettingsDialog(lambda: "report")
+    edit = dialog.python.lineEdit()
+    assert "not set up" in dialog.used.text()
+    QTest.keyClicks(edit, str(slow))
+    wait(lambda: dialog._asked == str(slow))  # it is being asked
+    before = time.monotonic()
+    edit.clear()
+    QTest.keyClicks(edit, str(good))
+    assert dialog.used.text() == "Checking…" and time.monotonic() - before < 1.5
+    wait(lambda: "it can run the backend" in dialog.used.text())
+    QTest.qWait(2500)
+    assert dialog.used.text() == "This is Python 3.12 with PyTorch 2.13.0: it can run the backend."
+    QTest.keyClicks(edit, "x")
+    wait(lambda: "There is no file" in dialog.used.text())
+    dialog.reject()
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        ('{"python": "3.8", "torch": null, "missing": ["torch"]}', "This is Python 3.8; 3.10 or newer is needed."),
+        (
+            '{"python": "3.11", "torch": null, "missing": ["torch", "rich"]}',
+            "lacks what the backend needs: torch, rich.",
+        ),
+        ("hello", "is no Python that answers."),
+    ],
+)
+def test_a_python_that_cannot_run_the_backend(answer, sentence, tmp_path):
+    assert examine.examine(str(a_python(tmp_path / "python", answer))).endswith(sentence)
+
+
+def test_a_real_python_is_understood(qgis_app):
+    assert examine.examine(sys.executable).startswith("This is Python 3.")
+
+
+def test_accuracy_and_licence_are_in_sight(qgis_app):
+    picker = ModelPicker()
+    accuracy = {"banepa iou": 0.6802, "kampala iou": 0.5299, "kampala f1": 0.6927}
+    picker.set_models([dataclasses.replace(MODEL, accuracy=accuracy, licence="CC BY 4.0 <b>")])
+    assert picker.facts.text().startswith("IoU 0.68 (banepa), 0.53 (kampala) · CC BY 4.0 &lt;b&gt; · <a href")
+    assert not picker.facts.isHidden()
+    picker.facts.linkActivated.emit("#details")
+    box = picker.findChild(QMessageBox)
+    assert "kampala f1 0.69" in box.text() and "Trained on" in box.text()
+    box.close()
+    picker.set_models([dataclasses.replace(MODEL, accuracy={}, licence="")])
+    assert picker.facts.text().startswith("<a href")
+    picker.set_waiting("not yet")
+    assert picker.facts.isHidden()
+
+
+GERMAN = (  # of one text, "Run": "Los"; made with lrelease
+    "PLhkGMrvnJXNIRy/YKG93acAAAACZGVCAAAACAAAWb4AAAAAaQAAACYDAAAABgBMAG8AcwgAAAAABgAAAANSdW4HAAAACFJvdGFjdWJlAYgAAAACAQE="
+)
+
+
+@pytest.fixture
+def german(monkeypatch):
+    """QGIS in German, as Austria writes it."""
+    monkeypatch.setattr(QgsApplication, "locale", staticmethod(lambda: "de_AT"))
+    before = QLocale()
+    QLocale.setDefault(QLocale("de_DE"))
+    yield
+    i18n.remove()
+    QLocale.setDefault(before)
+
+
+def test_texts_and_numbers_are_in_one_language(german, tmp_path):
+    i18n.install(str(tmp_path))
+    assert i18n.tr("Run") == "Run" and fmt.hectares(12346) == "1.235" and fmt.number(1234) == "1,234"
+    (tmp_path / "rotacube_de.qm").write_bytes(base64.b64decode(GERMAN))
+    i18n.install(str(tmp_path))
+    assert i18n.tr("Run") == "Los" and fmt.hectares(12346) == "1,235" and fmt.number(1234) == "1.234"
+    i18n.remove()
+    assert i18n.tr("Run") == "Run" and fmt.hectares(12346) == "1.235"
+
+
+def test_a_damaged_translation_leaves_english(german, tmp_path):
+    (tmp_path / "rotacube_de.qm").write_bytes(b"nothing")
+    i18n.install(str(tmp_path))
+    assert i18n.tr("Run") == "Run" and fmt.hectares(12346) == "1.235"

@@ -8,7 +8,7 @@ from fixtures import FAKE, gone, make_raster, wait
 from qgis.core import QgsProject, QgsRasterLayer
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
-from qgis.PyQt.QtWidgets import QApplication, QDockWidget
+from qgis.PyQt.QtWidgets import QApplication, QDockWidget, QMenu
 from qgis_plugin.client.supervisor import STOPPED
 
 
@@ -30,7 +30,7 @@ def test_load_and_unload_twice(iface, python_of_the_fake):
 def load_and_unload(iface):
     plugin = qgis_plugin.classFactory(iface)
     plugin.initGui()
-    assert len(iface.toolbar) == len(iface.menu) == 1
+    assert len(iface.toolbar) == len(iface.menu.actions()) == 1
     assert not plugin.action.icon().isNull()
     plugin.action.trigger()
     wait(lambda: plugin.dock.model_picker.current() is not None)
@@ -46,7 +46,8 @@ def load_and_unload(iface):
     QTest.qWait(50)
     QApplication.processEvents()
     assert gone(pid)
-    assert not iface.toolbar and not iface.menu
+    assert not iface.toolbar and not iface.menu.actions()
+    assert not iface.menu.findChildren(QMenu)  # nor an empty one that nobody sees
     assert not iface.window.findChildren(QDockWidget)
     return pid
 
@@ -94,6 +95,9 @@ def test_first_use_without_a_backend_says_what_to_do(iface, monkeypatch, tmp_pat
     plugin = qgis_plugin.classFactory(iface)
     plugin.initGui()
     plugin.action.trigger()
-    wait(lambda: iface.messages())
-    assert "Set up backend" in iface.messages()[0]
+    wait(lambda: plugin.dock.setup_page.isVisible())
+    page = plugin.dock.setup_page
+    assert page.button.text() == "Set up backend" and page.button.isVisible() and not plugin.dock.run_button.isVisible()
+    assert "GB on disk" in page.sizes.text() and str(tmp_path / "nothing" / "env") in page.sizes.text()
+    assert not iface.messages()
     plugin.unload()

@@ -113,6 +113,11 @@ class Run(QObject):
         self._events: Optional[JobSignals] = None
         self._background = Background(self)
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing more comes."""
+        return self._over
+
     def start(self) -> None:
         """Create the job."""
         self._background.call(lambda: self._client.submit(self.request), self._submitted, self._fail)

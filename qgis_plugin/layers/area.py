@@ -1,6 +1,6 @@
 """The part of an extent that an area in another CRS covers; also where a bounding box would go astray.
 
-Around a pole, and over the longitude of 180 degrees, the corners of an area say nothing of what lies between them. Points
+Around a pole, and over the longitude of 180 degrees, the corners of an area say nothing of what lies between. Points
 all over both are asked instead, and the box around those that lie in both is refined from the outside.
 """
 

@@ -1,4 +1,4 @@
-"""What a layer shows of its file: which bands, which values are nodata, which band is opacity; as the backend is told."""
+"""What a layer shows of its file: which bands, which values are nodata, which band is opacity; as a request says it."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pytest
 from osgeo import gdal, osr
 from qgis.core import QgsProject, QgsRasterLayer, QgsSettings
 from qgis.gui import QgsLayerTreeMapCanvasBridge, QgsMapCanvas, QgsMessageBar
-from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtCore import QObject, Qt, pyqtSignal
 from qgis.PyQt.QtTest import QSignalSpy, QTest
 from qgis.PyQt.QtWidgets import QApplication, QMainWindow, QVBoxLayout, QWidget
 from qgis_plugin.client.environment import clean_environment
@@ -27,10 +27,13 @@ FAKE = Path(fake_backend.__file__)
 MODEL = parse(ModelInfo, fake_backend.MODEL)
 
 
-class Iface:
+class Iface(QObject):
     """As much of QgisInterface as the plugin uses, around a real window, canvas and message bar."""
 
+    currentLayerChanged = pyqtSignal(object)
+
     def __init__(self):
+        super().__init__()
         self.window = QMainWindow()
         self.window.resize(1200, 800)
         centre = QWidget()
@@ -43,6 +46,9 @@ class Iface:
         self.bridge = QgsLayerTreeMapCanvasBridge(QgsProject.instance().layerTreeRoot(), self.canvas, self.canvas)
         self.toolbar, self.menu = [], []
         self.window.show()
+
+    def setActiveLayer(self, layer):
+        self.currentLayerChanged.emit(layer)
 
     def mainWindow(self):
         return self.window

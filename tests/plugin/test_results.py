@@ -1,10 +1,13 @@
 """From a finished job to layers, without dock and controller."""
 
+import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from fixtures import MODEL
-from qgis.core import QgsProject
+from fixtures import MODEL, make_raster
+from qgis.core import QgsProject, QgsRasterLayer
+from qgis.PyQt.QtCore import QThread
 from qgis_plugin.client.schema import ClassArea, JobRequest, JobResult, Product, ProductRequest
 from qgis_plugin.layers import classes, results
 
@@ -19,13 +22,64 @@ def finished(qgis_app, raster):
 
 def test_mask_becomes_a_styled_layer_that_knows_its_origin(finished, raster):
     layer = results.mask_layer(finished)
-    assert layer.isValid() and layer.source() == raster and layer.name() == "ortho – Rooftops (stand-in)"
+    assert layer.isValid() and layer.source() == raster and layer.name() == "raster"
+    assert layer.metadata().title() == "ortho – Rooftops (stand-in)"
     assert [item.color.alpha() for item in layer.renderer().classes()] == [0, 255]
     assert layer.opacity() == classes.OPACITY
     metadata = layer.metadata()
     assert "ortho.tif" in metadata.abstract() and MODEL.sha256 in metadata.abstract()
     assert metadata.licenses() == [MODEL.licence] and metadata.rights() == [MODEL.attribution]
     assert not QgsProject.instance().mapLayers()
+
+
+def test_layer_made_in_a_thread_belongs_to_the_one_that_shows_it(finished):
+    made, here = [], QThread.currentThread()
+    worker = threading.Thread(target=lambda: made.append(results.mask_layer(finished, here)))
+    worker.start()
+    worker.join()
+    assert made[0].thread() == here and made[0].dataProvider().thread() == here
+    results.add(made[0], QgsProject.instance())
+    QgsProject.instance().clear()
+
+
+def test_result_is_read_back_from_the_layer(finished, tmp_path):
+    told = replace(finished, result=replace(finished.result, notes=["-10000 looks like nodata."]))
+    layer, project = results.mask_layer(told), QgsProject.instance()
+    results.add(layer, project)
+    assert project.write(str(tmp_path / "project.qgz"))
+    project.clear()
+    assert project.read(str(tmp_path / "project.qgz"))
+    (again,) = project.mapLayers().values()
+    assert results.is_mask(again) and results.kept(again) == results.Kept(told.title, told.result)
+    assert "-10000 looks like nodata." in again.metadata().abstract()
+    project.clear()
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", "7", '{"rotacube_result": {"width": 1}}', '{"rotacube_result": 3}'])
+def test_metadata_that_a_person_has_changed(finished, line):
+    layer = results.mask_layer(finished)
+    metadata = layer.metadata()
+    metadata.setHistory([line])
+    layer.setMetadata(metadata)
+    assert results.is_mask(layer) and results.kept(layer) is None
+
+
+def test_layer_shows_what_its_file_has_become(finished, raster):
+    layer = results.mask_layer(finished)
+    assert layer.width() == 320
+    make_raster(raster, width=100, height=90)
+    areas = [replace(item, name=item.name + "!") for item in finished.result.classes]
+    results.renew(layer, replace(finished, result=replace(finished.result, classes=areas)))
+    assert (layer.width(), layer.height()) == (100, 90)
+    assert [item.label for item in layer.renderer().classes()] == ["background!", "building!"]
+    assert results.kept(layer).result.classes == areas
+
+
+def test_masks_of_a_file_are_found_where_the_file_is_gone(finished, raster):
+    layer, other = results.mask_layer(finished), QgsRasterLayer(raster, "no mask")
+    Path(raster).unlink()
+    assert results.shown_at(raster, [layer, other]) == [layer]
+    assert results.shown_at(raster + "x", [layer, other]) == []
 
 
 def test_layers_are_added_to_one_group(finished):

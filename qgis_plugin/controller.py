@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
+from pathlib import Path
 from typing import List, Optional
 
 from qgis.core import QgsProject, QgsRasterLayer
@@ -166,9 +167,9 @@ class Controller(QObject):
         self._follow(Run(client, request, order.layer.name(), order.model, self))
 
     def _ask_to_replace(self, error: output.OutputExists, order: Order) -> None:
-        text, button = tr("{} is there already.").format(error.path), tr("Replace it")
+        text, button = tr("{} is there already.").format(Path(error.path).name), tr("Replace it")
         if error.layer_name is not None:
-            text = tr("{} is shown as “{}”.").format(error.path, error.layer_name)
+            text = tr("{} is shown as “{}”.").format(Path(error.path).name, error.layer_name)
             button = tr("Replace the layer's file")
         self._notify.ask(text, button, partial(self._start, dataclasses.replace(order, replace=True)))
 

@@ -6,7 +6,7 @@ from typing import Iterable, Optional
 
 from qgis.core import QgsApplication, QgsReferencedRectangle
 from qgis.gui import QgsDockWidget, QgsFileWidget
-from qgis.PyQt.QtCore import Qt, QUrl, pyqtSignal
+from qgis.PyQt.QtCore import Qt, QTimer, QUrl, pyqtSignal
 from qgis.PyQt.QtGui import QDesktopServices
 from qgis.PyQt.QtWidgets import (
     QButtonGroup,
@@ -46,6 +46,9 @@ class RotacubeDock(QgsDockWidget):
         self.setObjectName("RotacubeDock")
         self.setAllowedAreas(Qt.DockWidgetArea.LeftDockWidgetArea | Qt.DockWidgetArea.RightDockWidgetArea)
         self._shown_before = False
+        self._look = QTimer(self)
+        self._look.setSingleShot(True)
+        self._look.timeout.connect(self._tell_shown)
         self._path_from_dialog = ""
         self._build()
         self.set_idle()
@@ -135,9 +138,13 @@ class RotacubeDock(QgsDockWidget):
         self.status.setToolTip(tooltip)
 
     def showEvent(self, event) -> None:
-        """Tell once that the dock is on the screen."""
+        """Tell once that the dock is on the screen; QGIS shows new docks for a moment before it puts them back."""
         super().showEvent(event)
         if not self._shown_before:
+            self._look.start(0)
+
+    def _tell_shown(self) -> None:
+        if self.isVisible() and not self._shown_before:
             self._shown_before = True
             self.first_shown.emit()
 

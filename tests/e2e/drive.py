@@ -72,7 +72,7 @@ class Driver:
         return qgis.utils.plugins[NAME]
 
     def messages(self):
-        return [item.text() for item in iface.messageBar().items()]
+        return [item.toolTip() or item.text() for item in iface.messageBar().items()]
 
     def grab(self, name, settle_ms=250):
         if settle_ms:

@@ -41,7 +41,7 @@ def test_raster_layer_becomes_mask_layer(demo, plan, backend_python, models):
     assert result["progress_text"].startswith("tile ")
     assert result["classes"] == [[0, "background", "#000000", 0], [1, "roof", "#e6550d", 255]]
     assert [row[0] for row in result["table"]] == ["background", "roof"]
-    assert len(result["history"]) == 2 and "tiny" in result["history"][1]
+    assert len(result["history"]) == 3 and "tiny" in result["history"][1]
     step = 0.3  # the model's resolution: the mask's edge lies within a pixel of the source's
     assert all(abs(a - b) <= step for a, b in zip(result["mask_extent"], result["layer_extent"]))
     for name in ("before.png", "during.png", "after.png"):

@@ -79,8 +79,8 @@ class Iface(QObject):
         self.window.removeDockWidget(dock)
 
     def messages(self):
-        """The texts in the message bar, the latest first."""
-        return [item.text() for item in self.bar.items()]
+        """The whole texts in the message bar, the latest first."""
+        return [item.toolTip() or item.text() for item in self.bar.items()]
 
 
 def wait(condition, seconds=60):

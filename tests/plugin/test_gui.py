@@ -17,6 +17,7 @@ from qgis_plugin.gui import format as fmt
 from qgis_plugin.gui.dock import RotacubeDock
 from qgis_plugin.gui.result_view import ResultView
 from qgis_plugin.gui.settings_dialog import SettingsDialog
+from qgis_plugin.notify import Notifier
 
 
 def test_numbers():
@@ -118,6 +119,17 @@ def test_everything_that_takes_the_focus_has_a_name(qgis_app):
         assert widget.accessibleName()
     for button in dock.findChildren(QToolButton):
         assert button.accessibleName() or button.text() or button.toolTip() or not button.objectName()
+
+
+def test_message_longer_than_the_bar_is_cut_to_a_line(iface):
+    text = "The output's folder /somewhere/far/away does not exist. " * 4
+    Notifier(iface).warning(text)
+    Notifier(iface).ask(text, "Do it", lambda: None)
+    for item in iface.bar.items():
+        assert item.text().endswith("…") and item.toolTip() == text
+        assert iface.bar.fontMetrics().horizontalAdvance(item.text()) < iface.bar.width()
+    Notifier(iface).info("Short.")
+    assert iface.bar.items()[0].text() == "Short."
 
 
 def test_settings_are_kept(qgis_app):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qgis.core import Qgis, QgsCoordinateReferenceSystem, QgsMapLayerProxyModel, QgsRaster
+from qgis.core import Qgis, QgsCoordinateReferenceSystem, QgsMapLayerProxyModel, QgsRaster, QgsTask
 from qgis.PyQt import sip
 
 try:  # Qt6 moved QAction
@@ -13,6 +13,9 @@ except ImportError:
 RASTER_LAYERS = getattr(Qgis, "LayerFilter", QgsMapLayerProxyModel.Filter).RasterLayer
 WKT_PREFERRED = getattr(Qgis, "CrsWktVariant", QgsCoordinateReferenceSystem.WktVariant).WKT_PREFERRED
 ALPHA_BAND = getattr(Qgis, "RasterColorInterpretation", QgsRaster.ColorInterpretation).AlphaBand
+TASK_FLAGS = QgsTask.Flag.CanCancel
+if hasattr(QgsTask.Flag, "Silent"):  # QGIS 3.26 and newer: the plugin itself says how a run ends
+    TASK_FLAGS = TASK_FLAGS | QgsTask.Flag.Silent
 Level = Qgis.MessageLevel
 
 
@@ -29,6 +32,7 @@ def is_alive(qobject) -> bool:
 __all__ = [
     "ALPHA_BAND",
     "RASTER_LAYERS",
+    "TASK_FLAGS",
     "WKT_PREFERRED",
     "Level",
     "QAction",

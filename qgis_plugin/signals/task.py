@@ -7,6 +7,8 @@ import threading
 from qgis.core import QgsApplication, QgsTask
 from qgis.PyQt.QtCore import QThreadPool, pyqtSignal
 
+from ..compat import TASK_FLAGS
+
 
 class RunTask(QgsTask):
     """Waits in a thread for the end of what another process does; it ends by `finish`, or when QGIS cancels it."""
@@ -14,7 +16,7 @@ class RunTask(QgsTask):
     cancel_clicked = pyqtSignal()
 
     def __init__(self, description: str):
-        super().__init__(description, QgsTask.Flag.CanCancel)
+        super().__init__(description, TASK_FLAGS)
         self._over = threading.Event()
         self._done = False
 

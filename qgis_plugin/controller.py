@@ -22,6 +22,7 @@ from .gui.shown_result import ShownResult
 from .i18n import tr
 from .layers import output, results, source
 from .layers.classes import BACKGROUND
+from .layers.watch import MaskFiles
 from .notify import Notifier, log
 from .run import Order, Run, build_request
 from .signals.backend import BackendSignals
@@ -52,6 +53,8 @@ class Controller(QObject):
         self._task: Optional[RunTask] = None
         self._live: Optional[LiveTiles] = None
         self._shown = ShownResult(dock.result, self._project, self)
+        self._files = MaskFiles(self._project, self)
+        self._files.gone.connect(self._file_gone)
         self.info: Optional[Info] = None
         self._patience = QTimer(self)
         self._patience.setSingleShot(True)
@@ -131,6 +134,7 @@ class Controller(QObject):
         self._iface.currentLayerChanged.disconnect(self._layer_activated)
         self._iface.mapCanvas().rotationChanged.disconnect(self._dock.set_map_turned)
         self._shown.close()
+        self._files.close()
         self._end_task(False)
         self._notify.withdraw_question()
         self._backend.close()
@@ -214,7 +218,7 @@ class Controller(QObject):
         shown = results.shown_at(finished.mask.path, self._project.mapLayers().values())
         try:
             for old in shown:
-                results.renew(old, finished)
+                results.renew(old, finished, self._project)
         except results.ResultUnreadable as error:
             self._not_opened(error, run)
             return
@@ -297,6 +301,11 @@ class Controller(QObject):
         self._shown.choose(layer)
         if not self.busy:
             self._dock.layer_picker.follow(layer)
+
+    def _file_gone(self, layer: QgsRasterLayer) -> None:
+        results.reopen(layer)  # else the map keeps stripes of it
+        text = tr("The file of “{}” was deleted. Run again into the same file, or remove the layer.")
+        self._notify.warning(text.format(layer.name()))
 
     def _remove_live(self) -> None:
         if self._live is not None:

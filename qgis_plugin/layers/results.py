@@ -13,10 +13,13 @@ from typing import Iterable, List, Optional
 from qgis.core import (
     QgsDataProvider,
     QgsLayerMetadata,
+    QgsLayerTreeLayer,
     QgsMapLayer,
+    QgsMapLayerLegendUtils,
     QgsPalettedRasterRenderer,
     QgsProject,
     QgsRasterLayer,
+    QgsRasterSymbolLegendNode,
 )
 from qgis.PyQt.QtCore import QThread
 
@@ -93,16 +96,24 @@ def shown_at(path: str, layers: Iterable[QgsMapLayer]) -> List[QgsRasterLayer]:
     return [layer for layer in layers if is_mask(layer) and _spelt(source.path_of(layer)) == wanted]
 
 
-def renew(layer: QgsRasterLayer, finished: Finished) -> None:
-    """Let a layer show its file's new content: size, style and origin may be others.
+def renew(layer: QgsRasterLayer, finished: Finished, project: QgsProject) -> None:
+    """Let a layer of the project show its file's new content: size, style and origin may be others.
 
     Raises:
         ResultUnreadable: if QGIS cannot open the file.
     """
-    path = finished.mask.path
-    layer.setDataSource(path, layer.name(), "gdal", QgsDataProvider.ProviderOptions())
+    reopen(layer)
     _dress(layer, finished)
+    node = project.layerTreeRoot().findLayer(layer.id())
+    if node is not None:
+        _list_classes_only(node)
+        layer.legendChanged.emit()
     layer.triggerRepaint()
+
+
+def reopen(layer: QgsRasterLayer) -> None:
+    """Let a layer look at its file anew; it is invalid afterwards if the file is gone."""
+    layer.setDataSource(layer.source(), layer.name(), "gdal", QgsDataProvider.ProviderOptions())
 
 
 def add(layer: QgsRasterLayer, project: QgsProject) -> None:
@@ -110,7 +121,9 @@ def add(layer: QgsRasterLayer, project: QgsProject) -> None:
     project.addMapLayer(layer, False)
     root = project.layerTreeRoot()
     group = root.findGroup(GROUP) or root.insertGroup(0, GROUP)
-    group.insertLayer(0, layer)
+    node = QgsLayerTreeLayer(layer)
+    _list_classes_only(node)
+    group.insertChildNode(0, node)
     group.setExpanded(False)  # the layer panel opens a group only on a change, and only when something is in it
     group.setExpanded(True)
 
@@ -163,6 +176,13 @@ def kept(layer: Optional[QgsMapLayer]) -> Optional[Kept]:
         except (ValueError, TypeError, BackendError):  # somebody else's line, or a person has changed ours
             continue
     return None
+
+
+def _list_classes_only(node: QgsLayerTreeLayer) -> None:
+    """Leave the band's name out of the legend: there is but one band."""
+    entries = node.layer().legend().createLayerTreeModelLegendNodes(node)
+    order = [n for n, entry in enumerate(entries) if isinstance(entry, QgsRasterSymbolLegendNode)]
+    QgsMapLayerLegendUtils.setLegendNodeOrder(node, order)
 
 
 def _dress(layer: QgsRasterLayer, finished: Finished) -> None:

@@ -278,6 +278,8 @@ def test_file_deleted_while_it_is_shown_gets_no_second_layer(desk, tmp_path):
     d.until_idle()
     (mask,) = d.masks()
     target.unlink()
+    wait(lambda: not mask.isValid(), 10)
+    assert "The file of “mask” was deleted" in d.iface.messages()[0]
     d.run()
     d.until_idle()
     assert d.masks() == [mask] and mask.isValid() and target.exists()

@@ -5,11 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fixtures import MODEL, make_raster
-from qgis.core import QgsProject, QgsRasterLayer
-from qgis.PyQt.QtCore import QThread
+from fixtures import MODEL, make_raster, wait
+from qgis.core import QgsLayerTreeModel, QgsProject, QgsRasterLayer
+from qgis.PyQt.QtCore import Qt, QThread
+from qgis.PyQt.QtTest import QSignalSpy, QTest
 from qgis_plugin.client.schema import ClassArea, JobRequest, JobResult, Product, ProductRequest
 from qgis_plugin.layers import classes, results
+from qgis_plugin.layers.watch import MaskFiles
 
 
 @pytest.fixture
@@ -65,14 +67,53 @@ def test_metadata_that_a_person_has_changed(finished, line):
 
 
 def test_layer_shows_what_its_file_has_become(finished, raster):
-    layer = results.mask_layer(finished)
+    layer, project = results.mask_layer(finished), QgsProject.instance()
+    results.add(layer, project)
     assert layer.width() == 320
     make_raster(raster, width=100, height=90)
     areas = [replace(item, name=item.name + "!") for item in finished.result.classes]
-    results.renew(layer, replace(finished, result=replace(finished.result, classes=areas)))
+    areas.append(ClassArea(2, "tree", "#00ff00", 5, 4.5, 0.1))
+    results.renew(layer, replace(finished, result=replace(finished.result, classes=areas)), project)
     assert (layer.width(), layer.height()) == (100, 90)
-    assert [item.label for item in layer.renderer().classes()] == ["background!", "building!"]
+    assert [item.label for item in layer.renderer().classes()] == ["background!", "building!", "tree"]
     assert results.kept(layer).result.classes == areas
+    assert legend(layer) == ["background!", "building!", "tree"]
+    project.clear()
+
+
+def legend(layer):
+    """What the layer panel lists below a layer."""
+    root = QgsProject.instance().layerTreeRoot()
+    model = QgsLayerTreeModel(root)
+    texts = [node.data(Qt.ItemDataRole.DisplayRole) for node in model.layerLegendNodes(root.findLayer(layer.id()))]
+    model.deleteLater()
+    return texts
+
+
+def test_legend_names_the_classes_and_nothing_else(finished):
+    layer = results.mask_layer(finished)
+    results.add(layer, QgsProject.instance())
+    assert legend(layer) == ["background", "building"]
+    QgsProject.instance().clear()
+
+
+def test_file_that_somebody_deletes_is_told_and_one_that_is_replaced_is_not(finished, raster, tmp_path):
+    project = QgsProject.instance()
+    watch = MaskFiles(project)
+    gone = QSignalSpy(watch.gone)
+    layer = results.mask_layer(finished)
+    results.add(layer, project)
+    for n in range(2):  # the second time it is another file that is watched
+        Path(make_raster(tmp_path / f"new{n}.tif")).replace(raster)
+        QTest.qWait(700)
+    assert len(gone) == 0
+    Path(raster).unlink()
+    wait(lambda: len(gone) == 1, 5)
+    assert gone[0][0] == layer
+    results.reopen(layer)
+    assert not layer.isValid() and results.is_mask(layer)
+    watch.close()
+    project.clear()
 
 
 def test_masks_of_a_file_are_found_where_the_file_is_gone(finished, raster):

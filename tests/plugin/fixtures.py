@@ -15,6 +15,7 @@ from qgis.PyQt.QtCore import QObject, Qt, pyqtSignal
 from qgis.PyQt.QtTest import QSignalSpy, QTest
 from qgis.PyQt.QtWidgets import QApplication, QMainWindow, QVBoxLayout, QWidget
 from qgis_plugin.client.environment import clean_environment
+from qgis_plugin.client.http import Client
 from qgis_plugin.client.schema import ModelInfo, parse
 from qgis_plugin.client.supervisor import Launch, Supervisor
 from qgis_plugin.controller import Controller
@@ -230,6 +231,14 @@ def desk(iface, supervisor, tmp_path):
         item.supervisor.stop()
         item.dock.close()
         item.dock.deleteLater()
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """The requests that were sent."""
+    requests, original = [], Client.submit
+    monkeypatch.setattr(Client, "submit", lambda self, request: (requests.append(request), original(self, request))[1])
+    return requests
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qgis.core import Qgis, QgsCoordinateReferenceSystem, QgsMapLayerProxyModel
+from qgis.core import Qgis, QgsCoordinateReferenceSystem, QgsMapLayerProxyModel, QgsRaster, QgsTask
 from qgis.PyQt import sip
 
 try:  # Qt6 moved QAction
@@ -12,7 +12,16 @@ except ImportError:
 
 RASTER_LAYERS = getattr(Qgis, "LayerFilter", QgsMapLayerProxyModel.Filter).RasterLayer
 WKT_PREFERRED = getattr(Qgis, "CrsWktVariant", QgsCoordinateReferenceSystem.WktVariant).WKT_PREFERRED
+ALPHA_BAND = getattr(Qgis, "RasterColorInterpretation", QgsRaster.ColorInterpretation).AlphaBand
+TASK_FLAGS = QgsTask.Flag.CanCancel
+if hasattr(QgsTask.Flag, "Silent"):  # QGIS 3.26 and newer: the plugin itself says how a run ends
+    TASK_FLAGS = TASK_FLAGS | QgsTask.Flag.Silent
 Level = Qgis.MessageLevel
+
+
+def is_fully_transparent(pixel) -> bool:
+    """Whether an entry of a raster renderer's list of transparent pixels hides them: QGIS 3.38 turned its measure."""
+    return pixel.opacity == 0 if hasattr(pixel, "opacity") else pixel.percentTransparent == 100
 
 
 def is_alive(qobject) -> bool:
@@ -20,4 +29,13 @@ def is_alive(qobject) -> bool:
     return qobject is not None and not sip.isdeleted(qobject)
 
 
-__all__ = ["RASTER_LAYERS", "WKT_PREFERRED", "Level", "QAction", "is_alive"]
+__all__ = [
+    "ALPHA_BAND",
+    "RASTER_LAYERS",
+    "TASK_FLAGS",
+    "WKT_PREFERRED",
+    "Level",
+    "QAction",
+    "is_alive",
+    "is_fully_transparent",
+]

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
+from pathlib import Path
 from typing import List, Optional
 
-from qgis.core import QgsProject
-from qgis.PyQt.QtCore import QObject, QTimer, pyqtSignal
+from qgis.core import QgsProject, QgsRasterLayer
+from qgis.PyQt.QtCore import QObject, QThread, QTimer, pyqtSignal
 
 from . import paths
 from .canvas.live import LiveTiles
 from .client import environment
 from .client.schema import BackendError, Info, ModelInfo
 from .client.supervisor import READY, STARTING, Supervisor
-from .compat import Level
+from .compat import Level, is_alive
+from .gui import advice
 from .gui import format as fmt
 from .gui.dock import RotacubeDock
+from .gui.shown_result import ShownResult
 from .i18n import tr
 from .layers import output, results, source
 from .layers.classes import BACKGROUND
+from .layers.watch import MaskFiles
 from .notify import BACKEND, RUN, Notifier, log
-from .run import Run, build_request
+from .run import Order, Run, build_request
 from .signals.backend import BackendSignals
 from .signals.background import Background
+from .signals.task import RunTask
 
 CANCEL_PATIENCE_MS = 15_000
 _NO_WORD = ("interrupted", "unreachable", "protocol")  # errors of the way to the backend, not of its work
@@ -44,7 +50,12 @@ class Controller(QObject):
         self._background = Background(self)
         self._run: Optional[Run] = None
         self._run_wanted = False
+        self._order: Optional[Order] = None  # of the run, or of the one that waits for the backend
+        self._task: Optional[RunTask] = None
         self._live: Optional[LiveTiles] = None
+        self._shown = ShownResult(dock.result, self._project, self)
+        self._files = MaskFiles(self._project, self)
+        self._files.gone.connect(self._file_gone)
         self.info: Optional[Info] = None
         self._patience = QTimer(self)
         self._patience.setSingleShot(True)
@@ -61,6 +72,10 @@ class Controller(QObject):
         dock.setup_page.started.connect(self._setup_started)
         dock.setup_page.completed.connect(self._setup_completed)
         self._project.cleared.connect(self._project_cleared)
+        dock.result.not_saved.connect(self._notify.error)
+        iface.currentLayerChanged.connect(self._layer_activated)
+        iface.mapCanvas().rotationChanged.connect(dock.set_map_turned)
+        dock.set_map_turned(iface.mapCanvas().rotation())
 
     @property
     def busy(self) -> bool:
@@ -96,9 +111,14 @@ class Controller(QObject):
 
     def run(self) -> None:
         """Map what the dock says, as soon as the backend is up."""
+        self._start(None)
+
+    def _start(self, order: Optional[Order]) -> None:
+        """Begin a run, or have it wait for the backend; without an order the dock is asked for it."""
         if self.busy:
             return
         self._notify.withdraw(RUN)
+        self._order = order
         if self._supervisor.state == READY:
             self._begin()
             return
@@ -125,6 +145,11 @@ class Controller(QObject):
     def close(self) -> None:
         """Let go of everything: the plugin is being unloaded."""
         self._project.cleared.disconnect(self._project_cleared)
+        self._iface.currentLayerChanged.disconnect(self._layer_activated)
+        self._iface.mapCanvas().rotationChanged.disconnect(self._dock.set_map_turned)
+        self._shown.close()
+        self._files.close()
+        self._end_task(False)
         self._notify.withdraw()
         self._dock.setup_page.close_down()
         self._backend.close()
@@ -138,13 +163,11 @@ class Controller(QObject):
 
     # the run
 
-    def _begin(self, replace: bool = False) -> None:
-        order = self._dock.order(source.shown(self._iface.mapCanvas().mapSettings()))
+    def _begin(self) -> None:
+        order = self._order or self._dock.order(source.shown(self._iface.mapCanvas().mapSettings()))
         if order is None:
             self._refuse(tr("There is no model to map with. Name a folder with models in Rotacube's settings."))
             return
-        if replace:
-            order = dataclasses.replace(order, replace=True)
         try:
             request = build_request(order, self._project.transformContext(), self._project.mapLayers().values())
         except (source.SourceRefused, output.OutputRefused) as error:
@@ -152,26 +175,33 @@ class Controller(QObject):
             return
         except output.OutputExists as error:
             self._end_run()
-            text = tr("{} is there already.").format(error.path)
-            self._notify.ask(text, tr("Replace it"), self._run_replacing)
+            self._ask_to_replace(error, order)
             return
         client = self._supervisor.client
         if client is None:  # it has ended this very moment: that news is on its way, and ends this run
             self._run_wanted = True
             return
+        self._order = order
         self._dock.forget_confirmation()
         self._follow(Run(client, request, order.layer.name(), order.model, self))
 
-    def _run_replacing(self) -> None:
-        if not self.busy and self._supervisor.state == READY:
-            self._begin(replace=True)
+    def _ask_to_replace(self, error: output.OutputExists, order: Order) -> None:
+        text, button = tr("{} is there already.").format(Path(error.path).name), tr("Replace it")
+        if error.layer_name is not None:
+            text = tr("{} is shown as “{}”.").format(Path(error.path).name, error.layer_name)
+            button = tr("Replace the layer's file")
+        self._notify.ask(text, button, partial(self._start, dataclasses.replace(order, replace=True)))
 
     def _follow(self, run: Run) -> None:
         self._run = run
         self._remove_live()
         self._live = LiveTiles(self._iface.mapCanvas())
         self._dock.set_busy(tr("Reading the raster…"))
+        self._task = RunTask(tr("Rotacube maps {}").format(run.source_name))
+        self._task.cancel_clicked.connect(self._task_cancelled)
+        self._task.start()
         run.progressed.connect(self._dock.set_progress)
+        run.progressed.connect(self._task.tell)
         run.tile.connect(self._live.add)
         run.interrupted.connect(self._interrupted)
         run.finished.connect(self._finished)
@@ -181,26 +211,40 @@ class Controller(QObject):
         run.start()
 
     def _finished(self, finished: results.Finished) -> None:
-        self._dock.show_result(finished.result)
-        if self._run.project_gone:
+        self._patience.stop()
+        self._dock.set_opening()
+        self._open(finished, self._run)
+
+    def _open(self, finished: results.Finished, run: Optional[Run] = None) -> None:
+        """Open the mask in a thread: that reads the file, and takes its time."""
+        opened = partial(self._opened, finished, run)
+        thread = QThread.currentThread()
+        self._background.call(
+            lambda: results.mask_layer(finished, thread), opened, lambda error: self._not_opened(error, run)
+        )
+
+    def _opened(self, finished: results.Finished, run: Optional[Run], layer: QgsRasterLayer) -> None:
+        if run is not None and run.project_gone:
             self._end_run()
             text = tr("The mask of “{}”, from the project before, is ready: {}")
             text = text.format(finished.source_name, finished.mask.path)
-            self._notify.ask(text, tr("Add it here"), lambda: self._add(finished), Level.Success)
+            self._notify.ask(text, tr("Add it here"), partial(self._open, finished), Level.Success)
             return
-        self._end_run(keep_tiles=True)
-        if self._add(finished):
-            self._live.remove_after_refresh()
-        else:
-            self._remove_live()
-
-    def _add(self, finished: results.Finished) -> bool:
+        shown = results.shown_at(finished.mask.path, self._project.mapLayers().values())
         try:
-            layer = results.mask_layer(finished)
+            for old in shown:
+                results.renew(old, finished, self._project)
         except results.ResultUnreadable as error:
-            self._notify.error(str(error))
-            return False
-        results.add(layer, self._project)
+            self._not_opened(error, run)
+            return
+        if shown:
+            layer = shown[0]
+        else:
+            results.add(layer, self._project)
+        if run is not None:
+            self._end_run(done=True)
+            self._live.remove_after_refresh()
+        self._shown.choose(layer)
         found = ", ".join(
             f"{item.name} {fmt.number(item.area_m2)} m² ({fmt.share(item.share)})"
             for item in finished.result.classes
@@ -208,11 +252,25 @@ class Controller(QObject):
         )
         self._notify.success(tr("“{}” is mapped: {}.").format(finished.source_name, found))
         self.mask_added.emit(layer)
-        return True
+
+    def _not_opened(self, error: BackendError, run: Optional[Run]) -> None:
+        if run is not None:
+            self._end_run()
+        self._notify.error(error.message)
 
     def _failed(self, error: BackendError) -> None:
+        order = self._order
+        message = advice.sentence(error, order.model if order is not None else None)
+        agreement, button = {  # what the backend asks for: a field of the order, and the button that gives it
+            "raster_resolution": ("any_resolution", tr("Map anyway")),
+            "raster_network": ("allow_network", tr("Allow network")),
+        }.get(error.code, ("", ""))
+        if agreement and order is not None and not getattr(order, agreement):
+            self._end_run()
+            agreed = dataclasses.replace(order, **{agreement: True})
+            self._notify.ask(message, button, partial(self._start, agreed))
+            return
         details = tr("Code: {}").format(error.code) + "\n" + self._supervisor.log_tail()
-        message = error.message
         if error.code in _NO_WORD and self._supervisor.state == READY:
             # the job may still be running where nobody hears of it
             self._supervisor.stop(wait=False)
@@ -231,17 +289,38 @@ class Controller(QObject):
         self._end_run()
         self._notify.warning(text)
 
-    def _end_run(self, keep_tiles: bool = False) -> None:
+    def _end_run(self, done: bool = False) -> None:
         self._patience.stop()
         self._run_wanted = False
+        self._order = None
+        self._end_task(done)
         if self._run is not None:
             self._run.drop()
             self._run.deleteLater()
             self._run = None
-        if not keep_tiles:
+        if not done:  # else the tiles stay until the mask is drawn
             self._remove_live()
         self._dock.set_idle()
         self.idle.emit()
+
+    def _end_task(self, done: bool) -> None:
+        task, self._task = self._task, None
+        if is_alive(task):
+            task.finish(done)
+
+    def _task_cancelled(self) -> None:
+        if self._run is not None and not self._run.cancelling and not self._run.over:
+            self.cancel()
+
+    def _layer_activated(self, layer) -> None:
+        self._shown.choose(layer)
+        if not self.busy:
+            self._dock.layer_picker.follow(layer)
+
+    def _file_gone(self, layer: QgsRasterLayer) -> None:
+        results.reopen(layer)  # else the map keeps stripes of it
+        text = tr("The file of “{}” was deleted. Run again into the same file, or remove the layer.")
+        self._notify.warning(text.format(layer.name()))
 
     def _remove_live(self) -> None:
         if self._live is not None:
@@ -324,8 +403,10 @@ class Controller(QObject):
         self.restart_backend()
 
     def _backend_died(self, message: str, details: str) -> None:
-        lost = self._run is not None or self._run_wanted
-        self._end_run()
+        written = self._run is not None and self._run.over  # the mask is about to be shown
+        lost = not written and (self._run is not None or self._run_wanted)
+        if not written:
+            self._end_run()
         self._dock.show_status(tr("The backend has ended; Run starts it again."))
         if lost:
             self._notify.error(tr("The run was lost.") + " " + message, details, BACKEND)

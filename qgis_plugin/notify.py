@@ -8,13 +8,15 @@ from __future__ import annotations
 from typing import Dict
 
 from qgis.core import QgsMessageLog
-from qgis.gui import QgsMessageBarItem
+from qgis.gui import QgsMessageBar, QgsMessageBarItem
+from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtWidgets import QPushButton
 
 from .compat import Level, is_alive
 
 RUN, BACKEND = "run", "backend"  # kinds: what became of a run or of the wish for one, how the backend is
 TITLE = "Rotacube"
+BUTTONS = 380  # pixels of a message bar that title and buttons take
 FITS = 70  # letters that a message bar shows at once; longer texts get a button "Show more"
 
 
@@ -50,7 +52,8 @@ class Notifier:
         """Offer something: a message with a button that does it."""
         self.withdraw(RUN)
         bar = self._iface.messageBar()
-        item = bar.createMessage(TITLE, text)
+        item = bar.createMessage(TITLE, _in_a_line(bar, text))
+        item.setToolTip(text)
         push = QPushButton(button, item)
         push.setObjectName("rotacubeMessageButton")
 
@@ -76,7 +79,15 @@ class Notifier:
         self.withdraw(kind)
         bar = self._iface.messageBar()
         if details or len(text) > FITS:
-            bar.pushMessage(TITLE, text, f"{text}\n\n{details}".rstrip(), level, seconds)
+            bar.pushMessage(TITLE, _in_a_line(bar, text), f"{text}\n\n{details}".rstrip(), level, seconds)
         else:
             bar.pushMessage(TITLE, text, level, seconds)
-        self._shown[kind] = bar.currentItem()
+        item = bar.currentItem()
+        item.setToolTip(text)
+        self._shown[kind] = item
+
+
+def _in_a_line(bar: QgsMessageBar, text: str) -> str:
+    """As much of a text as a message bar shows at once beside its buttons: it scrolls what is longer, one line high."""
+    width = max(bar.width() - BUTTONS, 300)
+    return bar.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, width)

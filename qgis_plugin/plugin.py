@@ -19,7 +19,7 @@ from .i18n import tr
 
 
 class RotacubePlugin:
-    """Made by `classFactory`. It owns the backend; the dock comes with the first click on the action."""
+    """Made by `classFactory`. It owns the backend, which starts when the dock is first on the screen."""
 
     def __init__(self, iface):
         self.iface = iface
@@ -30,7 +30,7 @@ class RotacubePlugin:
         self.settings: Optional[SettingsDialog] = None
 
     def initGui(self) -> None:
-        """Add the action to toolbar and Raster menu; start nothing yet (QGIS calls this)."""
+        """Add action and dock; start nothing yet (QGIS calls this, and then puts docks back where they were)."""
         i18n.install(paths.resource("i18n"))
         self.supervisor = Supervisor(environment.launch, environment.log_folder(), tr)
         icon = QIcon(paths.resource("icons", "rotacube.svg"))
@@ -38,9 +38,9 @@ class RotacubePlugin:
         self.action.setObjectName("rotacubeAction")
         self.action.setToolTip(tr("Map rooftops in a raster layer (Rotacube)"))
         self.action.setCheckable(True)
-        self.action.triggered.connect(self._open_dock)
         self.iface.addToolBarIcon(self.action)
         self.iface.rasterMenu().addAction(self.action)  # a submenu of the plugin's own would stay when it is unloaded
+        self._make_dock()
 
     def unload(self) -> None:
         """Take everything away and end the backend (QGIS and Plugin Reloader call this)."""
@@ -62,18 +62,13 @@ class RotacubePlugin:
         self.action = self.dock = self.supervisor = self.controller = self.settings = None
         i18n.remove()
 
-    def _open_dock(self) -> None:
-        """The first click; the dock itself handles those that follow."""
-        self._make_dock()
-        self.action.triggered.disconnect(self._open_dock)
-        self.dock.setToggleVisibilityAction(self.action)
-        self.dock.setUserVisible(True)
-
     def _make_dock(self) -> None:
         self.dock = RotacubeDock(self.iface.mainWindow())
         self.controller = Controller(self.iface, self.dock, self.supervisor)
         self.dock.settings_clicked.connect(self._show_settings)
         self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.dock)
+        self.dock.hide()
+        self.dock.setToggleVisibilityAction(self.action)
 
     def _show_settings(self) -> None:
         if is_alive(self.settings):

@@ -15,7 +15,7 @@ from qgis.PyQt.QtCore import QObject, pyqtSignal
 from .client.http import Client
 from .client.schema import FINAL_STATES, MASK, BackendError, JobInfo, JobRequest, JobResult, ModelInfo, ProductRequest
 from .i18n import tr
-from .layers import output, source
+from .layers import output, reading, source
 from .layers.results import Finished
 from .signals.background import Background
 from .signals.job import JobSignals
@@ -29,7 +29,10 @@ class Order:
     model: ModelInfo
     output: str = ""  # as the user gave it; empty for a temporary file
     area: Optional[QgsReferencedRectangle] = None  # the whole layer if None
+    black_is_nodata: bool = False
     replace: bool = False  # whether the user agreed to overwrite a file
+    any_resolution: bool = False  # whether the user agreed to map what the model is not made for
+    allow_network: bool = False  # whether the user agreed to requests that the raster makes
 
 
 def build_request(
@@ -50,12 +53,23 @@ def build_request(
     origin = source.from_layer(order.layer)
     bounds = source.bounds(order.area, origin, context) if order.area is not None else None
     path = output.resolve(order.output, origin.name, origin.path, open_layers, order.replace)
+    shown = reading.as_shown(order.layer, order.model.bands)
+    nodata = [*shown.nodata, *([reading.BLACK] if order.black_is_nodata else [])]
+    if len(nodata) > reading.MOST_RANGES:
+        text = tr("The layer “{}” has {} values that are nodata; {} can be told. Make ranges of them.")
+        raise source.SourceRefused(text.format(origin.name, len(nodata), reading.MOST_RANGES))
     return JobRequest(
         raster=origin.path,
         model=order.model.name,
         products=[ProductRequest(path)],
         bounds=bounds,
         bounds_crs=source.crs_text(origin.crs) if bounds else None,
+        bands=shown.bands,
+        nodata=nodata,
+        declared_nodata=shown.declared_nodata,
+        alpha_band=shown.alpha_band,
+        any_resolution=order.any_resolution,
+        allow_network=order.allow_network,
         overwrite=order.replace,
     )
 
@@ -98,6 +112,11 @@ class Run(QObject):
         self._over = False
         self._events: Optional[JobSignals] = None
         self._background = Background(self)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more comes."""
+        return self._over
 
     def start(self) -> None:
         """Create the job."""

@@ -1,18 +1,21 @@
 """Requests to the backend: JSON over HTTP, with `http.client`, which knows no proxy.
 
-Every call opens its own connection, so a `Client` may be used from any thread. None of this may be called from the
-GUI thread: a busy backend answers late.
+A call takes a connection that an earlier one has left open, or opens one; two calls never share one, so a `Client` may
+be used from any thread. None of this may be called from the GUI thread: a busy backend answers late.
 """
 
 from __future__ import annotations
 
 import http.client
 import json
+import threading
 from typing import Any, List, Optional
 from urllib.parse import quote, urljoin, urlsplit
 
 from .schema import BackendError, Info, JobInfo, JobRequest, ModelInfo, parse, parse_list
 
+_KEPT = 2  # connections that wait for the next call
+_REPEATABLE = ("GET", "DELETE")  # asked twice, they do what they do once
 _CONNECTIONS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
 
 
@@ -41,6 +44,15 @@ class Client:
         self.base_url = parts.geturl().rstrip("/") + "/"
         self._token = token
         self._timeout = timeout
+        self._kept: List[http.client.HTTPConnection] = []
+        self._lock = threading.Lock()  # guards the list
+
+    def close(self) -> None:
+        """Close what waits for a next call; there may still be one."""
+        with self._lock:
+            kept, self._kept = self._kept, []
+        for connection in kept:
+            connection.close()
 
     def info(self) -> Info:
         """What the backend runs on."""
@@ -81,7 +93,7 @@ class Client:
             headers["Last-Event-ID"] = last_id
         connection = self._connect(self._host, self._port, timeout=timeout)
         try:
-            response = self._send(connection, "GET", _job(job) + "/events", None, headers)
+            response = self._send(connection, "GET", self._target(_job(job) + "/events"), None, headers)
             if response.status != http.client.OK:
                 raise _error(response.status, response.read())
         except BaseException:
@@ -97,19 +109,45 @@ class Client:
             raise BackendError("protocol", "The backend answered with something that is no JSON.") from error
 
     def _request(self, method: str, address: str, body: Any = None) -> bytes:
-        connection = self._connect(self._host, self._port, timeout=self._timeout)
+        target = self._target(address)
+        connection = self._take() if method in _REPEATABLE else None
+        if connection is not None:
+            try:
+                return self._exchange(connection, method, target, body)
+            except (OSError, http.client.HTTPException):
+                # the backend has closed it meanwhile, as it may: once more, on a new one
+                self.close()
         try:
-            response = self._send(connection, method, address, body, {})
-            data = response.read()
+            return self._exchange(self._connect(self._host, self._port, timeout=self._timeout), method, target, body)
         except (OSError, http.client.HTTPException) as error:
             raise BackendError(
                 "unreachable", f"The backend does not answer ({error or type(error).__name__})."
             ) from error
+
+    def _exchange(self, connection, method: str, target: str, body: Any) -> bytes:
+        """One request and its answer; the connection is kept for the next one if both sides are done with this."""
+        whole = False
+        try:
+            response = self._send(connection, method, target, body, {})
+            data = response.read()
+            whole = not response.will_close
         finally:
-            connection.close()
+            if not whole or not self._keep(connection):
+                connection.close()
         if not 200 <= response.status < 300:
             raise _error(response.status, data)
         return data
+
+    def _take(self) -> Optional[http.client.HTTPConnection]:
+        with self._lock:
+            return self._kept.pop() if self._kept else None
+
+    def _keep(self, connection: http.client.HTTPConnection) -> bool:
+        with self._lock:
+            if len(self._kept) >= _KEPT:
+                return False
+            self._kept.append(connection)
+            return True
 
     def _target(self, address: str) -> str:
         """Path and query of an address; one that leads away from the backend is refused: the token goes along."""
@@ -122,13 +160,13 @@ class Client:
         parts = urlsplit(url)
         return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
-    def _send(self, connection, method: str, address: str, body: Any, headers: dict):
+    def _send(self, connection, method: str, target: str, body: Any, headers: dict):
         headers = {**headers, "Authorization": f"Bearer {self._token}"}
         payload = None
         if body is not None:
             payload = json.dumps(body).encode("utf-8")
             headers["Content-Type"] = "application/json"
-        connection.request(method, self._target(address), payload, headers)
+        connection.request(method, target, payload, headers)
         return connection.getresponse()
 
 

@@ -243,6 +243,8 @@ class Supervisor:
 
     def _release(self) -> Optional[subprocess.Popen]:
         """With the lock held: let go of the process; what its threads say from now on is ignored."""
+        if self.client is not None:
+            self.client.close()
         process, self._process, self.client = self._process, None, None
         if self._timer is not None:
             self._timer.cancel()

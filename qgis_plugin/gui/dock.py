@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import Optional
+from typing import Iterable, Optional
 
 from qgis.core import QgsApplication, QgsReferencedRectangle
-from qgis.gui import QgsDockWidget, QgsFileWidget, QgsMapLayerComboBox
-from qgis.PyQt.QtCore import Qt, QUrl, pyqtSignal
+from qgis.gui import QgsDockWidget, QgsFileWidget
+from qgis.PyQt.QtCore import Qt, QTimer, QUrl, pyqtSignal
 from qgis.PyQt.QtGui import QDesktopServices
 from qgis.PyQt.QtWidgets import (
     QButtonGroup,
@@ -19,7 +18,6 @@ from qgis.PyQt.QtWidgets import (
     QPushButton,
     QRadioButton,
     QScrollArea,
-    QSizePolicy,
     QStackedWidget,
     QToolButton,
     QVBoxLayout,
@@ -27,11 +25,11 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from .. import paths
-from ..client.schema import JobResult
-from ..compat import RASTER_LAYERS
 from ..i18n import tr
 from ..run import Order
 from . import format as fmt
+from .labels import note
+from .layer_picker import LayerPicker
 from .model_picker import ModelPicker
 from .result_view import ResultView
 from .setup_page import SetupPage
@@ -50,6 +48,9 @@ class RotacubeDock(QgsDockWidget):
         self.setObjectName("RotacubeDock")
         self.setAllowedAreas(Qt.DockWidgetArea.LeftDockWidgetArea | Qt.DockWidgetArea.RightDockWidgetArea)
         self._shown_before = False
+        self._look = QTimer(self)
+        self._look.setSingleShot(True)
+        self._look.timeout.connect(self._tell_shown)
         self._path_from_dialog = ""
         self._build()
         self.set_idle()
@@ -65,7 +66,15 @@ class RotacubeDock(QgsDockWidget):
         if model is None:
             return None
         area = None if self.area_layer.isChecked() else shown
-        return Order(self.layer_combo.currentLayer(), model, self.output_text(), area, self.output_was_confirmed())
+        return Order(
+            self.layer_picker.current(),
+            model,
+            self.output_text(),
+            area,
+            black_is_nodata=self.layer_picker.black_is_nodata(),
+            replace=self.output_was_confirmed(),
+            any_resolution=self.layer_picker.any_resolution(),
+        )
 
     def output_text(self) -> str:
         """The output path as it stands in the field."""
@@ -83,21 +92,22 @@ class RotacubeDock(QgsDockWidget):
         """Ready for the next run."""
         self._set_inputs_enabled(True)
         self.run_button.setEnabled(True)
+        self._pass_focus((self.cancel_button, self.progress_label), self.run_button)
         self.cancel_button.setEnabled(False)
-        self.cancel_button.setText(tr("Cancel"))
+        self.cancel_button.setText(tr("Ca&ncel"))
         self.bar.hide()
         self.progress_label.hide()
 
     def set_busy(self, text: str) -> None:
         """A run has begun; there is no tile yet."""
-        self._set_inputs_enabled(False)
-        self.run_button.setEnabled(False)
-        self.cancel_button.setEnabled(True)
-        self.result.hide()
         self.bar.setRange(0, 0)
         self.bar.show()
         self.progress_label.setText(text)
         self.progress_label.show()
+        self.cancel_button.setEnabled(True)
+        self._pass_focus((self.run_button, *self._inputs), self.cancel_button)
+        self._set_inputs_enabled(False)
+        self.run_button.setEnabled(False)
 
     def set_progress(self, done: int, total: int, seconds_left: Optional[float]) -> None:
         """So many tiles are done."""
@@ -107,13 +117,22 @@ class RotacubeDock(QgsDockWidget):
 
     def set_cancelling(self) -> None:
         """The cancel is on its way."""
-        self.cancel_button.setEnabled(False)
-        self.progress_label.setText(tr("Cancelling…"))
+        self._wait(tr("Cancelling…"))
+
+    def set_opening(self) -> None:
+        """The mask is written and about to be shown: there is nothing left to cancel."""
+        self._wait(tr("Opening the mask…"))
 
     def offer_force(self) -> None:
         """The backend does not react to the cancel: offer its end."""
-        self.cancel_button.setText(tr("Stop the backend"))
+        self.cancel_button.setText(tr("Stop the backe&nd"))
         self.cancel_button.setEnabled(True)
+        self._pass_focus((self.progress_label,), self.cancel_button)
+
+    def set_map_turned(self, degrees: float) -> None:
+        """Say what a turned map view means for the area."""
+        self._map_turned = degrees % 360 != 0
+        self._describe_area()
 
     def show_setup(self, may_leave: bool = False) -> None:
         """The set-up in place of the form."""
@@ -129,25 +148,23 @@ class RotacubeDock(QgsDockWidget):
         self.status.setText(text)
         self.status.setToolTip(tooltip)
 
-    def show_result(self, result: JobResult) -> None:
-        """The summary of a finished job."""
-        self.result.show_result(result)
-
     def showEvent(self, event) -> None:
-        """Tell once that the dock is on the screen."""
+        """Tell once that the dock is on the screen; QGIS shows new docks for a moment before it puts them back."""
         super().showEvent(event)
         if not self._shown_before:
+            self._look.start(0)
+
+    def _tell_shown(self) -> None:
+        if self.isVisible() and not self._shown_before:
             self._shown_before = True
             self.first_shown.emit()
 
     def _build(self) -> None:
-        self.layer_combo = QgsMapLayerComboBox()
-        self.layer_combo.setObjectName("rotacubeLayer")
-        self.layer_combo.setFilters(RASTER_LAYERS)
-        self.layer_combo.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        with contextlib.suppress(AttributeError):  # QGIS 3.26 and newer
-            self.layer_combo.setShowCrs(False)
+        self.layer_picker = LayerPicker()
+        self.layer_combo = self.layer_picker.combo
         self.model_picker = ModelPicker()
+        self.model_picker.combo.setAccessibleName(tr("Model"))
+        self.model_picker.combo.currentIndexChanged.connect(self._model_changed)
         self._build_area()
         self._build_output()
         form = QFormLayout()
@@ -156,14 +173,21 @@ class RotacubeDock(QgsDockWidget):
         form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
         form.setHorizontalSpacing(10)
         form.setVerticalSpacing(8)
-        form.addRow(tr("Layer"), self.layer_combo)
-        form.addRow(tr("Model"), self.model_picker)
-        form.addRow(tr("Area"), self.area)
-        form.addRow(tr("Mask"), self.output)
-        self._inputs = (self.layer_combo, self.model_picker, self.area, self.output)
+        # the letters are those that QGIS's own menus leave free
+        for text, widget, buddy in (
+            (tr("La&yer"), self.layer_picker, self.layer_combo),
+            (tr("Model"), self.model_picker, self.model_picker.combo),
+            (tr("&Area"), self.area, self.area_layer),
+            (tr("Mas&k"), self.output, self.output.lineEdit()),
+        ):
+            label = QLabel(text)
+            label.setBuddy(buddy)
+            form.addRow(label, widget)
+        self._inputs = (self.layer_picker, self.model_picker, self.area, self.output)
 
         self.bar = QProgressBar()
         self.bar.setObjectName("rotacubeProgress")
+        self.bar.setAccessibleName(tr("Progress"))
         self.bar.setTextVisible(False)
         self.bar.setMaximumHeight(10)
         self.progress_label = QLabel()
@@ -206,15 +230,24 @@ class RotacubeDock(QgsDockWidget):
     def _build_area(self) -> None:
         self.area_layer = QRadioButton(tr("Whole layer"))
         self.area_layer.setObjectName("rotacubeAreaLayer")
-        self.area_canvas = QRadioButton(tr("Map view"))
+        self.area_canvas = QRadioButton(tr("Map v&iew"))
         self.area_canvas.setObjectName("rotacubeAreaCanvas")
         self.area_canvas.setToolTip(tr("What the map canvas shows when Run is pressed"))
         self.area_layer.setChecked(True)
         self.area = QWidget()
+        self.area_note = note(tr("The map is turned: the upright box around what it shows is mapped."))
+        self.area_note.setObjectName("rotacubeAreaNote")
+        self.area_canvas.toggled.connect(self._describe_area)
+        self._map_turned = False
+        self._describe_area()
         self._area_group = QButtonGroup(self)
-        row = QHBoxLayout(self.area)
-        row.setContentsMargins(0, 0, 0, 0)
+        column = QVBoxLayout(self.area)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        row = QHBoxLayout()
         row.setSpacing(14)
+        column.addLayout(row)
+        column.addWidget(self.area_note)
         for button in (self.area_layer, self.area_canvas):
             self._area_group.addButton(button)
             row.addWidget(button)
@@ -226,16 +259,17 @@ class RotacubeDock(QgsDockWidget):
         self.output.setStorageMode(QgsFileWidget.StorageMode.SaveFile)
         self.output.setDialogTitle(tr("Save the mask as"))
         self.output.setFilter(tr("GeoTIFF") + " (*.tif *.tiff)")
+        self.output.lineEdit().setAccessibleName(tr("File of the mask"))
         self.output.lineEdit().setPlaceholderText(tr("[temporary file]"))
         self._typing = False
         self.output.lineEdit().textEdited.connect(self._output_typed)
         self.output.fileChanged.connect(self._output_changed)
 
     def _build_buttons(self) -> QHBoxLayout:
-        self.run_button = QPushButton(QgsApplication.getThemeIcon("/mActionStart.svg"), tr("Run"))
+        self.run_button = QPushButton(QgsApplication.getThemeIcon("/mActionStart.svg"), tr("R&un"))
         self.run_button.setObjectName("rotacubeRun")
         self.run_button.clicked.connect(self.run_clicked)
-        self.cancel_button = QPushButton(tr("Cancel"))
+        self.cancel_button = QPushButton(tr("Ca&ncel"))
         self.cancel_button.setObjectName("rotacubeCancel")
         self.cancel_button.clicked.connect(self.cancel_clicked)
         settings = self._tool("/mActionOptions.svg", tr("Settings and diagnostics"), "rotacubeSettings")
@@ -256,8 +290,26 @@ class RotacubeDock(QgsDockWidget):
         button.setObjectName(name)
         button.setIcon(QgsApplication.getThemeIcon(icon))
         button.setToolTip(tooltip)
+        button.setAccessibleName(tooltip)
         button.setAutoRaise(True)
         return button
+
+    def _wait(self, text: str) -> None:
+        self._pass_focus((self.cancel_button,), self.progress_label)
+        self.cancel_button.setEnabled(False)
+        self.progress_label.setText(text)
+
+    def _pass_focus(self, origins: Iterable[QWidget], target: QWidget) -> None:
+        """Where a widget that is about to be disabled has the focus, Qt gives it to the next one: say which."""
+        focused = self.window().focusWidget()
+        if focused is not None and any(origin is focused or origin.isAncestorOf(focused) for origin in origins):
+            target.setFocus()
+
+    def _model_changed(self) -> None:
+        self.layer_picker.set_model(self.model_picker.current())
+
+    def _describe_area(self) -> None:
+        self.area_note.setVisible(self._map_turned and self.area_canvas.isChecked())
 
     def _set_inputs_enabled(self, enabled: bool) -> None:
         for widget in self._inputs:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Tuple
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
-    QgsCoordinateTransform,
     QgsCoordinateTransformContext,
-    QgsCsException,
+    QgsMapLayer,
     QgsMapSettings,
     QgsRasterLayer,
     QgsRectangle,
     QgsReferencedRectangle,
 )
 
-from ..compat import WKT_PREFERRED
+from ..compat import WKT_PREFERRED, is_alive
 from ..i18n import tr
+from .area import common_part
 
+_OPTIONS = re.compile(r"\|(?:option:|credential:|layername=|layerid=|subset=|geometrytype=)")  # of QGIS, after the path
 Bounds = Tuple[float, float, float, float]
 
 
@@ -44,7 +46,7 @@ def from_layer(layer: Optional[QgsRasterLayer]) -> Source:
     Raises:
         SourceRefused: if the backend could not read it, or would read it elsewhere than the map shows it.
     """
-    if layer is None:
+    if not is_alive(layer):
         raise SourceRefused(tr("Choose a raster layer first. Add one with Layer ▸ Add Layer ▸ Add Raster Layer."))
     name = layer.name()
     if not layer.isValid():
@@ -68,21 +70,11 @@ def bounds(area: QgsReferencedRectangle, source: Source, context: QgsCoordinateT
     Raises:
         SourceRefused: if the area has nothing of the layer.
     """
-    away = SourceRefused(
-        tr("The map shows nothing of “{}”. Zoom to the layer, or choose the whole layer.").format(source.name)
-    )
-    there = _transform(source.crs, area.crs(), context)
-    back = _transform(area.crs(), source.crs, context)
-    try:
-        # cut in the area's CRS: what a map of the world shows has no place in a layer's UTM zone
-        common = there.transformBoundingBox(source.extent).intersect(area)
-        if common.isEmpty():
-            raise away
-        part = back.transformBoundingBox(common).intersect(source.extent)
-    except QgsCsException as error:
-        raise away from error
-    if part.isEmpty() or not part.isFinite():
-        raise away
+    part = common_part(source.extent, source.crs, area, context)
+    if part is None:
+        raise SourceRefused(
+            tr("The map shows nothing of “{}”. Zoom to the layer, or choose the whole layer.").format(source.name)
+        )
     return part.xMinimum(), part.yMinimum(), part.xMaximum(), part.yMaximum()
 
 
@@ -91,14 +83,16 @@ def crs_text(crs: QgsCoordinateReferenceSystem) -> str:
     return crs.authid() if crs.authid().startswith("EPSG:") else crs.toWkt(WKT_PREFERRED)
 
 
-def _transform(origin, target, context: QgsCoordinateTransformContext) -> QgsCoordinateTransform:
-    transform = QgsCoordinateTransform(origin, target, context)
-    transform.setBallparkTransformsAreAppropriate(True)
-    return transform
+def path_of(layer: QgsMapLayer) -> str:
+    """What a layer's provider opens, without the provider's own options; a file's name may hold their separator."""
+    whole = layer.source()
+    if os.path.exists(whole):
+        return whole
+    return _OPTIONS.split(whole, maxsplit=1)[0]
 
 
 def _path(layer: QgsRasterLayer) -> str:
-    path = layer.source().split("|", 1)[0]
+    path = path_of(layer)
     if path.startswith("/vsimem/") or path.lstrip().startswith("<"):
         text = tr(
             "The layer “{}” lives in QGIS's memory only. Export it first: right-click the layer ▸ Export ▸ Save As."

@@ -4,7 +4,8 @@ The environment variable ROTACUBE_PLAN names a JSON file:
 
     zip, raster, out        the plugin, the raster, the folder for mask, screenshots and result.json
     scenario                "map", "kill_backend", "unload", "refusals" (tries `cases`, each with name, raster, model
-                            and output, one after the other), or "hold" (stays in mid-job until it is killed)
+                            and output, one after the other), "close" (closes QGIS in mid-job and thinks better of it),
+                            or "hold" (stays in mid-job until it is killed)
     model                   a model's name; the first one if absent
     area                    "layer" (default) or "canvas"
     set_up                  options for pip and the Python to build on: the backend is set up in the dock first
@@ -22,10 +23,10 @@ from pathlib import Path
 
 import pyplugin_installer
 import qgis.utils
-from qgis.core import QgsProject, QgsRasterLayer, QgsSettings
+from qgis.core import QgsApplication, QgsProject, QgsRasterLayer, QgsSettings
 from qgis.PyQt.QtCore import Qt, QTimer
 from qgis.PyQt.QtTest import QTest
-from qgis.PyQt.QtWidgets import QDockWidget, QMenu
+from qgis.PyQt.QtWidgets import QApplication, QDockWidget, QMenu, QMessageBox
 from qgis.utils import iface
 
 PLAN = json.loads(Path(os.environ["ROTACUBE_PLAN"]).read_text())
@@ -73,7 +74,7 @@ class Driver:
         return qgis.utils.plugins[NAME]
 
     def messages(self):
-        return [item.text() for item in iface.messageBar().items()]
+        return [item.toolTip() or item.text() for item in iface.messageBar().items()]
 
     def grab(self, name, settle_ms=250):
         if settle_ms:
@@ -282,6 +283,29 @@ class Driver:
             pids.append(self.plugin.supervisor.pid)
         qgis.utils.unloadPlugin(NAME)
         self.result.update(pids=pids, unload_seconds=seconds)
+
+    def close(self):
+        self.press_run()
+        self.until_tiles(0.1)
+        self.dock.close()
+        asked = []
+
+        def answer():
+            box = QApplication.activeModalWidget()
+            if isinstance(box, QMessageBox):
+                asked.append(box.text())
+                box.reject()
+
+        timer = QTimer()
+        timer.timeout.connect(answer)
+        timer.start(300)
+        tasks = [task.description() for task in QgsApplication.taskManager().activeTasks()]
+        for leave in (iface.actionExit().trigger, iface.mainWindow().close):
+            leave()
+        timer.stop()
+        self.result.update(asked=asked, tasks=tasks, busy_after=self.plugin.controller.busy)
+        self.until_idle()
+        self.result["added"] = len(self.added)
 
     def hold(self):
         self.press_run()

@@ -41,7 +41,7 @@ def test_raster_layer_becomes_mask_layer(demo, plan, backend_python, models):
     assert result["progress_text"].startswith("tile ")
     assert result["classes"] == [[0, "background", "#000000", 0], [1, "roof", "#e6550d", 255]]
     assert [row[0] for row in result["table"]] == ["background", "roof"]
-    assert len(result["history"]) == 2 and "tiny" in result["history"][1]
+    assert len(result["history"]) == 3 and "tiny" in result["history"][1]
     step = 0.3  # the model's resolution: the mask's edge lies within a pixel of the source's
     assert all(abs(a - b) <= step for a, b in zip(result["mask_extent"], result["layer_extent"]))
     for name in ("before.png", "during.png", "after.png"):
@@ -69,7 +69,7 @@ def test_banepa(demo, plan, backend_python, models, banepa_vrt):
 @pytest.mark.timeout(300)
 def test_killed_backend_gives_a_message_and_no_freeze(demo, plan, backend_python, models):
     result = demo.run(plan("kill_backend"), backend_python, models, PATIENCE_S)
-    assert "The run was lost" in result["messages_after_kill"][0]
+    assert any("The run was lost" in text for text in result["messages_after_kill"])  # QGIS adds one of its own
     assert result["seconds_to_message"] < 3
     assert result["gap_after_kill_s"] < 1
     assert result["run_enabled"] and not result["mask_written"] and result["second_run_added"]
@@ -100,6 +100,14 @@ def test_unloading_leaves_no_process(demo, plan, backend_python, models):
     result = demo.run(plan("unload"), backend_python, models, PATIENCE_S)
     assert len(set(result["pids"])) == 3
     assert all(gone_within(pid, 1) for pid in result["pids"])
+
+
+@pytest.mark.timeout(300)
+def test_closing_qgis_in_mid_run_asks(demo, plan, backend_python, models):
+    result = demo.run(plan("close"), backend_python, models, PATIENCE_S)
+    assert result["tasks"] == ["Rotacube maps scene"]
+    assert len(result["asked"]) == 2 and all("Rotacube maps scene" in text for text in result["asked"])
+    assert result["busy_after"] and result["added"] == 1
 
 
 @pytest.mark.timeout(300)

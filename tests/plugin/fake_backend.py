@@ -9,6 +9,9 @@
     no_models       knows no model
     bad_models      /v1/models answers with something that is no JSON
     refuse          refuses every job (raster_bands)
+    far             refuses jobs that do not take any resolution (raster_resolution)
+    network         refuses jobs that do not allow the network (raster_network)
+    notes           the result has something to say
     fail_job        the job fails after two tiles (raster_unreadable)
     die             the process kills itself after three tiles
     break           the event stream breaks once, after two tiles
@@ -190,7 +193,7 @@ class Job:
             "nodata_pixels": 0,
             "seconds": 12.3,
             "device": "cpu",
-            "notes": [],
+            "notes": ["-10000 looks like nodata."] if "notes" in MODE else [],
         }
         self.set("finished", result=None if "no_result" in MODE else result)
 
@@ -317,6 +320,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.fail(422, "refused", f"The request does not fit: {wrong}.")
         if "refuse" in MODE:
             return self.fail(400, "raster_bands", "The raster has 1 band, the model needs 3. Choose another raster.")
+        if "far" in MODE and not body.get("any_resolution"):
+            return self.fail(400, "raster_resolution", "The pixels are 10 m. Map them with --any-resolution.")
+        if "network" in MODE and not body.get("allow_network"):
+            return self.fail(400, "raster_network", "The raster makes requests to example.org.")
         job = Job({**DEFAULTS, **body})
         JOBS[job.id] = job
         job.emit("state", job.info())

@@ -11,10 +11,11 @@ import pytest
 from osgeo import gdal, osr
 from qgis.core import QgsProject, QgsRasterLayer, QgsSettings
 from qgis.gui import QgsLayerTreeMapCanvasBridge, QgsMapCanvas, QgsMessageBar
-from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtCore import QObject, Qt, pyqtSignal
 from qgis.PyQt.QtTest import QSignalSpy, QTest
 from qgis.PyQt.QtWidgets import QApplication, QMainWindow, QMenu, QVBoxLayout, QWidget
 from qgis_plugin.client.environment import clean_environment
+from qgis_plugin.client.http import Client
 from qgis_plugin.client.schema import ModelInfo, parse
 from qgis_plugin.client.supervisor import Launch, Supervisor
 from qgis_plugin.controller import Controller
@@ -27,10 +28,13 @@ FAKE = Path(fake_backend.__file__)
 MODEL = parse(ModelInfo, fake_backend.MODEL)
 
 
-class Iface:
+class Iface(QObject):
     """As much of QgisInterface as the plugin uses, around a real window, canvas and message bar."""
 
+    currentLayerChanged = pyqtSignal(object)
+
     def __init__(self):
+        super().__init__()
         self.window = QMainWindow()
         self.window.resize(1200, 800)
         centre = QWidget()
@@ -43,6 +47,9 @@ class Iface:
         self.bridge = QgsLayerTreeMapCanvasBridge(QgsProject.instance().layerTreeRoot(), self.canvas, self.canvas)
         self.toolbar, self.menu = [], QMenu(self.window)
         self.window.show()
+
+    def setActiveLayer(self, layer):
+        self.currentLayerChanged.emit(layer)
 
     def mainWindow(self):
         return self.window
@@ -70,8 +77,8 @@ class Iface:
         self.window.removeDockWidget(dock)
 
     def messages(self):
-        """The texts in the message bar, the latest first."""
-        return [item.text() for item in self.bar.items()]
+        """The whole texts in the message bar, the latest first."""
+        return [item.toolTip() or item.text() for item in self.bar.items()]
 
 
 def wait(condition, seconds=60):
@@ -221,6 +228,14 @@ def desk(iface, supervisor, tmp_path):
         item.supervisor.stop()
         item.dock.close()
         item.dock.deleteLater()
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """The requests that were sent."""
+    requests, original = [], Client.submit
+    monkeypatch.setattr(Client, "submit", lambda self, request: (requests.append(request), original(self, request))[1])
+    return requests
 
 
 @pytest.fixture

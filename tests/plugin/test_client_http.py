@@ -1,6 +1,8 @@
 """Requests: where they go, and where they must not."""
 
+import socket
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -62,6 +64,94 @@ def test_addresses_that_lead_away_are_refused(server, address):
     with pytest.raises(BackendError, match="not its own") as caught:
         Client(base, "token").fetch(address)
     assert caught.value.code == "protocol" and asked == []
+
+
+class Counting:
+    """A server that counts connections and requests, and closes a connection after some answers without a word."""
+
+    def __init__(self, answers):
+        self.connections, self.requests = 0, []
+        self.answers = answers
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.base = f"http://127.0.0.1:{self.listener.getsockname()[1]}/"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        with connection, connection.makefile("rb") as lines:
+            for _ in range(self.answers):
+                first, length = lines.readline(), 0
+                while (line := lines.readline().strip()) not in (b"",):
+                    if line.lower().startswith(b"content-length:"):
+                        length = int(line.split(b":")[1])
+                if not first:
+                    return
+                lines.read(length)
+                self.requests.append(first.split()[0].decode())
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]")
+
+
+@pytest.fixture
+def counting():
+    """Gives servers that close a connection after so many answers."""
+    made = []
+
+    def make(answers):
+        made.append(Counting(answers))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.listener.close()
+
+
+def test_connection_is_kept_from_call_to_call(counting):
+    server = counting(1000)
+    client = Client(server.base, "token")
+    for _ in range(20):
+        client.models()
+    assert server.connections == 1 and len(server.requests) == 20
+    client.close()
+    client.models()
+    assert server.connections == 2
+
+
+def test_connection_that_the_backend_closed_is_made_anew(counting):
+    server = counting(1)
+    client = Client(server.base, "token")
+    for _ in range(5):
+        assert client.models() == []
+        time.sleep(0.02)
+    assert len(server.requests) == 5
+
+
+def test_what_must_not_be_done_twice_gets_a_new_connection(counting):
+    server = counting(1000)
+    client = Client(server.base, "token")
+    client.models()
+    with pytest.raises(BackendError, match="does not fit"):
+        client.submit(JobRequest("r.tif", "m", []))
+    assert server.connections == 2 and server.requests == ["GET", "POST"]
+
+
+def test_calls_from_many_threads_do_not_mix(counting):
+    server = counting(1000)
+    client = Client(server.base, "token")
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.extend(client.models() for _ in range(25))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert answers == [[]] * 200 and len(server.requests) == 200 and server.connections < 100
 
 
 def test_backend_that_is_not_there():

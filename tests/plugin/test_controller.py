@@ -4,7 +4,6 @@ import os
 import time
 
 from fixtures import gone, make_raster, wait
-from osgeo import gdal
 from qgis.core import QgsCoordinateReferenceSystem, QgsProject, QgsRasterLayer
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QPushButton
@@ -26,7 +25,7 @@ def test_run_adds_a_styled_mask(desk, tmp_path):
     assert mask.renderer().classes()[0].color.alpha() == 0
     assert mask.renderer().classes()[1].color.name() == "#e2572b"
     assert QgsProject.instance().layerTreeRoot().children()[0].name() == "Rotacube"
-    assert "fake-rooftop" in mask.metadata().abstract() and len(mask.metadata().history()) == 2
+    assert "fake-rooftop" in mask.metadata().abstract() and len(mask.metadata().history()) == 3
     assert seen[0].startswith("tile ") and "left" in seen[0]
     assert d.dock.result.isVisible() and d.dock.result.table.item(1, 0).text() == "building"
     assert "building" in d.iface.messages()[0]
@@ -217,39 +216,25 @@ def test_new_project_in_mid_run_offers_the_mask(desk):
     assert not d.masks()
     (button,) = d.iface.bar.findChildren(QPushButton, "rotacubeMessageButton")
     d.click(button)
-    assert len(d.masks()) == 1
+    wait(lambda: len(d.masks()) == 1)
 
 
-def test_existing_output_is_replaced_only_when_agreed(desk, tmp_path):
+def test_backend_that_dies_when_the_mask_is_written_loses_nothing(desk, monkeypatch):
     d = desk()
     d.ready()
-    target = tmp_path / "mask.tif"
-    target.write_bytes(b"something else")
-    d.type_output(target)
-    d.run()
-    wait(lambda: d.iface.messages())
-    assert "is there already" in d.iface.messages()[0] and target.read_bytes() == b"something else"
-    (button,) = d.iface.bar.findChildren(QPushButton, "rotacubeMessageButton")
-    d.click(button)
-    d.until_idle()
-    assert gdal.Open(str(target)).RasterXSize == 320
-    # now it is a layer of the project
-    d.run()
-    wait(lambda: "is open in this project" in d.iface.messages()[0])
-    assert "mask_2.tif" in d.iface.messages()[0]
+    original = d.controller._open
+    killed = []
 
+    def kill_first(finished, run=None):
+        killed.append(os.kill(d.supervisor.pid, 9))
+        original(finished, run)
 
-def test_path_from_the_save_dialog_counts_as_agreed(desk, tmp_path):
-    d = desk()
-    d.ready()
-    target = tmp_path / "mask.tif"
-    target.write_bytes(b"something else")
-    d.dock.output.setFilePath(str(target))  # what the save dialog does
-    assert d.dock.output_was_confirmed()
+    monkeypatch.setattr(d.controller, "_open", kill_first)
     d.run()
     d.until_idle()
-    wait(lambda: len(d.added) == 1)
-    assert not d.dock.output_was_confirmed()
+    wait(lambda: d.supervisor.state == "stopped")
+    QTest.qWait(100)
+    assert killed and len(d.masks()) == 1 and not any("lost" in text for text in d.iface.messages())
 
 
 def test_no_layer(desk):

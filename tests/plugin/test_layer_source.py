@@ -38,6 +38,9 @@ def test_sources_that_are_taken(qgis_app, tmp_path):
     path = make_raster(tmp_path / "r.tif")
     assert source.from_layer(QgsRasterLayer(path, "r")).path == path
     assert source.from_layer(QgsRasterLayer(path + "|option:NUM_THREADS=1", "r")).path == path
+    odd = make_raster(tmp_path / "a|b.tif")
+    assert source.from_layer(QgsRasterLayer(odd, "r")).path == odd
+    assert source.from_layer(QgsRasterLayer(odd + "|option:NUM_THREADS=1", "r")).path == odd
     gdal.BuildVRT(str(tmp_path / "r.vrt"), [path])
     assert source.from_layer(QgsRasterLayer(str(tmp_path / "r.vrt"), "r")).path == str(tmp_path / "r.vrt")
     gdal.Translate(str(tmp_path / "r.gpkg"), path, format="GPKG", creationOptions=["RASTER_TABLE=t"])

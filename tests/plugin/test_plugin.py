@@ -55,9 +55,42 @@ def load_and_unload(iface):
 def test_unload_without_having_been_opened(iface):
     plugin = qgis_plugin.classFactory(iface)
     plugin.initGui()
-    assert plugin.supervisor.state == STOPPED
+    QTest.qWait(50)
+    assert plugin.supervisor.state == STOPPED and not plugin.dock.isVisible()
     plugin.unload()
     assert not iface.toolbar
+
+
+def test_dock_comes_back_where_it_was(iface, python_of_the_fake):
+    plugin = qgis_plugin.classFactory(iface)
+    plugin.initGui()
+    plugin.action.trigger()
+    wait(lambda: plugin.dock.model_picker.current() is not None)
+    iface.window.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, plugin.dock)
+    state = iface.window.saveState()
+    plugin.unload()
+    QTest.qWait(50)
+    again = qgis_plugin.classFactory(iface)
+    again.initGui()
+    iface.window.restoreState(state)  # as QGIS does when its plugins are loaded
+    assert again.dock.isVisible() and again.action.isChecked()
+    assert iface.window.dockWidgetArea(again.dock) == Qt.DockWidgetArea.LeftDockWidgetArea
+    wait(lambda: again.dock.model_picker.current() is not None)
+    again.unload()
+
+
+def test_dock_that_was_closed_stays_closed(iface, python_of_the_fake):
+    plugin = qgis_plugin.classFactory(iface)
+    plugin.initGui()
+    state = iface.window.saveState()
+    plugin.unload()
+    QTest.qWait(50)
+    again = qgis_plugin.classFactory(iface)
+    again.initGui()
+    iface.window.restoreState(state)
+    QTest.qWait(50)
+    assert not again.dock.isVisible() and not again.action.isChecked() and again.supervisor.state == STOPPED
+    again.unload()
 
 
 def test_backend_lives_without_the_dock(iface, python_of_the_fake):

@@ -4,7 +4,14 @@ from unittest.mock import Mock
 
 import pytest
 from fixtures import MODEL, make_raster, started, until, wait
-from qgis.core import QgsCoordinateReferenceSystem, QgsProject, QgsRasterLayer, QgsRectangle, QgsReferencedRectangle
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsProject,
+    QgsRasterLayer,
+    QgsRasterRange,
+    QgsRectangle,
+    QgsReferencedRectangle,
+)
 from qgis.PyQt.QtTest import QSignalSpy
 from qgis_plugin.client.events import EventReader
 from qgis_plugin.client.schema import (
@@ -14,6 +21,7 @@ from qgis_plugin.client.schema import (
     JobInfo,
     JobRequest,
     JobResult,
+    NodataRange,
     ProductRequest,
 )
 from qgis_plugin.layers.output import OutputExists, OutputRefused
@@ -29,8 +37,27 @@ def asked(order, open_layers=()):
 def test_order_of_a_whole_layer(qgis_app, raster, tmp_path):
     layer = QgsRasterLayer(raster, "ortho")
     request = asked(Order(layer, MODEL, str(tmp_path / "mask")))
-    assert request == JobRequest(raster, MODEL.name, [ProductRequest(str(tmp_path / "mask.tif"))])
+    assert request == JobRequest(raster, MODEL.name, [ProductRequest(str(tmp_path / "mask.tif"))], bands=[1, 2, 3])
     assert asked(Order(layer, MODEL)).products[0].path.endswith("ortho_mask.tif")
+
+
+def test_order_says_what_was_agreed_and_what_the_layer_shows(qgis_app, raster):
+    layer = QgsRasterLayer(raster, "ortho")
+    layer.renderer().setRedBand(3)
+    layer.dataProvider().setUserNoDataValue(2, [QgsRasterRange(7, 9)])
+    plain = asked(Order(layer, MODEL))
+    assert plain.bands == [3, 2, 3] and plain.nodata == [NodataRange(7, 9, 2)]
+    assert not (plain.any_resolution or plain.allow_network or plain.overwrite)
+    agreed = asked(Order(layer, MODEL, black_is_nodata=True, any_resolution=True, allow_network=True))
+    assert agreed.nodata == [NodataRange(7, 9, 2), NodataRange(0, 0)]
+    assert agreed.any_resolution and agreed.allow_network
+
+
+def test_more_nodata_values_than_a_request_holds(qgis_app, raster):
+    layer = QgsRasterLayer(raster, "ortho")
+    layer.dataProvider().setUserNoDataValue(1, [QgsRasterRange(n, n) for n in range(257)])
+    with pytest.raises(SourceRefused, match="256 can be told"):
+        asked(Order(layer, MODEL))
 
 
 def test_order_of_an_area_in_another_crs(qgis_app, raster):

@@ -1,0 +1,29 @@
+"""How large a layer's pixels are on the ground."""
+
+from __future__ import annotations
+
+import math
+from typing import Optional, Tuple
+
+from qgis.core import QgsCoordinateTransformContext, QgsCsException, QgsDistanceArea, QgsPointXY, QgsRasterLayer
+
+ELLIPSOID = "EPSG:7030"  # WGS 84; others differ by less than a thousandth
+
+
+def pixel_size(layer: QgsRasterLayer, context: QgsCoordinateTransformContext) -> Optional[Tuple[float, float]]:
+    """Metres along a row and along a column at the layer's centre, on the ellipsoid; None where there is no telling."""
+    if not layer.crs().isValid() or layer.width() < 1 or layer.height() < 1:
+        return None
+    measure = QgsDistanceArea()
+    measure.setSourceCrs(layer.crs(), context)
+    measure.setEllipsoid(ELLIPSOID)
+    extent, centre = layer.extent(), layer.extent().center()
+    across, along = extent.width() / layer.width(), extent.height() / layer.height()
+    try:
+        size = (
+            measure.measureLine(centre, QgsPointXY(centre.x() + across, centre.y())),
+            measure.measureLine(centre, QgsPointXY(centre.x(), centre.y() + along)),
+        )
+    except QgsCsException:
+        return None
+    return size if all(math.isfinite(value) and value > 0 for value in size) else None

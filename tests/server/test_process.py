@@ -211,6 +211,19 @@ def test_a_listener_that_goes_away_does_no_harm(client, large, model_folder, tmp
     assert again[0] == last + 1
 
 
+def test_the_memory_of_jobs_is_given_back(scene_path, model_folder, tmp_path):
+    with running() as (process, first), client_of(first) as client:
+        resident = []
+        for n in range(6):
+            list(stream(client, start(client, scene_path, model_folder, tmp_path / f"{n}.tif")))
+            time.sleep(0.5)
+            status = Path(f"/proc/{process.pid}/status")
+            if not status.exists():
+                pytest.skip("needs /proc")
+            resident.append(int(status.read_text().split("VmRSS:")[1].split()[0]) / 1024)
+        assert resident[-1] < resident[1] + 40, resident
+
+
 def test_who_comes_back_after_the_end_finds_events_result_and_file(server, scene_path, model_folder, tmp_path):
     output = tmp_path / "mask.tif"
     with client_of(server[1]) as before:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import statistics
 import threading
@@ -21,6 +22,11 @@ from rotacube.server.connections import STRANGERS, WHOLE
 resource = pytest.importorskip("resource", reason="counts open files")
 PASS = {"Authorization": f"Bearer {TOKEN}"}
 CROWD = 1500
+
+
+def soon():
+    """Seconds within which an answer comes; where others take all processors, the modest server waits for them."""
+    return 1 if os.getloadavg()[0] < (os.cpu_count() or 1) else 5
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -109,12 +115,12 @@ def test_a_crowd_that_says_nothing_keeps_nobody_out(server):
         for _ in range(CROWD):
             crowd.enter_context(knock(port))
         time.sleep(2)
-        assert ask(port, connection=kept) < 1 and kept.sock is same, "who had the token before stays"
+        assert ask(port, connection=kept) < soon() and kept.sock is same, "who had the token before stays"
         files = Path(f"/proc/{process.pid}/fd")
         if files.is_dir():
             assert len(list(files.iterdir())) < STRANGERS + 100
     kept.close()
-    assert len(times) > 20 and sorted(times)[-2] < 1, "one that a busy machine held up is let pass"
+    assert len(times) > 20 and max(times) < soon()
     assert log.stat().st_size < 2000
 
 
@@ -138,7 +144,7 @@ def test_half_a_request_is_not_waited_for(server):
                 break
         time.sleep(max(0.0, end - time.monotonic()))
         assert all(closed(connection) for connection in (*waiting, second, dripping))
-    assert max(times) < 1
+    assert max(times) < soon()
     assert log.stat().st_size < 2000 and "Traceback" not in log.read_text()
 
 
@@ -148,7 +154,7 @@ def test_rubbish_does_not_fill_the_log(server):
         for _ in range(CROWD):
             with knock(port, b"\0\1\2\r\n\r\n") as connection:
                 assert connection.recv(100).startswith(b"HTTP/1.1 400")
-    assert max(times) < 1
+    assert max(times) < soon()
     assert "Invalid HTTP request" in log.read_text() and log.stat().st_size < 2000
 
 
@@ -175,8 +181,10 @@ def test_many_listeners_to_one_job_take_no_threads(server, model_folder, write_r
         before = threads()
         request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
         listening = [stack.enter_context(knock(port, request)) for _ in range(60)]
-        slowest = max(max(ask(port), ask(port, "/v1/models"), ask(port, "/v1/jobs")) for _ in range(10))
-        assert slowest < 1 and threads() < before + 20
+        times = [(ask(port), ask(port, "/v1/models"), ask(port, "/v1/jobs")) for _ in range(10)]
+        health, models, jobs = map(max, zip(*times, strict=True))
+        assert health < soon() and max(models, jobs) < 3 * soon(), times
+        assert threads() < before + 20
         client.post(f"/v1/jobs/{job}/cancel")
         for listener in listening:
             told = b""

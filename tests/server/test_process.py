@@ -46,7 +46,7 @@ def large(tmp_path_factory, write_raster):
 
 
 def stream(client, job, last=0):
-    """The job's events as (id, kind, data), one by one as they come."""
+    """The job's events as (id, kind, data), one by one as they come; without the signs of life of a busy machine."""
     with client.stream("GET", f"/v1/jobs/{job}/events", headers={"Last-Event-ID": str(last)}) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         fields = {}
@@ -55,7 +55,8 @@ def stream(client, job, last=0):
                 key, _, value = line.partition(": ")
                 fields[key] = value
             else:
-                yield int(fields.get("id", 0)), fields["event"], json.loads(fields["data"])
+                if fields["event"] != "heartbeat":
+                    yield int(fields["id"]), fields["event"], json.loads(fields["data"])
                 fields = {}
 
 
@@ -209,6 +210,19 @@ def test_a_listener_that_goes_away_does_no_harm(client, large, model_folder, tmp
     events.close()
     again = next(stream(client, job, last))
     assert again[0] == last + 1
+
+
+def test_the_memory_of_jobs_is_given_back(scene_path, model_folder, tmp_path):
+    with running() as (process, first), client_of(first) as client:
+        resident = []
+        for n in range(6):
+            list(stream(client, start(client, scene_path, model_folder, tmp_path / f"{n}.tif")))
+            time.sleep(0.5)
+            status = Path(f"/proc/{process.pid}/status")
+            if not status.exists():
+                pytest.skip("needs /proc")
+            resident.append(int(status.read_text().split("VmRSS:")[1].split()[0]) / 1024)
+        assert resident[-1] < resident[1] + 40, resident
 
 
 def test_who_comes_back_after_the_end_finds_events_result_and_file(server, scene_path, model_folder, tmp_path):

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
-import platform
 import resource
-import sys
 from pathlib import Path
 
 import torch
 
-# glibc's names for them, in malloc.h, and what they are set to: freed memory stays with the process. Otherwise every
-# large result is new memory that the kernel clears page by page, which takes several times as long as writing it, in
-# every candidate.
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
+from rotacube.memory import MMAP_THRESHOLD, TOP_PAD, TRIM_THRESHOLD, give_back, set_allocator
+
+# Freed memory stays with the process. Otherwise every large result is new memory that the kernel clears page by page,
+# which takes several times as long as writing it, in every candidate.
 _BLOCK = 1 << 28  # below the threshold, above which memory is mapped for a while only
-_SETTINGS = ((_MMAP_THRESHOLD, 1 << 30), (_TRIM_THRESHOLD, -1), (_TOP_PAD, 1 << 30))
+_SETTINGS = ((MMAP_THRESHOLD, 1 << 30), (TRIM_THRESHOLD, -1), (TOP_PAD, 1 << 30))
 
 _kept = False
 _touched = False
@@ -24,10 +21,7 @@ _touched = False
 def keep_freed_memory() -> None:
     """Tells the allocator to keep freed memory, where it is glibc's; for this process, until it ends."""
     global _kept
-    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
-        return
-    mallopt = ctypes.CDLL(None).mallopt
-    _kept = all([mallopt(name, value) == 1 for name, value in _SETTINGS])
+    _kept = set_allocator(_SETTINGS)
 
 
 def renew(touched: int, most: int = 10 << 30) -> None:
@@ -41,7 +35,7 @@ def renew(touched: int, most: int = 10 << 30) -> None:
         return
     resident = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
     if resident > most:
-        ctypes.CDLL(None).malloc_trim(0)
+        give_back()
         _touched = False
     if not _touched:
         _ = [torch.empty(_BLOCK, dtype=torch.uint8).fill_(1) for _ in range(touched // _BLOCK)]

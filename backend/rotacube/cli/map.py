@@ -40,6 +40,9 @@ def map_raster(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a mask that is there.")] = False,
 ) -> None:
     """Map a raster: one class a pixel, on the model's grid. Ctrl-C cancels and leaves nothing behind."""
+    from rotacube.memory import set_allocator
+
+    set_allocator()  # before PyTorch takes any
     from rotacube.inference.device import choose_place
     from rotacube.inference.run import MapRequest, Product, run_map
     from rotacube.models.store import load_model

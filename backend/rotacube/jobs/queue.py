@@ -16,6 +16,7 @@ from typing import Any, Literal
 from rotacube.errors import JobCancelled, JobMissing, PreviewMissing, ProductMissing, RotacubeError
 from rotacube.inference.run import MapRequest, MapResult, Product, Tile, prepared, run_map
 from rotacube.jobs.preview import draw_preview
+from rotacube.memory import give_back
 from rotacube.models.card import CARD, CardClass
 from rotacube.models.store import LoadedModel, find_model, load_model
 
@@ -264,6 +265,8 @@ class Jobs:
             log.exception("job %s failed", name)
             sentence = f"The backend failed in a way that it should not ({type(error).__name__}: {error}). See its log."
             job.update(state="failed", error=Failure("internal", sentence))
+        finally:
+            give_back()
 
     def _model(self, name: str) -> LoadedModel:
         """The model, kept between runs as long as its card's file stays as it is."""

@@ -17,6 +17,7 @@ import torch
 from rotacube import __version__
 from rotacube.errors import RotacubeError
 from rotacube.jobs.queue import Jobs
+from rotacube.memory import set_allocator
 from rotacube.server.app import create_app
 from rotacube.server.connections import Server, listening_socket
 from rotacube.server.log import start_log
@@ -74,7 +75,8 @@ def serve(port: int, parent_pipe: bool) -> None:
 
 
 def _be_modest() -> None:
-    """Low priority, and a core left to the person at the machine."""
+    """Low priority, a core left to the person at the machine, and memory kept within a run alone."""
+    set_allocator()
     if hasattr(os, "nice"):
         os.nice(5)
     torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))

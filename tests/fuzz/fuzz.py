@@ -149,7 +149,8 @@ class Fuzz:
 
     def make(self, number: int, folder: Path) -> tuple[str, str, dict[str, Any]]:
         """A case's name, what must come of it, and what the worker is told."""
-        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         rng = random.Random(f"{self.seed} {number}")
         raster, model, must, asked = str(self.work / "seeds" / self.seeds[0]), str(self.model), "any", {}
         if number < len(self.evil):

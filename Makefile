@@ -6,7 +6,7 @@ RASTER ?= build/sample/sample.tif
 SOURCES := $(shell find csrc -type f) setup.py pyproject.toml metadata.txt constraints.txt tools/setup.sh
 export ROTACUBE_DATA ?= $(abspath ../shared/data)
 
-.PHONY: setup demo test test-backend test-plugin test-e2e test-asan test-full lint format plugin wheel screenshots bench-ops models-table modules train-rooftop-small clean
+.PHONY: setup demo test test-backend test-plugin test-e2e test-asan test-full fuzz kill lint format plugin wheel screenshots bench-ops models-table modules train-rooftop-small clean
 
 setup: .venv/.done  ## Environments, compiled operators, system packages where missing
 
@@ -51,6 +51,13 @@ test-asan: setup $(ASAN_LIBRARY)  ## The operators' tests, the CPU library under
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	  LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
 	  $(PY) -m pytest tests/ops --timeout 3000
+
+FUZZ_ARGUMENTS ?=
+fuzz: setup  ## Damaged rasters, cards and weights, minutes; FUZZ_ARGUMENTS="--count 2000", "--seed S --case N"
+	$(PY) tests/fuzz/fuzz.py $(FUZZ_ARGUMENTS)
+
+kill: setup  ## 100 runs killed at random moments, and full disks
+	$(PY) tests/fuzz/fuzz_kills.py $(KILL_ARGUMENTS)
 
 lint: setup  ## Style and types; changes nothing
 	.venv/bin/ruff check .

@@ -327,6 +327,9 @@ class Driver:
             iface.mainWindow().grab().save(str(OUT / "error.png"))
         (OUT / "result.json").write_text(json.dumps(self.result, indent=2, ensure_ascii=False))
         QgsProject.instance().setDirty(False)
+        tasks = QgsApplication.taskManager()
+        while tasks.countActiveTasks():  # QGIS would ask; a task's end is told a moment after the run's
+            QTest.qWait(50)
         iface.actionExit().trigger()
 
 

@@ -11,8 +11,8 @@ from virtual import write_vrt
 
 from rotacube.errors import OutputUnwritable
 from rotacube.raster import destination
-from rotacube.raster.destination import BESIDE, Destination, check_output, sweep
-from rotacube.raster.references import References, references_of
+from rotacube.raster.destination import Destination, check_output, sweep
+from rotacube.raster.references import BESIDE, References, references_of
 
 NOTHING = References()
 

@@ -10,7 +10,14 @@ import rasterio
 from affine import Affine
 from pyproj import CRS, Geod, Transformer
 
-from rotacube.errors import RasterBands, RasterEmpty, RasterMissing, RasterNotGeoreferenced, RasterUnreadable
+from rotacube.errors import (
+    RasterBands,
+    RasterEmpty,
+    RasterMissing,
+    RasterNotGeoreferenced,
+    RasterResolution,
+    RasterUnreadable,
+)
 from rotacube.raster.file_source import FileSource
 from rotacube.raster.grid import Box
 from rotacube.raster.reading import Reading
@@ -127,6 +134,38 @@ def test_a_part_is_the_crop_of_a_larger_part(resolution, rotation, tmp_path, wri
             some, some_seen = fresh.read(part)
         np.testing.assert_array_equal(some, values[(slice(None), *part.within(large))])
         np.testing.assert_array_equal(some_seen, seen[part.within(large)])
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform"),
+    [
+        ("EPSG:4326", Affine(1e-6, 0, 0, 0, -1e-6, 90)),
+        ("EPSG:32645", Affine(1e-9, 0, 353000, 0, -1e-9, 3060000)),
+        ("EPSG:3857", Affine(1e6, 0, 0, 0, -1e6, 1e6)),
+    ],
+    ids=["at the pole", "nanometres", "larger than the Earth"],
+)
+def test_pixels_of_absurd_size_are_told_whatever_is_asked_for(crs, transform, tmp_path, write_raster, make_card):
+    path = write_raster(tmp_path / "a.tif", np.ones((3, 2000, 2000), np.uint8), crs, transform)
+    with pytest.raises((RasterResolution, RasterNotGeoreferenced)):
+        FileSource(path, make_card(), Reading(any_resolution=True))
+    with pytest.raises((RasterResolution, RasterNotGeoreferenced)):
+        FileSource(path, make_card())
+
+
+@pytest.mark.parametrize(("resolution", "fits"), [(0.014, False), (0.016, True), (0.44, True), (0.47, False)])
+def test_a_resolution_far_from_the_models_is_taken_only_if_asked_for(
+    resolution, fits, tmp_path, write_raster, make_card
+):
+    transform = Affine(resolution, 0, 353000, 0, -resolution, 3060000)
+    path = write_raster(tmp_path / "a.tif", np.ones((3, 50, 50), np.uint8), transform=transform)
+    if fits:
+        FileSource(path, make_card()).close()
+        return
+    with pytest.raises(RasterResolution, match="--any-resolution"):
+        FileSource(path, make_card())
+    with FileSource(path, make_card(), Reading(any_resolution=True)) as source:
+        assert "do not trust" in source.notes[0]
 
 
 def test_beyond_the_raster_there_is_nothing(tmp_path, write_raster, make_card):

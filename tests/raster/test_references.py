@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 import time
 
 import numpy as np
@@ -13,7 +14,7 @@ from virtual import write_vrt
 from rotacube.errors import RasterMissing, RasterNeedsNetwork, RasterUnreadable
 from rotacube.raster import opening
 from rotacube.raster.file_source import FileSource
-from rotacube.raster.references import local_file, references_of
+from rotacube.raster.references import BESIDE, local_file, references_of
 
 SIZE = (40, 50)
 
@@ -129,6 +130,13 @@ def test_streams_and_devices_are_refused_at_once(name, tmp_path, make_card):
     assert time.monotonic() - start < 5
 
 
+@pytest.mark.parametrize("suffix", BESIDE)
+def test_a_pipe_beside_a_raster_is_refused(suffix, ortho, make_card):
+    os.mkfifo(f"{ortho}{suffix}")
+    with pytest.raises(RasterUnreadable, match="no ordinary file"):
+        FileSource(str(ortho), make_card())
+
+
 def test_a_raster_that_reads_itself_is_refused(tmp_path, make_card):
     write_vrt(tmp_path / "a.vrt", [("b.vrt", n) for n in (1, 2, 3)], SIZE)
     path = write_vrt(tmp_path / "b.vrt", [("a.vrt", n) for n in (1, 2, 3)], SIZE)
@@ -145,6 +153,26 @@ def test_sources_that_multiply_are_refused_at_once(ortho, tmp_path, make_card):
     with pytest.raises(RasterUnreadable, match="reads"):
         FileSource(str(tmp_path / before), make_card())
     assert time.monotonic() - start < 10
+
+
+def test_a_raster_that_hangs_in_gdal_is_left_and_holds_up_nobody(tmp_path, make_card, write_raster, monkeypatch):
+    path = write_raster(tmp_path / "a.tif", np.ones((3, *SIZE), np.uint8), transform=False)
+    os.mkfifo(tmp_path / "a.tfw")
+    monkeypatch.setattr(opening, "LIMIT", 1.0)
+    start, ticks = time.monotonic(), []
+    ended = threading.Event()
+
+    def tick():
+        while not ended.wait(0.05):
+            ticks.append(time.monotonic())
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    with pytest.raises(RasterUnreadable, match="takes longer"):
+        FileSource(path, make_card())
+    ended.set()
+    thread.join()
+    assert time.monotonic() - start < 10 and len(ticks) > 5
 
 
 def test_opening_ends_after_its_time(ortho, make_card, monkeypatch):

@@ -21,13 +21,11 @@ from pathlib import Path
 import psutil
 
 from rotacube.errors import OutputUnwritable
-from rotacube.raster.references import References
+from rotacube.raster.references import BESIDE, References
 
 LONGEST = 180
 """Bytes of the longest name: temporary files beside it carry longer ones, and file systems end at 255."""
 PART = ".rotacube-part"
-BESIDE = (".aux.xml", ".msk", ".msk.aux.xml", ".msk.ovr", ".ovr", ".ovr.aux.xml")
-"""What GDAL takes for a part of a GeoTIFF where it lies beside it."""
 FOREIGN = 86_400.0
 """Seconds after which the temporary files of another machine, which nobody writes to, are taken for lost."""
 _MARK = re.compile(r"\.(?P<host>[0-9a-f]{6})-(?P<pid>[0-9]+)-(?P<start>[0-9]+)-[0-9a-f]{8}\.[a-z.]+" + re.escape(PART))

@@ -42,6 +42,8 @@ SAME_GRID = 0.02
 """Up to this relative difference of ground sample distances the raster's own grid is taken: no resampling."""
 AT_ONCE = 2**23
 """Source pixels that are held at once."""
+FINEST = 1000
+"""Most pixels of a raster, along a side, that are averaged into one."""
 LONGEST = 2**31 - 1
 """Pixels along a side that a GeoTIFF can have."""
 BORDER = 0.01
@@ -154,6 +156,11 @@ class FileSource:
             self._said.append(f"{about}; {made}: do not trust the result without looking at it.")
         scale = tuple(1.0 if abs(self.card.gsd / s - 1) <= SAME_GRID else self.card.gsd / s for s in size)
         sides = [n / s for n, s in zip((facts.width, facts.height), scale, strict=True)]
+        if max(scale) > FINEST:
+            raise RasterResolution(
+                f"'{self.path}' has pixels of {metres(size)}: {max(scale):.3g} of them would make one of the model's. "
+                "Check its CRS and georeference."
+            )
         if max(sides) > LONGEST:
             raise RasterResolution(
                 f"'{self.path}' would be a map of {sides[0]:.3g} x {sides[1]:.3g} pixels of {self.card.gsd:g} m, more "

@@ -4,8 +4,11 @@ it at once.
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio import _base
 from rasterio.enums import ColorInterp, MaskFlags
 
 from rotacube.errors import RasterMissing, RasterNeedsNetwork, RasterUnreadable, RotacubeError
@@ -24,6 +28,8 @@ log = logging.getLogger(__name__)
 LIMIT = 30.0
 """Seconds that opening a raster may take."""
 MOST_BANDS = 4096
+_RASTER = 0x02
+"""GDAL_OF_RASTER, for reading."""
 _NETWORK_DRIVERS = {
     *("WMS", "WMTS", "WCS", "HTTP", "PLMOSAIC", "EEDA", "EEDAI", "DAAS", "NGW", "OGCAPI", "STACTA", "STACIT"),
     *("PostGISRaster", "RASDAMAN", "IIP"),
@@ -88,7 +94,9 @@ def open_raster(path: str, allow_network: bool = False) -> tuple[Any, Facts, Ref
                 f"'{path}' refers to '{references.missing[0][:300]}'{more}, which is not there. Bring it back, or make "
                 "the virtual raster again."
             )
-        file = rasterio.open(path)
+        with rasterio.Env():
+            _try_open(path)
+            file = rasterio.open(path)
         try:
             if file.driver in _NETWORK_DRIVERS and not allow_network:
                 raise _needs_network(path, f"GDAL's driver {file.driver}")
@@ -114,6 +122,32 @@ def open_raster(path: str, allow_network: bool = False) -> tuple[Any, Facts, Ref
             f"'{path}' cannot be opened as a raster ({cause_of(error)}). The file may be damaged or of a format that "
             "GDAL does not know; try gdalinfo on it."
         ) from error
+
+
+def _try_open(path: str) -> None:
+    """Have GDAL open the raster once without Python's lock, which rasterio would hold: others go on if it hangs."""
+    gdal = _library()
+    if gdal is None:
+        return
+    gdal.CPLPushErrorHandler(gdal.CPLQuietErrorHandler)
+    try:
+        handle = gdal.GDALOpenEx(os.fsencode(path), _RASTER, None, None, None)
+        if handle:
+            gdal.GDALClose(ctypes.c_void_p(handle))
+    finally:
+        gdal.CPLPopErrorHandler()
+
+
+@lru_cache(maxsize=1)
+def _library() -> ctypes.CDLL | None:
+    """The GDAL that rasterio brings; None where a system does not let us find it behind rasterio."""
+    try:
+        gdal = ctypes.CDLL(_base.__file__)
+        gdal.GDALOpenEx.restype = ctypes.c_void_p
+        gdal.GDALClose, gdal.CPLPushErrorHandler, gdal.CPLPopErrorHandler  # noqa: B018
+    except (OSError, AttributeError):
+        return None
+    return gdal
 
 
 def _needs_network(path: str, why: str) -> RasterNeedsNetwork:

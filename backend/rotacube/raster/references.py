@@ -22,6 +22,8 @@ LARGEST = 256 * 2**20
 MOST = 2_000_000
 """How many reads of other files a raster may come to, those behind its sources counted as often as they are named."""
 DEEPEST = 20
+BESIDE = (".aux.xml", ".msk", ".msk.aux.xml", ".msk.ovr", ".ovr", ".ovr.aux.xml")
+"""What GDAL takes for a part of a raster where it lies beside it."""
 _VSI_NETWORK = r"/vsi(?:curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)(?:_streaming)?[/?]"
 _NETWORK = re.compile(
     rf"(?:https?|ftp|s3|gs|az|oss|swift|hdfs|webhdfs)://|{_VSI_NETWORK}"
@@ -113,6 +115,9 @@ class _Walk:
             return 1
         if not stat.S_ISREG(mode):
             raise _no_file(str(path))
+        for beside in (path.with_name(path.name + suffix) for suffix in BESIDE):
+            if beside.exists() and not beside.is_file():
+                raise _no_file(str(beside))
         self.found.files.add(path)
         with path.open("rb") as stream:
             head = stream.read(HEAD)

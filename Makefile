@@ -38,7 +38,7 @@ test-plugin: setup
 	xvfb-run -a -s "-screen 0 1500x1000x24" .venv-qgis/bin/python -m pytest tests/plugin
 
 test-e2e: setup plugin
-	$(PY) -m pytest tests/e2e -n 2 --dist loadfile
+	$(PY) -m pytest tests/e2e
 
 # tests/ops/test_sanitizer.py fails where the library in use is not this one.
 ASAN_LIBRARY := build/asan/rotacube/_lib/librotacube_cpu.so

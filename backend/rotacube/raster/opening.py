@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 LIMIT = 30.0
 """Seconds that opening a raster may take."""
 MOST_BANDS = 4096
+LARGEST_BLOCK = 2**29
+"""Bytes of the largest block that is read; GDAL holds several."""
 _RASTER = 0x02
 """GDAL_OF_RASTER, for reading."""
 _NETWORK_DRIVERS = {
@@ -169,6 +171,13 @@ def _facts(file: Any, path: str) -> Facts:
         raise RasterUnreadable(f"'{path}' has no band that holds pixels. Choose another raster.")
     if file.count > MOST_BANDS:
         raise RasterUnreadable(f"'{path}' has {file.count:,} bands; {MOST_BANDS:,} are the most that are read.")
+    blocks = zip(file.block_shapes, file.dtypes, strict=True)
+    largest = max(height * width * _bytes(dtype) for (height, width), dtype in blocks)
+    if largest > LARGEST_BLOCK:
+        raise RasterUnreadable(
+            f"'{path}' is stored in blocks of {largest / 2**30:.1f} GB, which have to be read whole. Tile it: "
+            "gdal_translate -co TILED=YES IN OUT."
+        )
     try:
         interpretations = tuple(c.name for c in file.colorinterp)
     except ValueError:  # one that this rasterio does not know
@@ -189,6 +198,11 @@ def _facts(file: Any, path: str) -> Facts:
         masks=tuple(frozenset(flags) for flags in file.mask_flag_enums),
         driver=file.driver,
     )
+
+
+def _bytes(dtype: str) -> int:
+    """Of a value; of GDAL's complex integers, which NumPy lacks, at most."""
+    return 8 if dtype.startswith("complex_int") else np.dtype(dtype).itemsize
 
 
 def _palette(entries: dict[int, tuple[int, ...]]) -> NDArray[np.uint8]:

@@ -328,7 +328,8 @@ class Driver:
         (OUT / "result.json").write_text(json.dumps(self.result, indent=2, ensure_ascii=False))
         QgsProject.instance().setDirty(False)
         tasks = QgsApplication.taskManager()
-        while tasks.countActiveTasks():  # QGIS would ask; a task's end is told a moment after the run's
+        end = time.monotonic() + 10
+        while tasks.countActiveTasks() and time.monotonic() < end:  # QGIS would ask; a task ends a moment after its run
             QTest.qWait(50)
         iface.actionExit().trigger()
 

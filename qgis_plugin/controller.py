@@ -22,7 +22,6 @@ from .gui.dock import RotacubeDock
 from .gui.shown_result import ShownResult
 from .i18n import tr
 from .layers import output, results, source
-from .layers.classes import BACKGROUND
 from .layers.watch import MaskFiles
 from .notify import BACKEND, RUN, Notifier, log
 from .run import Order, Run, build_request
@@ -69,7 +68,7 @@ class Controller(QObject):
         self._backend.failed.connect(self._backend_failed)
         self._backend.died.connect(self._backend_died)
         self._backend.missing.connect(self._backend_missing)
-        dock.setup_page.started.connect(self._setup_started)
+        dock.setup_page.started.connect(partial(supervisor.stop, wait=False))
         dock.setup_page.completed.connect(self._setup_completed)
         self._project.cleared.connect(self._project_cleared)
         dock.result.not_saved.connect(self._notify.error)
@@ -245,12 +244,7 @@ class Controller(QObject):
             self._end_run(done=True)
             self._live.remove_after_refresh()
         self._shown.choose(layer)
-        found = ", ".join(
-            f"{item.name} {fmt.number(item.area_m2)} m² ({fmt.share(item.share)})"
-            for item in finished.result.classes
-            if item.id != BACKGROUND
-        )
-        self._notify.success(tr("“{}” is mapped: {}.").format(finished.source_name, found))
+        self._notify.success(advice.mapped(finished.source_name, finished.result))
         self.mask_added.emit(layer)
 
     def _not_opened(self, error: BackendError, run: Optional[Run]) -> None:
@@ -261,10 +255,7 @@ class Controller(QObject):
     def _failed(self, error: BackendError) -> None:
         order = self._order
         message = advice.sentence(error, order.model if order is not None else None)
-        agreement, button = {  # what the backend asks for: a field of the order, and the button that gives it
-            "raster_resolution": ("any_resolution", tr("Map anyway")),
-            "raster_network": ("allow_network", tr("Allow network")),
-        }.get(error.code, ("", ""))
+        agreement, button = advice.agreement(error)
         if agreement and order is not None and not getattr(order, agreement):
             self._end_run()
             agreed = dataclasses.replace(order, **{agreement: True})
@@ -390,15 +381,9 @@ class Controller(QObject):
         self._dock.model_picker.set_waiting(tr("The backend is not set up yet."))
         self._dock.show_setup()
 
-    def _setup_started(self) -> None:
-        self._supervisor.stop(wait=False)
-
     def _setup_completed(self) -> None:
-        if environment.named_python() is None:
-            self._notify.success(tr("The backend is set up."))
-        else:
-            text = tr("The backend is set up, but {origin} names another Python, which is used.")
-            self._notify.warning(text.format(origin=environment.named_python().origin))
+        named = environment.named_python()
+        (self._notify.success if named is None else self._notify.warning)(advice.set_up(named and named.origin))
         self._dock.show_main()
         self.restart_backend()
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Optional
+from typing import Optional, Tuple
 
-from ..client.schema import BackendError, ModelInfo
+from ..client.schema import BackendError, JobResult, ModelInfo
 from ..i18n import tr
+from ..layers.classes import BACKGROUND
+from . import format as fmt
 
 _OF_THE_TERMINAL = re.compile(r"(?:^|\s|`)--[a-z]|\bname the bands\b")
 _SENTENCES = re.compile(r"(?<=[.!?])\s+(?=[A-Z“‘'\"])")
@@ -27,3 +29,28 @@ def sentence(error: BackendError, model: Optional[ModelInfo]) -> str:
             )
         )
     return " ".join(useful)
+
+
+def agreement(error: BackendError) -> Tuple[str, str]:
+    """What the backend asks for: a field of the order, and the button that gives it; empty where for nothing."""
+    return {
+        "raster_resolution": ("any_resolution", tr("Map anyway")),
+        "raster_network": ("allow_network", tr("Allow network")),
+    }.get(error.code, ("", ""))
+
+
+def mapped(source_name: str, result: JobResult) -> str:
+    """What a run has found."""
+    found = ", ".join(
+        f"{item.name} {fmt.number(item.area_m2)} m² ({fmt.share(item.share)})"
+        for item in result.classes
+        if item.id != BACKGROUND
+    )
+    return tr("“{}” is mapped: {}.").format(source_name, found)
+
+
+def set_up(named: Optional[str]) -> str:
+    """What the set-up came to; `named` is where another Python is named, None where none is."""
+    if named is None:
+        return tr("The backend is set up.")
+    return tr("The backend is set up, but {origin} names another Python, which is used.").format(origin=named)

@@ -71,7 +71,7 @@ for _name in ("a.tfw", "a.wld", "a.tab", "a_RPC.TXT", "a.RPB", "a.IMD"):
 
 @case
 def socket_as_raster(folder: Path) -> Case:
-    here = os.getcwd()
+    here = Path.cwd()
     os.chdir(folder)  # the name of a socket is short
     try:
         socket.socket(socket.AF_UNIX).bind("a.tif")
@@ -228,26 +228,25 @@ def png_and_world_file(folder: Path) -> Case:
 
 @case
 def huge_tile(folder: Path) -> Case:
-    with rasterio.open(folder / "a.tif", "w", "GTiff", 60_000, 60_000, 3, seeds.UTM, seeds.PLACE, "float64", tiled=True,
-                       blockxsize=32_768, blockysize=32_768, BIGTIFF="YES", SPARSE_OK=True, compress="deflate"):  # fmt: skip
+    return _empty(folder, "any", (60_000, 60_000), "float64", (32_768, 32_768), compress="deflate")
+
+
+def _empty(folder: Path, must: str, size: tuple[int, int], dtype: str, block: tuple[int, int], **profile: Any) -> Case:
+    """Tiles that are not there."""
+    more = {"blockxsize": block[0], "blockysize": block[1], "BIGTIFF": "YES", "SPARSE_OK": True, **profile}
+    with rasterio.open(folder / "a.tif", "w", "GTiff", *size, 3, seeds.UTM, seeds.PLACE, dtype, tiled=True, **more):
         pass
-    return "any", str(folder / "a.tif"), {}
+    return must, str(folder / "a.tif"), {}
 
 
 @case
 def tiles_of_sixteen(folder: Path) -> Case:
-    with rasterio.open(folder / "a.tif", "w", "GTiff", 20_000, 20_000, 3, seeds.UTM, seeds.PLACE, "uint8", nodata=0,
-                       tiled=True, blockxsize=16, blockysize=16, BIGTIFF="YES", SPARSE_OK=True, interleave="band"):  # fmt: skip
-        pass
-    return "bad", str(folder / "a.tif"), {}
+    return _empty(folder, "any", (20_000, 20_000), "uint8", (16, 16), nodata=0, interleave="band")
 
 
 @case
 def long_and_thin(folder: Path) -> Case:
-    with rasterio.open(folder / "a.tif", "w", "GTiff", 2**31 - 1, 3, 3, seeds.UTM, seeds.PLACE, "uint8", tiled=True,
-                       blockxsize=2**20, blockysize=16, BIGTIFF="YES", SPARSE_OK=True):  # fmt: skip
-        pass
-    return "any", str(folder / "a.tif"), {}
+    return _empty(folder, "any", (2**31 - 1, 3), "uint8", (2**20, 16))
 
 
 @case

@@ -21,13 +21,11 @@ from pathlib import Path
 import psutil
 
 from rotacube.errors import OutputUnwritable
-from rotacube.raster.references import References
+from rotacube.raster.references import BESIDE, References
 
 LONGEST = 180
 """Bytes of the longest name: temporary files beside it carry longer ones, and file systems end at 255."""
 PART = ".rotacube-part"
-BESIDE = (".aux.xml", ".msk", ".msk.aux.xml", ".msk.ovr", ".ovr", ".ovr.aux.xml")
-"""What GDAL takes for a part of a GeoTIFF where it lies beside it."""
 FOREIGN = 86_400.0
 """Seconds after which the temporary files of another machine, which nobody writes to, are taken for lost."""
 _MARK = re.compile(r"\.(?P<host>[0-9a-f]{6})-(?P<pid>[0-9]+)-(?P<start>[0-9]+)-[0-9a-f]{8}\.[a-z.]+" + re.escape(PART))
@@ -146,6 +144,12 @@ def _check_place(output: Path, target: Path, overwrite: bool, references: Refere
         raise OutputUnwritable(f"The folder '{target.parent}' does not exist. Create it, or choose another place.")
     if target.exists() and not target.is_file():
         raise OutputUnwritable(f"'{output}' is no ordinary file but a device or a pipe. Choose another name.")
+    for beside in (target.with_name(target.name + suffix) for suffix in BESIDE):
+        if beside.exists() and not beside.is_file() and not beside.is_dir():
+            raise OutputUnwritable(
+                f"Beside '{output}' lies '{beside.name}', a device or a pipe, which would be taken for a part of the "
+                "mask. Remove it, or choose another name."
+            )
     there = [path for path in (target, *_beside(target)) if path.exists()]
     for path in there:
         if any(_same(path, read) for read in references.files):

@@ -6,6 +6,7 @@ to others (VRT, tile indexes, web services) are read here, as text, before GDAL 
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ LARGEST = 256 * 2**20
 MOST = 2_000_000
 """How many reads of other files a raster may come to, those behind its sources counted as often as they are named."""
 DEEPEST = 20
+BESIDE = (".aux.xml", ".msk", ".msk.aux.xml", ".msk.ovr", ".ovr", ".ovr.aux.xml")
+"""What GDAL takes for a part of a raster where it lies beside it."""
 _VSI_NETWORK = r"/vsi(?:curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)(?:_streaming)?[/?]"
 _NETWORK = re.compile(
     rf"(?:https?|ftp|s3|gs|az|oss|swift|hdfs|webhdfs)://|{_VSI_NETWORK}"
@@ -31,7 +34,8 @@ _NETWORK = re.compile(
 _INDEXED = re.compile(rb"https?://(?!www\.(?:geopackage\.org|opengis\.net|w3\.org))|" + _VSI_NETWORK.encode())
 _STREAM = re.compile(r"^/vsistdin|^/dev/|^/proc/self/fd|^-$")
 _INDEX_NAME = re.compile(r"^GTI:|\.gti\.(?:gpkg|fgb|parquet)$", re.IGNORECASE)
-_REFERRING = {"SourceFilename", "SourceDataset", "IndexDataset"}
+_REFERRING = {"sourcefilename", "sourcedataset", "indexdataset", "dempath"}
+_REFERRING_KEYS = {"x_dataset", "y_dataset", "overview_file"}
 _SERVICES = (b"<GDAL_WMS", b"<WMS", b"<WCS_GDAL", b"<GDAL_WMTS", b"<WMT_MS_Capabilities", b"<Capabilities", b"<TileMap")
 
 
@@ -69,6 +73,25 @@ def references_of(name: str) -> References:
     return found
 
 
+def add_overviews(found: References, name: str, top: str) -> None:
+    """Follow also where a raster says that its overviews lie; GDAL goes on without them if they are not there.
+
+    Args:
+        found: what the raster reads beside them.
+        name: as its metadata say it.
+        top: the raster.
+
+    Raises:
+        RasterUnreadable: as `references_of` says.
+    """
+    own, more = local_file(top, Path()), References()
+    folder = own.parent if own else Path()
+    _Walk(more, top).follow(re.sub(r"(?i)^:::BASE:::", lambda _: f"{folder}/", name), Path(), 1)
+    found.files |= more.files
+    found.network = found.network or more.network
+    found.complete &= more.complete
+
+
 class _Walk:
     """One pass over a raster's references; each file is read once, and its weight kept."""
 
@@ -76,6 +99,7 @@ class _Walk:
         self.found, self.top = found, top
         self._weights: dict[Path, int] = {}
         self._open: set[Path] = set()
+        self._odd: dict[Path, list[Path]] = {}
 
     def follow(self, name: str, folder: Path, depth: int) -> int:
         """Note what a name refers to, and count the reads behind it."""
@@ -102,7 +126,7 @@ class _Walk:
             )
         if path not in self._weights:
             self._open.add(path)
-            self._weights[path] = self._inside(path, depth)
+            self._weights[path] = self._inside(path, depth) + self._beside(path, depth)
             self._open.discard(path)
         return self._weights[path]
 
@@ -137,6 +161,30 @@ class _Walk:
         elif start[:1] == b"{" and b'"stac' in head:
             self.found.network = self.found.network or str(path)
         return 1
+
+    def _beside(self, path: Path, depth: int) -> int:
+        """Overviews and masks beside a file, which may be virtual; refuses what GDAL would wait for or drown in there.
+
+        GDAL looks for world files, coefficients and the like under many names that begin as the raster's.
+        """
+        if path.is_dir():
+            return 0
+        if path.parent not in self._odd:
+            self._odd[path.parent] = list(_no_files(path.parent))
+        stem = path.stem.lower()
+        for odd in self._odd[path.parent]:
+            if odd.name.lower().startswith((stem + ".", stem + "_")):
+                raise _no_file(str(odd))
+        weight = 0
+        for suffix in BESIDE:
+            beside = path.with_name(path.name + suffix)
+            if not beside.is_file():
+                continue
+            if suffix in (".ovr", ".msk"):
+                weight += self.follow(str(beside), Path(), depth + 1)
+            elif suffix.endswith(".xml") and beside.stat().st_size > LARGEST:
+                raise _too_large(beside)
+        return weight
 
     def _index(self, path: Path) -> None:
         self.found.complete = False
@@ -182,18 +230,42 @@ def _readings(name: str) -> Iterator[str]:
 def _named(path: Path) -> Iterator[tuple[str, bool]]:
     """The names in a description, and whether they are relative to its folder."""
     if path.stat().st_size > LARGEST:
-        raise RasterUnreadable(f"'{path}' is a description of more than {LARGEST >> 20} MB: too large to be read.")
+        raise _too_large(path)
     try:
-        # Expat, which reads it, bounds how far entities may grow.
+        # Expat, which reads it, bounds how far entities may grow. GDAL knows neither namespaces nor small and capital
+        # letters, and begins a text behind its blanks.
         for _, element in ElementTree.iterparse(path):  # noqa: S314
-            if element.tag in _REFERRING and element.text:
-                relative = element.get("relativeToVRT", element.get("relativetoVRT", "0"))
-                yield element.text, relative not in ("0", "false", "no") or element.tag == "IndexDataset"
+            attributes = {key.lower(): value for key, value in element.attrib.items()}
+            tag = element.tag.rpartition("}")[2].lower()
+            if (
+                tag in _REFERRING
+                or (tag == "mdi" and attributes.get("key", "").lower() in _REFERRING_KEYS)
+                or (tag == "argument" and "filename" in attributes.get("name", "").lower())
+            ):
+                name = "".join(element.itertext()).lstrip()
+                relative = attributes.get("relativetovrt", "0").lower() not in ("0", "false", "no", "off")
+                if name:
+                    yield name, relative or tag in ("indexdataset", "argument")
             element.clear()
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise RasterUnreadable(
             f"'{path}' is damaged: it is no XML ({error}). Make the virtual raster again."
         ) from error
+
+
+def _no_files(folder: Path) -> Iterator[Path]:
+    """What in a folder is neither a file nor a folder: pipes, sockets, devices."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not entry.is_file() and not entry.is_dir() and Path(entry.path).exists():
+                    yield Path(entry.path)
+    except OSError:
+        return
+
+
+def _too_large(path: Path) -> RasterUnreadable:
+    return RasterUnreadable(f"'{path}' is a description of more than {LARGEST >> 20} MB: too large to be read.")
 
 
 def _no_file(name: str) -> RasterUnreadable:

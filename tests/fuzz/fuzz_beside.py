@@ -231,6 +231,11 @@ def huge_tile(folder: Path) -> Case:
     return _empty(folder, "any", (60_000, 60_000), "float64", (32_768, 32_768), compress="deflate")
 
 
+@case
+def large_tile(folder: Path) -> Case:
+    return _empty(folder, "any", (44_800, 44_800), "uint8", (22_400, 22_400), compress="deflate")
+
+
 def _empty(folder: Path, must: str, size: tuple[int, int], dtype: str, block: tuple[int, int], **profile: Any) -> Case:
     """Tiles that are not there."""
     more = {"blockxsize": block[0], "blockysize": block[1], "BIGTIFF": "YES", "SPARSE_OK": True, **profile}

@@ -21,8 +21,6 @@ from rotacube.raster.gdal import GDAL_ERRORS, TooSlow, cause_of, within
 from rotacube.raster.references import References, add_overviews, local_file, references_of
 
 log = logging.getLogger(__name__)
-LARGEST_BLOCK = 2**30
-"""Bytes of the largest block: whoever reads a pixel holds all of its block, twice for a while."""
 LIMIT = 30.0
 """Seconds that opening a raster may take."""
 MOST_BANDS = 4096
@@ -143,7 +141,6 @@ def _facts(file: Any, path: str) -> Facts:
         raise RasterUnreadable(f"'{path}' has no band that holds pixels. Choose another raster.")
     if file.count > MOST_BANDS:
         raise RasterUnreadable(f"'{path}' has {file.count:,} bands; {MOST_BANDS:,} are the most that are read.")
-    _check_blocks(file, path)
     try:
         interpretations = tuple(c.name for c in file.colorinterp)
     except ValueError:  # one that this rasterio does not know
@@ -164,24 +161,6 @@ def _facts(file: Any, path: str) -> Facts:
         masks=tuple(frozenset(flags) for flags in file.mask_flag_enums),
         driver=file.driver,
     )
-
-
-def _check_blocks(file: Any, path: str) -> None:
-    try:
-        together = file.count if file.interleaving and file.interleaving.value == "PIXEL" else 1
-    except ValueError:  # one that this rasterio does not know
-        together = 1
-    for (height, width), dtype in zip(file.block_shapes, file.dtypes, strict=True):
-        size = height * width * _bytes(dtype) * together
-        if size > LARGEST_BLOCK:
-            raise RasterUnreadable(
-                f"'{path}' is stored in blocks of {width:,} x {height:,} pixels, each of which has to be held whole "
-                f"({size / 2**30:.1f} GB). Store it in tiles first: gdal_translate -co TILED=YES IN OUT."
-            )
-
-
-def _bytes(dtype: str) -> int:
-    return 4 if dtype == "complex_int16" else np.dtype(dtype).itemsize
 
 
 def _palette(entries: dict[int, tuple[int, ...]]) -> NDArray[np.uint8]:

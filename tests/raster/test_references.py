@@ -132,6 +132,8 @@ def test_a_description_refers_to_others_in_many_ways(text, ortho, tmp_path):
     assert references_of(str(tmp_path / "a.vrt")).files == {ortho, tmp_path / "a.vrt"}
     (tmp_path / "a.vrt").write_text(text.format("/vsicurl/http://127.0.0.1:9/a.tif"))
     assert references_of(str(tmp_path / "a.vrt")).network
+    (tmp_path / "a.vrt").write_text(text.format("gone.tif"))
+    assert references_of(str(tmp_path / "a.vrt")).missing == (["gone.tif"] if "ilename>" in text else [])
     (tmp_path / "a.vrt").write_text(text.format("/dev/zero"))
     with pytest.raises(RasterUnreadable, match="no ordinary file"):
         references_of(str(tmp_path / "a.vrt"))

@@ -34,7 +34,7 @@ _NETWORK = re.compile(
 _INDEXED = re.compile(rb"https?://(?!www\.(?:geopackage\.org|opengis\.net|w3\.org))|" + _VSI_NETWORK.encode())
 _STREAM = re.compile(r"^/vsistdin|^/dev/|^/proc/self/fd|^-$")
 _INDEX_NAME = re.compile(r"^GTI:|\.gti\.(?:gpkg|fgb|parquet)$", re.IGNORECASE)
-_REFERRING = {"sourcefilename", "sourcedataset", "indexdataset", "dempath"}
+_REFERRING = {"sourcefilename", "sourcedataset", "indexdataset"}
 _REFERRING_KEYS = {"x_dataset", "y_dataset", "overview_file"}
 _SERVICES = (b"<GDAL_WMS", b"<WMS", b"<WCS_GDAL", b"<GDAL_WMTS", b"<WMT_MS_Capabilities", b"<Capabilities", b"<TileMap")
 
@@ -85,8 +85,7 @@ def add_overviews(found: References, name: str, top: str) -> None:
         RasterUnreadable: as `references_of` says.
     """
     own, more = local_file(top, Path()), References()
-    folder = own.parent if own else Path()
-    _Walk(more, top).follow(re.sub(r"(?i)^:::BASE:::", lambda _: f"{folder}/", name), Path(), 1)
+    _Walk(more, top).follow(_overview(name, own.parent if own else Path()), Path(), 1)
     found.files |= more.files
     found.network = found.network or more.network
     found.complete &= more.complete
@@ -101,8 +100,8 @@ class _Walk:
         self._open: set[Path] = set()
         self._odd: dict[Path, list[Path]] = {}
 
-    def follow(self, name: str, folder: Path, depth: int) -> int:
-        """Note what a name refers to, and count the reads behind it."""
+    def follow(self, name: str, folder: Path, depth: int, needed: bool = True) -> int:
+        """Note what a name refers to, and count the reads behind it; what is needed is missed where it is not there."""
         network = _NETWORK.search(name)
         if network:
             self.found.network = self.found.network or name
@@ -115,7 +114,8 @@ class _Walk:
                 raise RasterUnreadable(
                     "A raster has to be a file: save the description as one (such as .vrt), and give its path."
                 )
-            self.found.missing.append(name)
+            if needed:
+                self.found.missing.append(name)
             return 1
         if _INDEX_NAME.search(name):
             self._index(path)
@@ -145,8 +145,8 @@ class _Walk:
             weight = 1
             if b"<GDALTileIndexDataset" in head:
                 self._index(path)
-            for reference, relative in _named(path):
-                weight += self.follow(reference, path.parent if relative else Path(), depth + 1)
+            for reference, folder, needed in _named(path):
+                weight += self.follow(reference, folder, depth + 1, needed)
                 if weight > MOST:
                     raise RasterUnreadable(
                         f"'{self.top}' cannot be read: what its sources refer to comes to more than {MOST:,} reads. "
@@ -227,30 +227,39 @@ def _readings(name: str) -> Iterator[str]:
             yield rest[:end]
 
 
-def _named(path: Path) -> Iterator[tuple[str, bool]]:
-    """The names in a description, and whether they are relative to its folder."""
+def _named(path: Path) -> Iterator[tuple[str, Path, bool]]:
+    """The names in a description, the folders that they are relative to, and whether nothing can be read without them."""
     if path.stat().st_size > LARGEST:
         raise _too_large(path)
     try:
         # Expat, which reads it, bounds how far entities may grow. GDAL knows neither namespaces nor small and capital
         # letters, and begins a text behind its blanks.
         for _, element in ElementTree.iterparse(path):  # noqa: S314
-            attributes = {key.lower(): value for key, value in element.attrib.items()}
             tag = element.tag.rpartition("}")[2].lower()
-            if (
-                tag in _REFERRING
-                or (tag == "mdi" and attributes.get("key", "").lower() in _REFERRING_KEYS)
-                or (tag == "argument" and "filename" in attributes.get("name", "").lower())
-            ):
-                name = "".join(element.itertext()).lstrip()
-                relative = attributes.get("relativetovrt", "0").lower() not in ("0", "false", "no", "off")
-                if name:
-                    yield name, relative or tag in ("indexdataset", "argument")
+            attributes = {key.lower(): value for key, value in element.attrib.items()}
+            name = "".join(element.itertext()).lstrip()
+            if name and tag in _REFERRING:
+                absolute = attributes.get("relativetovrt", "0").lower() in ("0", "false", "no", "off")
+                yield name, Path() if absolute and tag != "indexdataset" else path.parent, True
+            elif name and _refers(tag, attributes):
+                name = _overview(name, path.parent)
+                yield name, path.parent if local_file(name, path.parent) else Path(), False
             element.clear()
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise RasterUnreadable(
             f"'{path}' is damaged: it is no XML ({error}). Make the virtual raster again."
         ) from error
+
+
+def _refers(tag: str, attributes: dict[str, str]) -> bool:
+    """Whether an element names a file of heights, of places, of overviews or of factors."""
+    by_key = tag == "mdi" and attributes.get("key", "").lower() in _REFERRING_KEYS
+    return tag == "dempath" or by_key or (tag == "argument" and "filename" in attributes.get("name", "").lower())
+
+
+def _overview(name: str, folder: Path) -> str:
+    """A name of overviews, which may be relative to the raster's folder in a way of its own."""
+    return re.sub(r"(?i)^:::BASE:::", lambda _: f"{folder}/", name)
 
 
 def _no_files(folder: Path) -> Iterator[Path]:

@@ -228,7 +228,7 @@ def _readings(name: str) -> Iterator[str]:
 
 
 def _named(path: Path) -> Iterator[tuple[str, Path, bool]]:
-    """The names in a description, the folders that they are relative to, and whether nothing can be read without them."""
+    """The names in a description, the folders that they are relative to, and whether nothing is read without them."""
     if path.stat().st_size > LARGEST:
         raise _too_large(path)
     try:

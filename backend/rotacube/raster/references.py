@@ -174,7 +174,10 @@ class _Walk:
         stem = path.stem.lower()
         for odd in self._odd[path.parent]:
             if odd.name.lower().startswith((stem + ".", stem + "_")):
-                raise _no_file(str(odd))
+                raise RasterUnreadable(
+                    f"'{odd}', beside the raster, is no ordinary file but a pipe or a device, which GDAL may wait for. "
+                    "Remove it, or copy the raster to a folder of its own."
+                )
         weight = 0
         for suffix in BESIDE:
             beside = path.with_name(path.name + suffix)

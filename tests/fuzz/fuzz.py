@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import fuzz_beside  # noqa: F401  (its cases)
 import fuzz_bytes
 import fuzz_evil
 import fuzz_models

@@ -10,7 +10,8 @@ import pytest
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, FIFOs and devices of Linux")
 SLOW = {
     *("many-bands", "huge-vrt", "huge-strip", "fifo-beside", "place-pole", "megametres-wanted", "thousand-deep"),
-    "model-sparse-weights",
+    *("model-sparse-weights", "huge-and-sparse", "large-tile", "tiles-of-sixteen", "png-bomb"),
+    *("beside-RPB-large", "beside-IMD-large"),
 }
 """Hand-made cases that take more than a second or two: only in `make fuzz`."""
 

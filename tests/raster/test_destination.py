@@ -107,6 +107,14 @@ def test_a_link_is_followed_and_stays_one(tmp_path):
         check_output(tmp_path / "link.tif", False, 100, NOTHING)
 
 
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_pipe_beside_an_output_is_no_part_of_an_earlier_file(overwrite, tmp_path):
+    os.mkfifo(tmp_path / "a.tif.aux.xml")
+    with pytest.raises(OutputUnwritable, match="a device or a pipe, which would be taken for a part"):
+        check_output(tmp_path / "a.tif", overwrite, 10, NOTHING)
+    assert names(tmp_path) == ["a.tif.aux.xml"]
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_pipes_devices_and_loops_are_no_outputs(overwrite, tmp_path):
     os.mkfifo(tmp_path / "pipe.tif")

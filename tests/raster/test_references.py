@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import threading
 import time
 
 import numpy as np
 import pytest
+import rasterio
 from virtual import write_vrt
 
 from rotacube.errors import RasterMissing, RasterNeedsNetwork, RasterUnreadable
@@ -112,6 +114,107 @@ def test_a_description_of_a_web_service_is_the_network(tmp_path, make_card):
         FileSource(str(path), make_card())
 
 
+KERNEL = '<VRTDataset subClass="VRTWarpedDataset"><GDALWarpOptions>{}</GDALWarpOptions></VRTDataset>'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<VRTDataset><MaskBand><sourcefilename>{}</sourcefilename></MaskBand></VRTDataset>",
+        '<VRTDataset xmlns="any"><MaskBand><SourceFilename>\n {}</SourceFilename></MaskBand></VRTDataset>',
+        KERNEL.format("<DEMPath>{}</DEMPath>"),
+        KERNEL.format('<Metadata><MDI key="X_DATASET">{}</MDI></Metadata>'),
+        '<VRTDataset><Metadata domain="OVERVIEWS"><MDI key="OVERVIEW_FILE">{}</MDI></Metadata></VRTDataset>',
+        '<VRTDataset><Step><Argument name="gain_dataset_filename_1">{}</Argument></Step></VRTDataset>',
+    ],
+)
+def test_a_description_refers_to_others_in_many_ways(text, ortho, tmp_path):
+    (tmp_path / "a.vrt").write_text(text.format(ortho))
+    assert references_of(str(tmp_path / "a.vrt")).files == {ortho, tmp_path / "a.vrt"}
+    (tmp_path / "a.vrt").write_text(text.format("/vsicurl/http://127.0.0.1:9/a.tif"))
+    assert references_of(str(tmp_path / "a.vrt")).network
+    (tmp_path / "a.vrt").write_text(text.format("gone.tif"))
+    assert references_of(str(tmp_path / "a.vrt")).missing == (["gone.tif"] if "ilename>" in text else [])
+    (tmp_path / "a.vrt").write_text(text.format("/dev/zero"))
+    with pytest.raises(RasterUnreadable, match="no ordinary file"):
+        references_of(str(tmp_path / "a.vrt"))
+
+
+@pytest.fixture
+def server():
+    """A place that listens, and whether anybody has come."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)
+
+        def visited():
+            try:
+                listening.accept()[0].close()
+            except BlockingIOError:
+                return False
+            return True
+
+        yield f"/vsicurl/http://127.0.0.1:{listening.getsockname()[1]}/a.tif", visited
+
+
+def in_aux(ortho, name):
+    entry = f'<Metadata domain="OVERVIEWS"><MDI key="OVERVIEW_FILE">{name}</MDI></Metadata>'
+    ortho.with_name("ortho.tif.aux.xml").write_text(f"<PAMDataset>{entry}</PAMDataset>")
+
+
+def in_tags(ortho, name):
+    with rasterio.open(ortho, "r+") as file:
+        file.update_tags(ns="OVERVIEWS", OVERVIEW_FILE=name)
+
+
+def beside(ortho, name):
+    write_vrt(ortho.with_name("ortho.tif.ovr"), [(name, n) for n in (1, 2, 3)], SIZE)
+
+
+@pytest.mark.parametrize("put", [in_aux, in_tags, beside])
+def test_overviews_are_followed_too_before_they_are_asked_for(put, ortho, server, make_card, write_raster):
+    address, visited = server
+    put(ortho, address)
+    with pytest.raises(RasterNeedsNetwork):
+        FileSource(str(ortho), make_card())
+    assert not visited()
+
+
+@pytest.mark.parametrize("put", [in_aux, in_tags])
+def test_overviews_that_are_elsewhere_are_files_that_are_read(put, ortho, make_card, write_raster):
+    write_raster(ortho.with_name("small.tif"), np.ones((3, 20, 25), np.uint8))
+    put(ortho, ":::BASE:::small.tif")
+    with FileSource(str(ortho), make_card()) as source:
+        assert ortho.with_name("small.tif") in source.files.files
+    put(ortho, "gone.tif")  # GDAL does without them
+    FileSource(str(ortho), make_card()).close()
+    os.mkfifo(ortho.with_name("pipe"))
+    put(ortho, str(ortho.with_name("pipe")))
+    with pytest.raises(RasterUnreadable, match="no ordinary file"):
+        FileSource(str(ortho), make_card())
+
+
+@pytest.mark.parametrize("name", ["ortho.tfw", "ortho_RPC.TXT", "ortho.IMD", "ORTHO.rpb", "ortho.aux"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_whatever_gdal_may_look_for_beside_a_raster_is_no_pipe(name, kind, ortho, tmp_path, make_card):
+    if kind == "pipe":
+        os.mkfifo(tmp_path / name)
+    else:
+        (tmp_path / name).symlink_to("/dev/zero")
+    path = write_vrt(tmp_path / "a.vrt", [("ortho.tif", n) for n in (1, 2, 3)], SIZE)
+    for raster in (str(ortho), path):
+        with pytest.raises(RasterUnreadable, match="no ordinary file"):
+            FileSource(raster, make_card())
+    (tmp_path / name).rename(tmp_path / f"other-{name}")
+    FileSource(str(ortho), make_card()).close()
+
+
+def test_a_flood_beside_a_raster_is_refused(ortho, make_card):
+    with ortho.with_name("ortho.tif.aux.xml").open("wb") as file:
+        file.truncate(2**30)
+    with pytest.raises(RasterUnreadable, match="too large to be read"):
+        FileSource(str(ortho), make_card())
+
+
 def test_a_source_that_is_gone_is_named(tmp_path, make_card):
     write_vrt(tmp_path / "a.vrt", [("not_there.tif", n) for n in (1, 2, 3)], SIZE)
     path = write_vrt(tmp_path / "b.vrt", [("a.vrt", n) for n in (1, 2, 3)], SIZE)
@@ -196,8 +299,6 @@ def test_opening_ends_after_its_time(ortho, make_card, monkeypatch):
 
 
 def test_a_container_names_its_rasters(tmp_path, write_raster, make_card):
-    import rasterio
-
     path = tmp_path / "pages.tif"
     write_raster(path, np.ones((3, *SIZE), np.uint8))
     with rasterio.open(path) as file:

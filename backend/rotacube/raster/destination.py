@@ -144,6 +144,12 @@ def _check_place(output: Path, target: Path, overwrite: bool, references: Refere
         raise OutputUnwritable(f"The folder '{target.parent}' does not exist. Create it, or choose another place.")
     if target.exists() and not target.is_file():
         raise OutputUnwritable(f"'{output}' is no ordinary file but a device or a pipe. Choose another name.")
+    for beside in (target.with_name(target.name + suffix) for suffix in BESIDE):
+        if beside.exists() and not beside.is_file() and not beside.is_dir():
+            raise OutputUnwritable(
+                f"Beside '{output}' lies '{beside.name}', a device or a pipe, which would be taken for a part of the "
+                "mask. Remove it, or choose another name."
+            )
     there = [path for path in (target, *_beside(target)) if path.exists()]
     for path in there:
         if any(_same(path, read) for read in references.files):

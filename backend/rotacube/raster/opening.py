@@ -22,7 +22,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rotacube.errors import RasterMissing, RasterNeedsNetwork, RasterUnreadable, RotacubeError
 from rotacube.raster.bands import BandFacts
 from rotacube.raster.gdal import GDAL_ERRORS, TooSlow, cause_of, within
-from rotacube.raster.references import References, local_file, references_of
+from rotacube.raster.references import References, add_overviews, local_file, references_of
 
 log = logging.getLogger(__name__)
 LIMIT = 30.0
@@ -102,6 +102,12 @@ def open_raster(path: str, allow_network: bool = False) -> tuple[Any, Facts, Ref
         try:
             if file.driver in _NETWORK_DRIVERS and not allow_network:
                 raise _needs_network(path, f"GDAL's driver {file.driver}")
+            # Before anything is asked that has GDAL look for them.
+            for key, name in file.tags(ns="OVERVIEWS").items():
+                if key.upper() == "OVERVIEW_FILE":
+                    add_overviews(references, name, path)
+            if references.network and not allow_network:
+                raise _needs_network(path, references.network[:200])
             facts = _facts(file, path)
             _add_beside(references, file)
         except BaseException:

@@ -6,6 +6,7 @@ to others (VRT, tile indexes, web services) are read here, as text, before GDAL 
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import Iterator
@@ -33,7 +34,8 @@ _NETWORK = re.compile(
 _INDEXED = re.compile(rb"https?://(?!www\.(?:geopackage\.org|opengis\.net|w3\.org))|" + _VSI_NETWORK.encode())
 _STREAM = re.compile(r"^/vsistdin|^/dev/|^/proc/self/fd|^-$")
 _INDEX_NAME = re.compile(r"^GTI:|\.gti\.(?:gpkg|fgb|parquet)$", re.IGNORECASE)
-_REFERRING = {"SourceFilename", "SourceDataset", "IndexDataset"}
+_REFERRING = {"sourcefilename", "sourcedataset", "indexdataset"}
+_REFERRING_KEYS = {"x_dataset", "y_dataset", "overview_file"}
 _SERVICES = (b"<GDAL_WMS", b"<WMS", b"<WCS_GDAL", b"<GDAL_WMTS", b"<WMT_MS_Capabilities", b"<Capabilities", b"<TileMap")
 
 
@@ -71,6 +73,24 @@ def references_of(name: str) -> References:
     return found
 
 
+def add_overviews(found: References, name: str, top: str) -> None:
+    """Follow also where a raster says that its overviews lie; GDAL goes on without them if they are not there.
+
+    Args:
+        found: what the raster reads beside them.
+        name: as its metadata say it.
+        top: the raster.
+
+    Raises:
+        RasterUnreadable: as `references_of` says.
+    """
+    own, more = local_file(top, Path()), References()
+    _Walk(more, top).follow(_overview(name, own.parent if own else Path()), Path(), 1)
+    found.files |= more.files
+    found.network = found.network or more.network
+    found.complete &= more.complete
+
+
 class _Walk:
     """One pass over a raster's references; each file is read once, and its weight kept."""
 
@@ -78,9 +98,10 @@ class _Walk:
         self.found, self.top = found, top
         self._weights: dict[Path, int] = {}
         self._open: set[Path] = set()
+        self._odd: dict[Path, list[Path]] = {}
 
-    def follow(self, name: str, folder: Path, depth: int) -> int:
-        """Note what a name refers to, and count the reads behind it."""
+    def follow(self, name: str, folder: Path, depth: int, needed: bool = True) -> int:
+        """Note what a name refers to, and count the reads behind it; what is needed is missed where it is not there."""
         network = _NETWORK.search(name)
         if network:
             self.found.network = self.found.network or name
@@ -93,7 +114,8 @@ class _Walk:
                 raise RasterUnreadable(
                     "A raster has to be a file: save the description as one (such as .vrt), and give its path."
                 )
-            self.found.missing.append(name)
+            if needed:
+                self.found.missing.append(name)
             return 1
         if _INDEX_NAME.search(name):
             self._index(path)
@@ -104,7 +126,7 @@ class _Walk:
             )
         if path not in self._weights:
             self._open.add(path)
-            self._weights[path] = self._inside(path, depth)
+            self._weights[path] = self._inside(path, depth) + self._beside(path, depth)
             self._open.discard(path)
         return self._weights[path]
 
@@ -126,8 +148,8 @@ class _Walk:
             weight = 1
             if b"<GDALTileIndexDataset" in head:
                 self._index(path)
-            for reference, relative in _named(path):
-                weight += self.follow(reference, path.parent if relative else Path(), depth + 1)
+            for reference, folder, needed in _named(path):
+                weight += self.follow(reference, folder, depth + 1, needed)
                 if weight > MOST:
                     raise RasterUnreadable(
                         f"'{self.top}' cannot be read: what its sources refer to comes to more than {MOST:,} reads. "
@@ -142,6 +164,33 @@ class _Walk:
         elif start[:1] == b"{" and b'"stac' in head:
             self.found.network = self.found.network or str(path)
         return 1
+
+    def _beside(self, path: Path, depth: int) -> int:
+        """Overviews and masks beside a file, which may be virtual; refuses what GDAL would wait for or drown in there.
+
+        GDAL looks for world files, coefficients and the like under many names that begin as the raster's.
+        """
+        if path.is_dir():
+            return 0
+        if path.parent not in self._odd:
+            self._odd[path.parent] = list(_no_files(path.parent))
+        stem = path.stem.lower()
+        for odd in self._odd[path.parent]:
+            if odd.name.lower().startswith((stem + ".", stem + "_")):
+                raise RasterUnreadable(
+                    f"'{odd}', beside the raster, is no ordinary file but a pipe or a device, which GDAL may wait for. "
+                    "Remove it, or copy the raster to a folder of its own."
+                )
+        weight = 0
+        for suffix in BESIDE:
+            beside = path.with_name(path.name + suffix)
+            if not beside.is_file():
+                continue
+            if suffix in (".ovr", ".msk"):
+                weight += self.follow(str(beside), Path(), depth + 1)
+            elif suffix.endswith(".xml") and beside.stat().st_size > LARGEST:
+                raise _too_large(beside)
+        return weight
 
     def _index(self, path: Path) -> None:
         self.found.complete = False
@@ -184,21 +233,54 @@ def _readings(name: str) -> Iterator[str]:
             yield rest[:end]
 
 
-def _named(path: Path) -> Iterator[tuple[str, bool]]:
-    """The names in a description, and whether they are relative to its folder."""
+def _named(path: Path) -> Iterator[tuple[str, Path, bool]]:
+    """The names in a description, the folders that they are relative to, and whether nothing is read without them."""
     if path.stat().st_size > LARGEST:
-        raise RasterUnreadable(f"'{path}' is a description of more than {LARGEST >> 20} MB: too large to be read.")
+        raise _too_large(path)
     try:
-        # Expat, which reads it, bounds how far entities may grow.
+        # Expat, which reads it, bounds how far entities may grow. GDAL knows neither namespaces nor small and capital
+        # letters, and begins a text behind its blanks.
         for _, element in ElementTree.iterparse(path):  # noqa: S314
-            if element.tag in _REFERRING and element.text:
-                relative = element.get("relativeToVRT", element.get("relativetoVRT", "0"))
-                yield element.text, relative not in ("0", "false", "no") or element.tag == "IndexDataset"
+            tag = element.tag.rpartition("}")[2].lower()
+            attributes = {key.lower(): value for key, value in element.attrib.items()}
+            name = "".join(element.itertext()).lstrip()
+            if name and tag in _REFERRING:
+                absolute = attributes.get("relativetovrt", "0").lower() in ("0", "false", "no", "off")
+                yield name, Path() if absolute and tag != "indexdataset" else path.parent, True
+            elif name and _refers(tag, attributes):
+                name = _overview(name, path.parent)
+                yield name, path.parent if local_file(name, path.parent) else Path(), False
             element.clear()
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise RasterUnreadable(
             f"'{path}' is damaged: it is no XML ({error}). Make the virtual raster again."
         ) from error
+
+
+def _refers(tag: str, attributes: dict[str, str]) -> bool:
+    """Whether an element names a file of heights, of places, of overviews or of factors."""
+    by_key = tag == "mdi" and attributes.get("key", "").lower() in _REFERRING_KEYS
+    return tag == "dempath" or by_key or (tag == "argument" and "filename" in attributes.get("name", "").lower())
+
+
+def _overview(name: str, folder: Path) -> str:
+    """A name of overviews, which may be relative to the raster's folder in a way of its own."""
+    return re.sub(r"(?i)^:::BASE:::", lambda _: f"{folder}/", name)
+
+
+def _no_files(folder: Path) -> Iterator[Path]:
+    """What in a folder is neither a file nor a folder: pipes, sockets, devices."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not entry.is_file() and not entry.is_dir() and Path(entry.path).exists():
+                    yield Path(entry.path)
+    except OSError:
+        return
+
+
+def _too_large(path: Path) -> RasterUnreadable:
+    return RasterUnreadable(f"'{path}' is a description of more than {LARGEST >> 20} MB: too large to be read.")
 
 
 def _no_file(name: str) -> RasterUnreadable:

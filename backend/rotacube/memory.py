@@ -1,7 +1,8 @@
 """How the process has its memory from glibc: kept while a run goes on, given back after it.
 
 By default every large array is new memory, which the kernel clears page by page, and is unmapped when it is freed. Kept
-for the next one, a run has a fifth of the page faults. Elsewhere than with glibc nothing here does anything.
+for the next one, a run has a fifth of the page faults. One arena serves all threads: each of its own keeps what its
+thread has freed from the others. Elsewhere than with glibc nothing here does anything.
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ import ctypes
 import platform
 import sys
 
-TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3  # glibc's names for them, in malloc.h
-_RUN = ((MMAP_THRESHOLD, 1 << 30), (TRIM_THRESHOLD, 1 << 30), (TOP_PAD, 1 << 26))
+TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD, ARENA_MAX = -1, -2, -3, -8  # glibc's names for them, in malloc.h
+_RUN = ((MMAP_THRESHOLD, 1 << 30), (TRIM_THRESHOLD, 1 << 30), (TOP_PAD, 1 << 26), (ARENA_MAX, 1))
 
 
 def set_allocator(settings: tuple[tuple[int, int], ...] = _RUN) -> bool:
     """Tell the allocator what to keep, for this process until it ends; whether it took all of it.
 
     Args:
-        settings: glibc's names and bytes; what suits runs by default.
+        settings: glibc's names and values; what suits runs by default.
     """
     libc = _glibc()
     return libc is not None and all([libc.mallopt(name, value) == 1 for name, value in settings])

@@ -134,7 +134,7 @@ def run_map(
     model = model or load_model(request.model)
     place = place or choose_place()
     card = model.card
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES // 2**20), prepared(request, card) as (source, area):
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), prepared(request, card) as (source, area):
         log.info("%s, %d x %d pixels of %s: mapping", request.raster, area.width, area.height, metres(source.grid.gsd))
         for product in request.products:
             sweep(product.path.resolve().parent)

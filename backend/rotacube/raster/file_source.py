@@ -37,7 +37,8 @@ from rotacube.raster.resample import resample, taps
 # A raster without georeference is refused, in words of our own.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
-CACHE_BYTES = 256 * 2**20
+CACHE_BYTES = 32 * 2**20
+"""Of GDAL's blocks: what a row of tiles, 8192 pixels wide, shares with the next one."""
 SAME_GRID = 0.02
 """Up to this relative difference of ground sample distances the raster's own grid is taken: no resampling."""
 AT_ONCE = 2**23

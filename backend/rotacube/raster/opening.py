@@ -141,7 +141,13 @@ def _try_open(path: str) -> None:
     try:
         handle = gdal.GDALOpenEx(os.fsencode(path), _RASTER, None, None, None)
         if handle:
-            gdal.GDALClose(ctypes.c_void_p(handle))
+            raster = ctypes.c_void_p(handle)
+            # What lies beside the file is looked at only when it is asked for.
+            gdal.GDALGetGeoTransform(raster, (ctypes.c_double * 6)())
+            gdal.GDALGetSpatialRef(raster)
+            for domain in (None, b"RPC"):
+                gdal.GDALGetMetadata(raster, domain)
+            gdal.GDALClose(raster)
     finally:
         gdal.CPLPopErrorHandler()
 
@@ -151,8 +157,9 @@ def _library() -> ctypes.CDLL | None:
     """The GDAL that rasterio brings; None where a system does not let us find it behind rasterio."""
     try:
         gdal = ctypes.CDLL(_base.__file__)
-        gdal.GDALOpenEx.restype = ctypes.c_void_p
-        gdal.GDALClose, gdal.CPLPushErrorHandler, gdal.CPLPopErrorHandler  # noqa: B018
+        for name in ("GDALOpenEx", "GDALGetSpatialRef", "GDALGetMetadata"):
+            getattr(gdal, name).restype = ctypes.c_void_p
+        gdal.GDALClose, gdal.GDALGetGeoTransform, gdal.CPLPushErrorHandler, gdal.CPLPopErrorHandler  # noqa: B018
     except (OSError, AttributeError):
         return None
     return gdal

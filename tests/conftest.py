@@ -10,38 +10,13 @@ import os
 from pathlib import Path
 
 import pytest
+from model_cards import card_fields
 
 UTM = "EPSG:32645"
 
 # The networks are tiny: on a busy machine threads that wait for each other cost more than they bring. Processes that
 # tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-
-def card_fields(**changes):
-    """A card's fields but for its weights; keyword arguments replace some."""
-    return {
-        "name": "tiny",
-        "title": "Tiny, with random weights",
-        "task": "rooftops",
-        "architecture": "convnext-cube-small",
-        "source": "none: random weights for tests",
-        "bands": ["red", "green", "blue"],
-        "gsd": 0.15,
-        "tile": 96,
-        "overlap": 32,
-        "normalisation": {"scale": 255.0, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
-        "classes": [
-            {"id": 0, "name": "background", "color": "#000000"},
-            {"id": 1, "name": "roof", "color": "#e6550d"},
-        ],
-        "threshold": 0.5,
-        "licence": "MIT",
-        "attribution": "nobody",
-        "training_data": "none",
-        "accuracy": {},
-        **changes,
-    }
 
 
 @pytest.fixture(scope="session")

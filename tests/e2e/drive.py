@@ -326,11 +326,11 @@ class Driver:
             self.result.update(ok=False, error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
             iface.mainWindow().grab().save(str(OUT / "error.png"))
         (OUT / "result.json").write_text(json.dumps(self.result, indent=2, ensure_ascii=False))
-        QgsProject.instance().setDirty(False)
         tasks = QgsApplication.taskManager()
         end = time.monotonic() + 10
         while tasks.countActiveTasks() and time.monotonic() < end:  # QGIS would ask; a task ends a moment after its run
             QTest.qWait(50)
+        QgsProject.instance().setDirty(False)  # last: while it waits, a new layer makes the project dirty again
         iface.actionExit().trigger()
 
 

@@ -46,7 +46,7 @@ def make_model(folder: Path) -> Path:
     from rotacube.networks.registry import create_model
 
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    from conftest import card_fields
+    from model_cards import card_fields
 
     torch.manual_seed(7)
     network = create_model("convnext-cube-small", 3, 2)

@@ -198,7 +198,7 @@ def disk(size: int, folder: Path) -> Iterator[bool]:
 def noisy(work: Path) -> tuple[Path, LoadedModel]:
     """A raster and a model whose mask is large."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    from conftest import card_fields
+    from model_cards import card_fields
 
     raster = work / "noise.tif"
     if not raster.exists():

@@ -7,6 +7,8 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +32,8 @@ LIMIT = 30.0
 MOST_BANDS = 4096
 LARGEST_BLOCK = 2**29
 """Bytes of the largest block that is read; GDAL holds several."""
+OPEN_MEMORY = 2**30
+"""Bytes that a format's library may take for opening a file."""
 _RASTER = 0x02
 """GDAL_OF_RASTER, for reading."""
 _NETWORK_DRIVERS = {
@@ -96,6 +100,8 @@ def open_raster(path: str, allow_network: bool = False) -> tuple[Any, Facts, Ref
                 f"'{path}' refers to '{references.missing[0][:300]}'{more}, which is not there. Bring it back, or make "
                 "the virtual raster again."
             )
+        if references.greedy:
+            _try_elsewhere(path)
         with rasterio.Env():
             _try_open(path)
             file = rasterio.open(path)
@@ -130,6 +136,31 @@ def open_raster(path: str, allow_network: bool = False) -> tuple[Any, Facts, Ref
             f"'{path}' cannot be opened as a raster ({cause_of(error)}). The file may be damaged or of a format that "
             "GDAL does not know; try gdalinfo on it."
         ) from error
+
+
+def _try_elsewhere(path: str) -> None:
+    """Have a process of its own open the raster first, which gets so much memory and no more."""
+    if sys.platform == "win32":  # nothing there bounds a process's memory from within
+        return
+    command = [sys.executable, "-c", _PROBE, path, str(OPEN_MEMORY)]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT, check=False)
+    except subprocess.TimeoutExpired:
+        raise TooSlow from None
+    if done.returncode:
+        raise RasterUnreadable(
+            f"'{path}' cannot be opened as a raster, or takes more than {OPEN_MEMORY / 2**30:.0f} GB of memory for "
+            "that. The file may be damaged; try gdalinfo on it."
+        )
+
+
+_PROBE = """
+import resource, sys
+import psutil, rasterio
+limit = psutil.Process().memory_info().vms + int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+rasterio.open(sys.argv[1]).close()
+"""
 
 
 def _try_open(path: str) -> None:

@@ -36,6 +36,8 @@ _STREAM = re.compile(r"^/vsistdin|^/dev/|^/proc/self/fd|^-$")
 _INDEX_NAME = re.compile(r"^GTI:|\.gti\.(?:gpkg|fgb|parquet)$", re.IGNORECASE)
 _REFERRING = {"sourcefilename", "sourcedataset", "indexdataset"}
 _REFERRING_KEYS = {"x_dataset", "y_dataset", "overview_file"}
+_GREEDY = (b"CDF", b"\x89HDF\r\n\x1a\n", b"\x0e\x03\x13\x01")
+"""How netCDF, HDF5 and HDF4 begin."""
 _SERVICES = (b"<GDAL_WMS", b"<WMS", b"<WCS_GDAL", b"<GDAL_WMTS", b"<WMT_MS_Capabilities", b"<Capabilities", b"<TileMap")
 
 
@@ -48,12 +50,14 @@ class References:
         network: an address that it would ask over the network; None where there is none.
         missing: names of files that are not there.
         complete: whether all that it reads is known; a tile index names its tiles where only GDAL finds them.
+        greedy: whether a file is among them whose format's library takes as much memory as a damaged one asks for.
     """
 
     files: set[Path] = field(default_factory=set)
     network: str | None = None
     missing: list[str] = field(default_factory=list)
     complete: bool = True
+    greedy: bool = False
 
 
 def references_of(name: str) -> References:
@@ -143,6 +147,7 @@ class _Walk:
         self.found.files.add(path)
         with path.open("rb") as stream:
             head = stream.read(HEAD)
+        self.found.greedy |= head.startswith(_GREEDY)
         start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
         if b"<VRTDataset" in head or b"<GDALTileIndexDataset" in head:
             weight = 1

@@ -96,7 +96,7 @@ class EventReader:
         connection, response = self._client.open_events(self._job, self._last_id, self._silence_s)
         self._socket = connection.sock
         try:
-            name, data = "message", []
+            name, data, number = "message", [], self._last_id
             while not self._stopping.is_set():
                 line = response.readline()
                 if not line:
@@ -106,10 +106,11 @@ class EventReader:
                 value = value[1:] if value.startswith(" ") else value
                 if not text and data:
                     yield name, "\n".join(data)
+                    self._last_id = number  # now, for one that was cut off is asked for again
                 if not text:
                     name, data = "message", []
                 elif field == "id":
-                    self._last_id = value
+                    number = value
                 elif field == "event":
                     name = value
                 elif field == "data":

@@ -1,6 +1,9 @@
 """A job's events on their way from the backend to whoever follows the job."""
 
+import io
+import json
 import time
+from types import SimpleNamespace
 
 from fixtures import started, wait
 from qgis_plugin.client.events import EventReader
@@ -45,6 +48,28 @@ def test_silence_counts_as_broken(supervisor, raster, tmp_path):
     wait(lambda: heard.states and heard.states[-1].state == "finished")
     assert len(heard.attempts) >= 1
     assert heard.numbers() == list(range(20))  # taken up where it broke: none twice, none lost
+
+
+class CutOff:
+    """A client whose first stream ends in the middle of the second event."""
+
+    def __init__(self):
+        self.asked = []
+        request = JobRequest("a.tif", "m", [ProductRequest("m.tif")]).to_json()
+        jobs = [{"id": "j", "request": request, "state": state} for state in ("queued", "running", "cancelled")]
+        events = [f"id: {n}\nevent: state\ndata: {json.dumps(job)}\n\n" for n, job in enumerate(jobs, 1)]
+        self._texts = [events[0] + events[1][:-2], events[1] + events[2]]
+
+    def open_events(self, job, last_id, silence_s):
+        self.asked.append(last_id)
+        return SimpleNamespace(sock=None, close=lambda: None), io.BytesIO(self._texts.pop(0).encode())
+
+
+def test_an_event_that_was_cut_off_is_asked_for_again():
+    client = CutOff()
+    heard = Heard(client, "j")
+    wait(lambda: len(heard.states) == 3)
+    assert client.asked == [None, "1"] and heard.states[-1].state == "cancelled" and not heard.errors
 
 
 def test_reader_stops_at_once_and_says_no_more(supervisor, raster, tmp_path):

@@ -173,6 +173,10 @@ def _try_open(path: str) -> None:
         handle = gdal.GDALOpenEx(os.fsencode(path), _RASTER, None, None, None)
         if handle:
             raster = ctypes.c_void_p(handle)
+            count = gdal.GDALGetRasterCount(raster)
+            if count > MOST_BANDS:  # told before rasterio makes something of each
+                gdal.GDALClose(raster)
+                raise _too_many_bands(path, count)
             # What lies beside the file is looked at only when it is asked for.
             gdal.GDALGetGeoTransform(raster, (ctypes.c_double * 6)())
             gdal.GDALGetSpatialRef(raster)
@@ -190,7 +194,8 @@ def _library() -> ctypes.CDLL | None:
         gdal = ctypes.CDLL(_base.__file__)
         for name in ("GDALOpenEx", "GDALGetSpatialRef", "GDALGetMetadata"):
             getattr(gdal, name).restype = ctypes.c_void_p
-        gdal.GDALClose, gdal.GDALGetGeoTransform, gdal.CPLPushErrorHandler, gdal.CPLPopErrorHandler  # noqa: B018
+        for name in ("GDALClose", "GDALGetRasterCount", "GDALGetGeoTransform", "CPLPushErrorHandler"):
+            getattr(gdal, name)
     except (OSError, AttributeError):
         return None
     return gdal
@@ -201,6 +206,10 @@ def _needs_network(path: str, why: str) -> RasterNeedsNetwork:
         f"'{path}' would ask for data over the network ({why}). Allow it (--allow-network; in QGIS: Allow network), or "
         "save the raster as a file first."
     )
+
+
+def _too_many_bands(path: str, count: int) -> RasterUnreadable:
+    return RasterUnreadable(f"'{path}' has {count:,} bands; {MOST_BANDS:,} are the most that are read.")
 
 
 def _facts(file: Any, path: str) -> Facts:
@@ -214,7 +223,7 @@ def _facts(file: Any, path: str) -> Facts:
             )
         raise RasterUnreadable(f"'{path}' has no band that holds pixels. Choose another raster.")
     if file.count > MOST_BANDS:
-        raise RasterUnreadable(f"'{path}' has {file.count:,} bands; {MOST_BANDS:,} are the most that are read.")
+        raise _too_many_bands(path, file.count)
     blocks = zip(file.block_shapes, file.dtypes, strict=True)
     largest = max(height * width * _bytes(dtype) for (height, width), dtype in blocks)
     if largest > LARGEST_BLOCK:

@@ -25,9 +25,9 @@ test: setup  ## All tests
 	@mkdir -p build
 	@nice -n 19 $(MAKE) --no-print-directory test-learning >build/test-learning.log 2>&1 & learning=$$!; \
 	  trap 'kill $$learning 2>/dev/null' EXIT; \
-	  $(MAKE) --no-print-directory test-plugin && $(MAKE) --no-print-directory test-e2e || exit; \
+	  $(MAKE) --no-print-directory test-plugin && $(MAKE) --no-print-directory test-e2e && \
+	  $(MAKE) --no-print-directory test-backend || exit; \
 	  wait $$learning; code=$$?; cat build/test-learning.log; exit $$code
-	$(MAKE) --no-print-directory test-backend
 
 # In two processes, files whole: their fixtures are dear.
 test-backend: setup

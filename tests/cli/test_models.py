@@ -11,7 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from rotacube.cli import app
+from rotacube.cli import app, terminal
 from rotacube.models.store import load_model
 from rotacube.networks import sizes
 from rotacube.networks.registry import NETWORKS
@@ -74,7 +74,7 @@ def sections():
 def table(sections, monkeypatch, tmp_path):
     """Call `rotacube models table` in an empty folder; returns the exit code and what it printed."""
     monkeypatch.setattr(sizes, "sections", lambda tell: sections)
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(terminal.out, "width", 200)
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import builtins
-
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 
 from rotacube.errors import OptionsRefused, OutputUnwritable
+from rotacube.models import export
 from rotacube.models.export import export_network, export_program
 from rotacube.networks.dense import RoofMaps
 from rotacube.networks.registry import create_model
@@ -99,14 +98,7 @@ def test_a_folder_that_is_not_there_is_told(network, tmp_path):
 
 
 def test_without_onnxscript_it_says_what_to_install(network, tmp_path, monkeypatch):
-    whole = builtins.__import__
-
-    def absent(name, *rest, **more):
-        if name == "onnxscript":
-            raise ImportError(name)
-        return whole(name, *rest, **more)
-
-    monkeypatch.setattr(builtins, "__import__", absent)
+    monkeypatch.setattr(export, "find_spec", lambda name: None)
     with pytest.raises(OptionsRefused, match=r"pip install 'rotacube\[export\]'"):
         export_network(network, torch.randn(1, 3, 32, 32), tmp_path / "roofs.onnx")
     assert list(tmp_path.iterdir()) == []

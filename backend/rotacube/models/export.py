@@ -7,6 +7,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -45,6 +46,8 @@ def export_network(network: nn.Module, image: Tensor, path: Path) -> None:
     """
     if path.suffix not in FORMATS:
         raise OptionsRefused(f"A network is exported to .onnx or .pt2, not to '{path.name}'.")
+    if path.suffix == ".onnx" and find_spec("onnxscript") is None:
+        raise OptionsRefused("ONNX needs the packages onnx and onnxscript: pip install 'rotacube[export]'.")
     write = write_onnx if path.suffix == ".onnx" else _write_program
     with in_one_step(path) as new, _quiet():
         write(export_program(network, image), new)
@@ -81,15 +84,7 @@ def export_program(network: nn.Module, image: Tensor) -> torch.export.ExportedPr
 
 
 def write_onnx(program: torch.export.ExportedProgram, path: Path) -> None:
-    """Write a program of `export_program` as ONNX.
-
-    Raises:
-        OptionsRefused: What writes ONNX is not installed.
-    """
-    try:
-        import onnxscript  # noqa: F401
-    except ImportError:
-        raise OptionsRefused("ONNX needs the packages onnx and onnxscript: pip install 'rotacube[export]'.") from None
+    """Write a program of `export_program` as ONNX; needs onnx and onnxscript."""
     torch.onnx.export(
         program,
         f=str(path),

@@ -34,7 +34,7 @@ test-backend: setup
 	$(PY) -m pytest tests --ignore=tests/plugin --ignore=tests/e2e --ignore=tests/networks/test_learning.py \
 	  -n 2 --dist loadfile
 
-# Every network, one by one.
+# Networks of every family, one by one.
 test-learning: setup
 	$(PY) -m pytest tests/networks/test_learning.py -n 2 --dist worksteal
 

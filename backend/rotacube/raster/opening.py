@@ -194,7 +194,9 @@ def _library() -> ctypes.CDLL | None:
         gdal = ctypes.CDLL(_base.__file__)
         for name in ("GDALOpenEx", "GDALGetSpatialRef", "GDALGetMetadata"):
             getattr(gdal, name).restype = ctypes.c_void_p
-        for name in ("GDALClose", "GDALGetRasterCount", "GDALGetGeoTransform", "CPLPushErrorHandler"):
+        for name in ("GDALClose", "GDALGetRasterCount", "GDALGetGeoTransform"):
+            getattr(gdal, name)
+        for name in ("CPLPushErrorHandler", "CPLPopErrorHandler"):
             getattr(gdal, name)
     except (OSError, AttributeError):
         return None

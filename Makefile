@@ -6,14 +6,14 @@ RASTER ?= build/sample/sample.tif
 SOURCES := $(shell find csrc -type f) setup.py pyproject.toml metadata.txt constraints.txt tools/setup.sh
 export ROTACUBE_DATA ?= $(abspath ../shared/data)
 
-.PHONY: setup demo test test-backend test-learning test-plugin test-e2e test-asan test-full fuzz kill lint format plugin wheel screenshots bench-ops models-table modules train-rooftop-small clean
+.PHONY: setup demo test test-backend test-learning test-plugin test-e2e test-asan test-full fuzz kill lint format plugin wheel screenshots bench-ops models-table modules train-pack panels clean
 
 setup: .venv/.done  ## Environments, compiled operators, system packages where missing
 
 .venv/.done: $(SOURCES)
 	tools/setup.sh
 
-build/sample/sample.tif: backend/rotacube/training/drawn/scenes.py | setup
+build/sample/sample.tif: $(wildcard backend/rotacube/training/drawn/*.py) | setup
 	mkdir -p build/sample
 	$(PY) -m rotacube.training.drawn.scenes $@ --seed 2 --height 1536 --width 2048 --nodata-corner
 
@@ -39,7 +39,7 @@ test-learning: setup
 	$(PY) -m pytest tests/networks/test_learning.py -n 2 --dist worksteal
 
 test-full: setup  ## Every network at its published width: learns, is saved, loaded and exported; an hour, 16 GiB
-	ROTACUBE_FULL=1 $(PY) -m pytest tests/networks/test_learning.py tests/networks/test_boundary.py
+	ROTACUBE_FULL=1 $(PY) -m pytest tests/networks/test_learning.py tests/networks/test_further.py
 
 test-plugin: setup
 	xvfb-run -a -s "-screen 0 1500x1000x24" .venv-qgis/bin/python -m pytest tests/plugin
@@ -101,8 +101,19 @@ models-table: setup  ## The networks' sizes beside the published ones, to docs/r
 modules: setup  ## Which room imports which, drawn from the imports into docs/architecture.md
 	$(PY) tools/draw_modules.py
 
-train-rooftop-small: setup  ## At most 40 minutes of two CPU cores; needs ROTACUBE_DATA
-	$(PY) -m rotacube.training.recipes.rooftop --output resources/models/rooftop-small
+train-%: setup  ## A recipe's model from nothing, an hour or two of two CPU cores; killed, it goes on; needs ROTACUBE_DATA
+	.venv/bin/rotacube train $* --output build/train/$*/model $(TRAIN_ARGUMENTS)
+
+OPEN := $(addprefix rooftop/,kampala banepa dhaka negatives)
+train-pack:  ## The rooftop imagery for training elsewhere: what may teach what ships, and the rest; below 64 MiB each
+	mkdir -p build/pack
+	tar -C $(ROTACUBE_DATA) -czf build/pack/open.tar.gz $(OPEN)
+	tar -C $(ROTACUBE_DATA) -czf build/pack/research.tar.gz $(addprefix --exclude=,$(OPEN)) rooftop
+	ls -l build/pack
+
+panels: setup  ## Image, truth and prediction of held-out tiles of the models that ship, to docs/panels
+	for model in $(notdir $(wildcard resources/models/*)); do \
+	  $(PY) -m rotacube.training.report resources/models/$$model docs/panels/$$model || exit; done
 
 clean:
 	rm -rf build dist .venv .venv-qgis backend/*.egg-info

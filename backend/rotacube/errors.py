@@ -95,6 +95,18 @@ class ModelDamaged(RotacubeError):
     code = "model_damaged"
 
 
+class DatasetDamaged(RotacubeError):
+    """A dataset's folder is not whole: a file is missing, truncated, of another size, or holds unknown values."""
+
+    code = "dataset_damaged"
+
+
+class TrainingFailed(RotacubeError):
+    """Training cannot go on: its loss is no number."""
+
+    code = "training_failed"
+
+
 class JobMissing(RotacubeError):
     """There is no such job."""
 

@@ -79,6 +79,7 @@ class ModelInfo:
     tile: int
     overlap: int
     classes: List[ClassInfo]
+    notice: str
     licence: str
     attribution: str
     training_data: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from typing import List, Optional
+from typing import Dict, List, Optional
 
 from qgis.core import QgsSettings
 from qgis.PyQt.QtCore import Qt
@@ -33,6 +33,9 @@ class ModelPicker(QWidget):
         layout.setSpacing(2)
         layout.addWidget(self.combo)
         layout.addWidget(self.note)
+        self.notice = note()
+        self.notice.setObjectName("rotacubeModelNotice")
+        layout.addWidget(self.notice)
         self.facts = note()
         self.facts.setObjectName("rotacubeModelFacts")
         self.facts.setTextFormat(Qt.TextFormat.RichText)
@@ -52,6 +55,7 @@ class ModelPicker(QWidget):
         self.combo.clear()
         self.combo.setEnabled(False)
         self.note.setText(why)
+        self.notice.hide()
         self.facts.hide()
 
     def set_models(self, models: List[ModelInfo]) -> None:
@@ -90,6 +94,8 @@ class ModelPicker(QWidget):
         self.note.setText(text)
         self.combo.setToolTip(_details(model))
         self.note.setToolTip(_details(model))
+        self.notice.setText(model.notice)
+        self.notice.setVisible(bool(model.notice))
         facts = [escape(part) for part in (_quality(model), model.licence) if part]
         self.facts.setText(" · ".join([*facts, f'<a href="#details">{escape(tr("Details…"))}</a>']))
         self.facts.show()
@@ -107,26 +113,56 @@ class ModelPicker(QWidget):
         box.open()
 
 
+def _by_metric(model: ModelInfo) -> Dict[str, Dict[str, float]]:
+    """What was measured: metric, then place; the card names both, "banepa roofs f1"."""
+    found: Dict[str, Dict[str, float]] = {}
+    for name, value in model.accuracy.items():
+        place, _, metric = name.rpartition(" ") if " " not in name else name.partition(" ")
+        found.setdefault(metric, {})[place] = value
+    return found
+
+
 def _quality(model: ModelInfo) -> str:
-    """The overlap with the truth at each place where it was measured; else whatever was measured."""
-    measured = {name[: -len("iou")].strip(): value for name, value in model.accuracy.items() if name.endswith("iou")}
-    if measured:
-        texts = [
-            f"{fmt.number(value, 2)} ({place})" if place else fmt.number(value, 2) for place, value in measured.items()
-        ]
-        return "IoU " + ", ".join(texts)
-    return ", ".join(f"{name} {fmt.number(value, 2)}" for name, value in list(model.accuracy.items())[:2])
+    """From the worst to the best place: single roofs first, then the overlap with the truth; else what was measured."""
+    measured = _by_metric(model)
+    shown = {name: measured[name] for name in ("roofs f1", "iou") if name in measured}
+    texts = {"roofs f1": tr("single roofs F1 {range}"), "iou": "IoU {range}"}
+    return ", ".join(
+        texts.get(name, name + " {range}").format(range=_range(list(values.values())))
+        for name, values in (shown or dict(list(measured.items())[:2])).items()
+    )
+
+
+def _range(values: List[float]) -> str:
+    low, high = fmt.number(min(values), 2), fmt.number(max(values), 2)
+    return low if low == high else f"{low}–{high}"
+
+
+def _accuracy_table(model: ModelInfo) -> str:
+    """A row a metric, a column a place."""
+    measured = _by_metric(model)
+    places = list(dict.fromkeys(place for values in measured.values() for place in values))
+    head = "".join(f"<th>&nbsp;{escape(place)}</th>" for place in places)
+    rows = "".join(
+        f"<tr><td>{escape(metric)}</td>"
+        + "".join(
+            f'<td align="right">{fmt.number(values[place], 2) if place in values else ""}</td>' for place in places
+        )
+        + "</tr>"
+        for metric, values in measured.items()
+    )
+    title = escape(tr("Accuracy on land that it was not trained on"))
+    return f"<p>{title}</p><table><tr><th></th>{head}</tr>{rows}</table>" if measured else ""
 
 
 def _details(model: ModelInfo) -> str:
-    accuracy = ", ".join(f"{name} {fmt.number(value, 2)}" for name, value in model.accuracy.items())
     rows = [
         (tr("Network"), f"{model.architecture}, {fmt.number(model.parameters / 1e6, 1)} M"),
         (tr("Bands"), ", ".join(model.bands)),
         (tr("Trained on"), model.training_data),
-        (tr("Accuracy"), accuracy),
         (tr("Licence"), model.licence),
         (tr("Attribution"), model.attribution),
     ]
     lines = "".join(f"<br>{escape(name)}: {escape(value)}" for name, value in rows if value)
-    return f"<b>{escape(model.title)}</b> ({escape(model.name)}){lines}"
+    notice = f"<br><b>{escape(model.notice)}</b>" if model.notice else ""
+    return f"<b>{escape(model.title)}</b> ({escape(model.name)}){notice}{lines}{_accuracy_table(model)}"

@@ -63,7 +63,7 @@ def test_from_the_zip_to_a_mask(demo, plan, backend_python, wheels, small_scene)
     assert Path(process["command"][1]).is_relative_to(profile / "profiles")
     assert [Path(folder).is_relative_to(profile / "profiles") for folder in process["model_folders"]] == [True]
 
-    assert result["model"] == "rooftop-small" and result["mask_valid"] and result["mask"] == str(out / "mask.tif")
+    assert result["model"] == "rooftop-lite" and result["mask_valid"] and result["mask"] == str(out / "mask.tif")
     area = float(result["table"][1][1].replace(",", ""))
     assert result["table"][1][0] == "roof" and area > 100  # the drawn roofs, not an empty mask
     print(f"set up in {result['set_up_seconds']} s, mapped in {result['seconds']} s")

@@ -38,35 +38,36 @@ def whole(strips, shape):
 
 
 def test_strips_cover_the_source_once_and_a_tile_alone_is_what_the_network_says(source, cpu):
-    net = network(boundary=True)
+    net = network(further=["border"])
     engine = Engine(net, tile=192, overlap=32, outputs=1, place=cpu)
     found, covered = whole(engine.strips(source), (150, 190))
-    assert (covered == 1).all() and set(found) == {"logits", "boundary", "valid"}
+    assert (covered == 1).all() and set(found) == {"logits", "border", "valid"}
     values, valid = source.read(Box(0, 0, 192, 192))
     with torch.inference_mode():
-        logits, boundary = net(torch.from_numpy(values)[None].to(memory_format=torch.channels_last))
-    np.testing.assert_allclose(found["logits"], logits[0, :, :150, :190].numpy(), atol=1e-5)
-    np.testing.assert_allclose(found["boundary"], boundary[0, :, :150, :190].numpy(), atol=1e-5)
+        want = net(torch.from_numpy(values)[None].to(memory_format=torch.channels_last))
+    np.testing.assert_allclose(found["logits"], want["logits"][0, :, :150, :190].numpy(), atol=1e-5)
+    np.testing.assert_allclose(found["border"], want["border"][0, :, :150, :190].numpy(), atol=1e-5)
     np.testing.assert_array_equal(found["valid"][0], valid[:150, :190])
 
 
 def test_a_part_is_the_crop_of_the_whole_in_every_output(source, cpu):
-    engine = Engine(network(boundary=True), tile=64, overlap=32, outputs=1, place=cpu)
+    engine = Engine(network(further=["border"]), tile=64, overlap=32, outputs=1, place=cpu)
     found, _ = whole(engine.strips(source), (150, 190))
     area = Box(37, 71, 101, 163)
     for strip in engine.strips(source, area):
         rows, columns = strip.box.within(Box(0, 0, 150, 190))
         np.testing.assert_array_equal(strip.logits, found["logits"][:, rows, columns])
-        np.testing.assert_array_equal(strip.further["boundary"], found["boundary"][:, rows, columns])
+        np.testing.assert_array_equal(strip.further["border"], found["border"][:, rows, columns])
 
 
 def test_a_second_output_changes_nothing_of_the_first(source, cpu):
-    with_boundary = network(boundary=True)
+    with_border = network(further=["border"])
     plain = network()
-    plain.load_state_dict({k: v for k, v in with_boundary.state_dict().items() if "boundary_head" not in k})
+    state = with_border.state_dict()
+    plain.load_state_dict({k: v[:1] if k.startswith("head.") else v for k, v in state.items()})
     first, second = (
         whole(Engine(net, tile=64, overlap=32, outputs=1, place=cpu).strips(source), (150, 190))[0]
-        for net in (with_boundary, plain)
+        for net in (with_border, plain)
     )
     np.testing.assert_array_equal(first["logits"], second["logits"])
     assert set(second) == {"logits", "valid"}
@@ -95,8 +96,8 @@ def test_cancelled_before_a_batch(source, cpu):
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_outputs_that_are_no_numbers_stop_the_run(value, source, cpu):
     """As class ids they would be background, and nobody would know."""
-    net = network(boundary=True)
-    net.boundary_head.bias.data[:] = value
+    net = network(further=["border"])
+    net.head.bias.data[:] = value
     with pytest.raises(ModelDamaged, match="no numbers"):
         list(Engine(net, tile=64, overlap=32, outputs=1, place=cpu).strips(source))
 

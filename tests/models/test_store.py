@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from rotacube.errors import ModelDamaged, ModelMissing, OutputUnwritable
+from rotacube.models import DEFAULT
 from rotacube.models.card import read_card
 from rotacube.models.store import (
     file_sha256,
@@ -113,7 +114,7 @@ def test_models_are_found_by_name_by_folder_and_by_the_name_in_their_card(tmp_pa
     assert find_model(str(second / "one"))[0].title == "there"
     assert find_model("two")[1] == odd
     names = [card.name for card, _ in list_models()]
-    assert names == sorted(set(names)) and {"one", "two"} <= set(names)
+    assert names == [DEFAULT, *sorted(set(names) - {DEFAULT})] and {"one", "two"} <= set(names)
     with pytest.raises(ModelMissing, match=r"There is no model 'three'\. Installed are: .*one, .*two"):
         find_model("three")
 

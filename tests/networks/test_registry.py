@@ -28,7 +28,7 @@ def test_an_unknown_network_is_told():
     [
         ("unet", {"heads": 3}, "has no option 'heads'. It has: block, first"),
         ("unet-cube", {"last": ("conv",)}, "has no option 'last'"),
-        ("fast-scnn", {"skip": "add"}, "has no option 'skip'. It has: width, boundary"),
+        ("fast-scnn", {"skip": "add"}, "has no option 'skip'. It has: width, further"),
         ("unet", {"skip": "multiply"}, '"kpff", "add" or "concat", not \'multiply\'.$'),
         ("unet", {"width": 0}, "between 1/16 and 4, not 0.$"),
         ("unet", {"width": "wide"}, "cannot be built so"),
@@ -63,7 +63,7 @@ def test_every_network_says_where_it_comes_from_and_what_may_be_chosen():
         assert find_network(name) is network and network.name == name
         assert network.title and network.source
         assert "width" in network.options() and not set(network.options()) & set(network.fixed)
-        assert ("boundary" in network.options()) == (network.labels == "pixels")
+        assert ("further" in network.options()) == (network.labels == "pixels")
         json.dumps(network.options())
 
 
@@ -87,9 +87,9 @@ def give_options(folder, options):
 
 
 def test_a_card_carries_the_options(tmp_path, make_card):
-    saved(tmp_path, make_card, "unet-cube", width=0.0625, skip="kpff", boundary=True, cube={"attention": True})
+    saved(tmp_path, make_card, "unet-cube", width=0.0625, skip="kpff", further=["border"], cube={"attention": True})
     network = load_model(str(tmp_path)).network
-    assert network.boundary_head is not None
+    assert network.channels == {"logits": 1, "border": 1}
     assert any(name.endswith("fusion.weight") for name in network.state_dict())
     assert any("attention" in name for name in network.state_dict())
 

@@ -94,13 +94,14 @@ def test_a_p4_convolution_with_an_even_kernel_is_refused():
 @pytest.mark.parametrize("skip", ["concat", "add", "kpff"])
 def test_the_whole_output_of_the_p4_network_turns_with_its_input(skip, quarters):
     torch.manual_seed(0)
-    network = create_model("p4-unet", 3, 4, width=0.25, skip=skip, boundary=True).double()
+    network = create_model("p4-unet", 3, 4, width=0.25, skip=skip, further=["border"]).double()
     images = torch.randn(4, 3, 64, 48, dtype=torch.float64)
     network.train()(images)  # so that the statistics are none that hide anything
     network.eval()
     with torch.inference_mode():
         want, got = network(images), network(turned(images, quarters))
-    for straight, rotated in zip(want, got, strict=True):
+    for name, straight in want.items():
+        rotated = got[name]
         assert straight.std() > 1e-3
         torch.testing.assert_close(rotated, turned(straight, quarters), rtol=1e-9, atol=1e-9)
 

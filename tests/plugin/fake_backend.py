@@ -57,6 +57,7 @@ MODEL = {
     "licence": "CC0",
     "attribution": "nobody",
     "training_data": "none",
+    "notice": "",
     "accuracy": {"iou": 0.5},
     "parameters": 4_900_000,
     "sha256": "0" * 64,

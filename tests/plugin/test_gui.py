@@ -196,14 +196,21 @@ def test_a_real_python_is_understood(qgis_app):
 
 def test_accuracy_and_licence_are_in_sight(qgis_app):
     picker = ModelPicker()
-    accuracy = {"banepa iou": 0.6802, "kampala iou": 0.5299, "kampala f1": 0.6927}
+    accuracy = {"banepa iou": 0.6802, "kampala iou": 0.5299, "kampala f1": 0.6927, "banepa roofs f1": 0.5}
     picker.set_models([dataclasses.replace(MODEL, accuracy=accuracy, licence="CC BY 4.0 <b>")])
-    assert picker.facts.text().startswith("IoU 0.68 (banepa), 0.53 (kampala) · CC BY 4.0 &lt;b&gt; · <a href")
-    assert not picker.facts.isHidden()
+    assert picker.facts.text().startswith("single roofs F1 0.50, IoU 0.53–0.68 · CC BY 4.0 &lt;b&gt; · <a href")
+    assert not picker.facts.isHidden() and picker.notice.isHidden()
     picker.facts.linkActivated.emit("#details")
     box = picker.findChild(QMessageBox)
-    assert "kampala f1 0.69" in box.text() and "Trained on" in box.text()
+    for part in (
+        "<th>&nbsp;kampala</th>",
+        '<td>f1</td><td align="right"></td><td align="right">0.69</td>',
+        "Trained on",
+    ):
+        assert part in box.text()
     box.close()
+    picker.set_models([dataclasses.replace(MODEL, notice="For research only.")])
+    assert picker.notice.text() == "For research only." and not picker.notice.isHidden()
     picker.set_models([dataclasses.replace(MODEL, accuracy={}, licence="")])
     assert picker.facts.text().startswith("<a href")
     picker.set_waiting("not yet")

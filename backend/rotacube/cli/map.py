@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from rotacube.cli.terminal import clock, err, out, say
+from rotacube.models import DEFAULT
 
 if TYPE_CHECKING:
     from rotacube.inference.run import MapResult, Tile
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def map_raster(
     raster: Annotated[str, typer.Argument(help="What GDAL opens: an orthophoto with a CRS.")],
     output: Annotated[Path, typer.Argument(help="The mask: a Cloud Optimized GeoTIFF, .tif.")],
-    model: Annotated[str, typer.Option(help="A model's name (see 'rotacube models') or its folder.")] = "rooftop-small",
+    model: Annotated[str, typer.Option(help="A model's name (see 'rotacube models') or its folder.")] = DEFAULT,
     bounds: Annotated[
         tuple[float, float, float, float] | None, typer.Option(help="Left, bottom, right, top of the area to map.")
     ] = None,

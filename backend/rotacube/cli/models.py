@@ -161,11 +161,14 @@ def _list_installed(as_json: bool) -> None:
         for folder in model_folders():
             out.print(f"  {folder}", markup=False)
         return
-    shown = Table("name", "title", "resolution", "classes", "accuracy on its test split", "licence")
+    shown = Table("name", "title", "resolution", "classes", "roofs F1 on test splits", "licence")
     for card, _ in found:
-        ious = ", ".join(f"{key} {value:.3f}" for key, value in card.accuracy.items() if key.endswith("iou"))
+        measured = {key.removesuffix(" roofs f1"): f"{value:.2f}" for key, value in card.accuracy.items()}
+        places = ", ".join(
+            f"{place} {value}" for place, value in measured.items() if f"{place} roofs f1" in card.accuracy
+        )
         names = ", ".join(c.name for c in card.classes)
-        shown.add_row(*map(escape, (card.name, card.title, f"{card.gsd} m", names, ious, card.licence)))
+        shown.add_row(*map(escape, (card.name, card.title, f"{card.gsd} m", names, places, card.licence)))
     out.print(shown)
 
 
@@ -222,4 +225,5 @@ def _card_lines(card: ModelCard, folder: Path) -> list[str]:
         f"Trained on: {card.training_data}",
         f"Measured: {', '.join(f'{key} {value:.3f}' for key, value in card.accuracy.items()) or 'nothing'}.",
         f"Licence: {card.licence}. {card.attribution}",
+        *([card.notice] if card.notice else []),
     ]

@@ -67,7 +67,7 @@ class Engine:
     """A network with its tiling, where it runs.
 
     Args:
-        network: in eval mode; its `further` names outputs beside the logits.
+        network: in eval mode; its `channels` name outputs beside the logits.
         tile: pixels a side.
         overlap: of neighbouring tiles, pixels.
         outputs: logits a pixel.
@@ -85,7 +85,7 @@ class Engine:
         self.network, self.tile, self.overlap, self.place = network.to(place.device), tile, overlap, place
         self.channels = {"logits": outputs}
         if isinstance(network, DenseNetwork):
-            self.channels |= network.further
+            self.channels = network.channels
 
     @classmethod
     def of(cls, model: LoadedModel, place: Place) -> Engine:
@@ -135,8 +135,8 @@ class Engine:
         half = self.place.dtype != torch.float32
         with torch.inference_mode(), torch.autocast(self.place.device.type, self.place.dtype, enabled=half):
             out = self.network(values)
-        if isinstance(out, tuple):
-            out = torch.cat([part.float() for part in out], 1)
+        if isinstance(out, dict):
+            out = torch.cat(list(out.values()), 1)
         result: NDArray[np.float32] = out.float().cpu().numpy()
         if not np.isfinite(result[: len(tiles)]).all():
             raise _no_numbers(tiles, self.place)

@@ -165,7 +165,7 @@ def run_map(
             totals.nodata,
             seconds,
             str(place),
-            source.notes,
+            [*([card.notice] if card.notice else []), *source.notes],
         )
 
 
@@ -244,6 +244,8 @@ def _provenance(request: MapRequest, card: ModelCard) -> dict[str, str]:
         "ROTACUBE_LICENCE": card.licence,
         "ROTACUBE_ATTRIBUTION": card.attribution,
     }
+    if card.notice:
+        tags["ROTACUBE_NOTICE"] = card.notice
     if request.bounds:
         tags["ROTACUBE_BOUNDS"] = " ".join(map(str, request.bounds))
     return tags

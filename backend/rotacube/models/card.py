@@ -74,6 +74,25 @@ class Normalisation(_Strict):
         return np.where(valid, (np.clip(values, 0, 1) - mean) / std, np.float32(0))
 
 
+class CardOutput(_Strict):
+    """An output beside the logits: its name, its channels, and what its values mean, for other programs."""
+
+    name: Line
+    channels: int = Field(ge=1, le=1000)
+    meaning: Text
+
+
+class Separation(_Strict):
+    """How single roofs are told apart: see `vector.instances.separate_roofs`.
+
+    `border` is the weight of the output of that name; `smallest` is in square metres.
+    """
+
+    seed: float = Field(default=0.5, gt=0, lt=1)
+    border: float = Field(default=1.0, ge=0, le=1)
+    smallest: float = Field(default=2.0, ge=0, le=1e4)
+
+
 class Weights(_Strict):
     """The file with the weights."""
 
@@ -87,7 +106,8 @@ class ModelCard(_Strict):
 
     `gsd` is the ground sample distance in metres; rasters of `gsd_factors` times that are what the model is made for;
     `tile` and `overlap` are pixels; `architecture` and `options` are a network's name and options, as `create_model`
-    takes them.
+    takes them. `further` says what the network gives beside its logits, `separation` how that makes single roofs;
+    `notice` is what a person has to know before the model is used.
     """
 
     format: int = Field(default=1, ge=1, le=1)
@@ -105,6 +125,9 @@ class ModelCard(_Strict):
     normalisation: Normalisation
     classes: list[CardClass] = Field(min_length=2)
     threshold: float = Field(gt=0, lt=1)
+    further: list[CardOutput] = Field(default_factory=list, max_length=10)
+    separation: Separation = Separation()
+    notice: Text = ""
     licence: Text
     attribution: Text
     training_data: Text

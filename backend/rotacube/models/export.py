@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def export_network(network: nn.Module, image: Tensor, path: Path) -> None:
     """Write a network in the format of the file's suffix; the file appears when it is whole.
 
     `.onnx` holds plain ONNX operators: input "image" (batch, bands, H, W) with any batch and the height and width of
-    `image`; outputs "logits" and, with a boundary, "boundary". `.pt2` holds a `torch.export` program. Both run
+    `image`; outputs "logits" and those beside them, by name. `.pt2` holds a `torch.export` program. Both run
     without this package.
 
     Args:
@@ -48,20 +48,12 @@ def export_network(network: nn.Module, image: Tensor, path: Path) -> None:
         raise OptionsRefused(f"A network is exported to .onnx or .pt2, not to '{path.name}'.")
     if path.suffix == ".onnx" and find_spec("onnxscript") is None:
         raise OptionsRefused("ONNX needs the packages onnx and onnxscript: pip install 'rotacube[export]'.")
-    write = write_onnx if path.suffix == ".onnx" else _write_program
     with in_one_step(path) as new, _quiet():
-        write(export_program(network, image), new)
-
-
-class _PlainTuple(nn.Module):
-    """A network with a boundary, its outputs in a tuple: a program with ours would need this package."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.network(x))
+        program = export_program(network, image)
+        if path.suffix == ".onnx":
+            write_onnx(program, new, list(network.channels) if isinstance(network, DenseNetwork) else ["logits"])
+        else:
+            _write_program(program, new)
 
 
 def export_program(network: nn.Module, image: Tensor) -> torch.export.ExportedProgram:
@@ -73,8 +65,6 @@ def export_program(network: nn.Module, image: Tensor) -> torch.export.ExportedPr
     """
     # An example of one would fix the batch at one.
     example = (image if image.shape[0] > 1 else image.expand(2, -1, -1, -1)).contiguous()
-    if isinstance(network, DenseNetwork) and network.boundary_head is not None:
-        network = _PlainTuple(network).eval()
     with contextlib.ExitStack() as stack:
         stack.enter_context(plain_operators())
         for layer in network.modules():
@@ -83,13 +73,13 @@ def export_program(network: nn.Module, image: Tensor) -> torch.export.ExportedPr
         return torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
 
 
-def write_onnx(program: torch.export.ExportedProgram, path: Path) -> None:
-    """Write a program of `export_program` as ONNX; needs onnx and onnxscript."""
+def write_onnx(program: torch.export.ExportedProgram, path: Path, outputs: Sequence[str] = ("logits",)) -> None:
+    """Write a program of `export_program`, whose outputs have these names, as ONNX; needs onnx and onnxscript."""
     torch.onnx.export(
         program,
         f=str(path),
         input_names=["image"],
-        output_names=["logits", "boundary"][: len(program.graph_signature.output_specs)],
+        output_names=list(outputs),
         dynamo=True,
         external_data=False,
         verbose=False,

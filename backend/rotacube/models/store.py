@@ -20,6 +20,7 @@ from torch import nn
 
 from rotacube.errors import ModelDamaged, ModelMissing, OptionsRefused, RotacubeError, first_line
 from rotacube.files import in_one_step, is_file, is_folder, write_text
+from rotacube.models import DEFAULT
 from rotacube.models.card import AGAIN, CARD, ModelCard, read_card
 from rotacube.networks.registry import Network, build_network, find_network
 from rotacube.texts import trouble
@@ -61,7 +62,7 @@ def _named_folders() -> list[str]:
 
 
 def list_models() -> list[tuple[ModelCard, Path]]:
-    """All installed models with a valid card, by name; of one that is left out the log says why, once.
+    """All installed models with a valid card, the default first, then by name; the log says why one is left out, once.
 
     >>> "rooftop-small" in [card.name for card, folder in list_models()]
     True
@@ -75,7 +76,7 @@ def list_models() -> list[tuple[ModelCard, Path]]:
 
 
 def look_for_models() -> tuple[list[tuple[ModelCard, Path]], list[RotacubeError]]:
-    """All installed models with a valid card, by name, and why others are left out."""
+    """All installed models with a valid card, the default first, then by name, and why others are left out."""
     found: dict[str, tuple[ModelCard, Path]] = {}
     left_out: list[RotacubeError] = [
         ModelMissing(f"The folder '{name}' is not searched for models: its name {wrong}.")
@@ -90,7 +91,7 @@ def look_for_models() -> tuple[list[tuple[ModelCard, Path]], list[RotacubeError]
                 left_out.append(error)
             else:
                 found.setdefault(card.name, (card, path.parent))
-    return [found[name] for name in sorted(found)], left_out
+    return [found[name] for name in sorted(found, key=lambda name: (name != DEFAULT, name))], left_out
 
 
 def find_model(name: str) -> tuple[ModelCard, Path]:

@@ -102,7 +102,7 @@ class ConvNeXtNetwork(DenseNetwork):
         widths: channels of the four encoder stages, multiples of 4.
         block: makes an encoder block of a width.
         up: makes the decoder stage number i from a coarser width to a finer one.
-        boundary: whether the roofs' boundary is a second output.
+        further: outputs beside the logits, see `FURTHER`.
     """
 
     stride = 32
@@ -116,7 +116,7 @@ class ConvNeXtNetwork(DenseNetwork):
         widths: Sequence[int],
         block: Callable[[int], nn.Module],
         up: Callable[[int, int, int], nn.Module],
-        boundary: bool,
+        further: Sequence[str],
     ) -> None:
         super().__init__()
         patches = nn.Conv2d(bands, widths[0], 4, 4)
@@ -130,7 +130,7 @@ class ConvNeXtNetwork(DenseNetwork):
         )
         pairs = zip(widths[:0:-1], widths[-2::-1], strict=True)
         self.decoder = nn.ModuleList(up(i, coarse, fine) for i, (coarse, fine) in enumerate(pairs))
-        self.add_heads(lambda n: _head(widths[0], n), outputs, boundary)
+        self.add_head(lambda n: _head(widths[0], n), outputs, further)
         self.apply(init_normal)
         # Nodata is zero. Without a bias it would stay zero through every layer, and each LayerNorm would multiply its
         # gradient by 1 / sqrt(eps): to infinity within a few blocks.
@@ -155,7 +155,7 @@ def convnext_cube(
     decoder_depths: Sequence[int] = (3, 3, 3),
     width: float = 1.0,
     skip: FusionMode = "concat",
-    boundary: bool = False,
+    further: Sequence[str] = (),
     cube: Mapping[str, Any] | None = None,
 ) -> ConvNeXtNetwork:
     """ConvNeXt-Cube; by default of the published size.
@@ -168,7 +168,7 @@ def convnext_cube(
         decoder_depths: blocks of the three decoder stages, coarse to fine.
         width: a factor on all widths.
         skip: how encoder and decoder maps are fused.
-        boundary: whether the roofs' boundary is a second output.
+        further: outputs beside the logits, see `FURTHER`.
         cube: options of the Cube convolutions, see `CubeMaker`.
     """
     if len(decoder_depths) != 3 or not all(1 <= depth <= 100 for depth in (*depths, *decoder_depths)):
@@ -181,7 +181,7 @@ def convnext_cube(
         widths=scaled(widths, width),
         block=lambda channels: CubeBlock(channels, cubes),
         up=lambda i, coarse, fine: FusionStage(coarse, fine, decoder_depths[i], cubes, skip),
-        boundary=boundary,
+        further=further,
     )
 
 
@@ -192,7 +192,7 @@ def convnext_u(
     decoder: Kind = "conv",
     width: float = 1.0,
     skip: FusionMode = "concat",
-    boundary: bool = False,
+    further: Sequence[str] = (),
     cube: Mapping[str, Any] | None = None,
 ) -> ConvNeXtNetwork:
     """ConvNeXt-U: ConvNeXt-Tiny as encoder, UNet's decoder; with `decoder="cube"` ConvNeXt-U-Cube."""
@@ -204,5 +204,5 @@ def convnext_u(
         widths=scaled(WIDTHS, width),
         block=DepthwiseBlock,
         up=lambda i, coarse, fine: UpStage(coarse, fine, (decoder, decoder), skip=skip, cubes=cubes),
-        boundary=boundary,
+        further=further,
     )

@@ -8,7 +8,7 @@ has no BatchNorm, so that a batch of one trains.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -76,7 +76,7 @@ class DeepLabV3Plus(DenseNetwork):
         outputs: logits a pixel.
         decoder: "conv", or "cube" for the decoder's 3x3 convolutions.
         width: a factor on all widths.
-        boundary: whether the roofs' boundary is a second output.
+        further: outputs beside the logits, see `FURTHER`.
         cube: options of the Cube convolutions, see `CubeMaker`.
     """
 
@@ -89,7 +89,7 @@ class DeepLabV3Plus(DenseNetwork):
         *,
         decoder: Kind = "conv",
         width: float = 1.0,
-        boundary: bool = False,
+        further: Sequence[str] = (),
         cube: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class DeepLabV3Plus(DenseNetwork):
         self.pyramid = AtrousPyramid(widths[3] * Bottleneck.expansion, inner)
         self.reduce = conv_norm(widths[0] * Bottleneck.expansion, reduced, 1)
         self.decoder = Stack(inner + reduced, inner, (decoder, decoder), cubes=CubeMaker(**(cube or {})))
-        self.add_heads(lambda n: coarse_head(inner, n, 4), outputs, boundary)
+        self.add_head(lambda n: coarse_head(inner, n, 4), outputs, further)
 
     def features(self, x: Tensor) -> Tensor:
         """Maps (B, 256, H/4, W/4)."""

@@ -1,58 +1,80 @@
-"""What all networks for dense labels have in common: features, a head, and for roofs a second head for boundaries."""
+"""What all networks for dense labels have in common: features, and a head that makes logits and further outputs."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 
-class RoofMaps(NamedTuple):
-    """What a network with `boundary=True` gives.
+class Further(NamedTuple):
+    """An output beside the logits: in how many channels, and what its values mean."""
 
-    Attributes:
-        logits: (B, outputs, H, W), of the classes.
-        boundary: (B, 1, H, W), the logit that a pixel lies on a roof's boundary: roofs that touch are parted by it.
-    """
+    channels: int
+    meaning: str
 
-    logits: Tensor
-    boundary: Tensor
+
+FURTHER = {
+    "border": Further(1, "logit of the probability that the pixel lies between two roofs that touch"),
+    "distance": Further(
+        1,
+        "logit of how deep the pixel lies inside its roof: 0 at its edge, 1 in its middle or 16 pixels from it",
+    ),
+    "direction": Further(2, "cosine and sine of four times the angle of the nearest wall, from rows towards columns"),
+}
+"""What a network can say of roofs beside their class."""
 
 
 class DenseNetwork(nn.Module, ABC):
-    """Labels every pixel: `(B, bands, H, W)` to logits `(B, outputs, H, W)`, or to `RoofMaps`.
+    """Labels every pixel: `(B, bands, H, W)` to logits `(B, outputs, H, W)`, or to these and further outputs by name.
 
-    A family defines `features`, `stride` (height and width are multiples of it), and calls `add_heads`.
+    A family defines `features`, `stride` (height and width are multiples of it), and calls `add_head`.
+
+    Attributes:
+        channels: the outputs by name, "logits" first, and how many channels each has.
     """
 
     stride: int
     head: nn.Module
-    boundary_head: nn.Module | None
+    channels: dict[str, int]
 
-    def add_heads(self, make: Callable[[int], nn.Module], outputs: int, boundary: bool) -> None:
-        """Add the head that makes logits of features, and with `boundary` a second one of its kind.
+    def add_head(self, make: Callable[[int], nn.Module], outputs: int, further: Sequence[str]) -> None:
+        """Add the head that makes all outputs of features.
 
         Args:
-            make: builds a head with the given number of outputs.
+            make: builds a head with the given number of channels.
             outputs: logits a pixel.
-            boundary: whether the roofs' boundary is a second output.
-        """
-        self.head = make(outputs)
-        self.boundary_head = make(1) if boundary else None
+            further: names of `FURTHER`.
 
-    @property
-    def further(self) -> dict[str, int]:
-        """The outputs beside the logits: their names in `RoofMaps`, in order, and how many channels each has."""
-        return {} if self.boundary_head is None else {"boundary": 1}
+        Raises:
+            ValueError: a name is not one of these, or stands there twice.
+        """
+        if isinstance(further, str) or set(further) - FURTHER.keys() or len(set(further)) < len(further):
+            raise ValueError(f"Further outputs are each one of {', '.join(FURTHER)}, not {further!r}.")
+        self.channels = {"logits": outputs} | {name: FURTHER[name].channels for name in further}
+        self.head = make(sum(self.channels.values()))
+
+    def scale_logits(self, factor: float) -> None:
+        """Multiply the classes' logits from now on: a temperature, put into the head's last convolution.
+
+        Its rows are the outputs in their order, as many for each.
+        """
+        last = [layer for layer in self.head.modules() if isinstance(layer, nn.Conv2d)][-1]
+        rows = last.out_channels // sum(self.channels.values()) * self.channels["logits"]
+        with torch.no_grad():
+            last.weight[:rows] *= factor
+            if last.bias is not None:
+                last.bias[:rows] *= factor
 
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:
-        """What the heads are made of."""
+        """What the head is made of."""
 
-    def forward(self, x: Tensor) -> Tensor | RoofMaps:
-        """Logits for every pixel.
+    def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
+        """Logits for every pixel; with further outputs all of them by name.
 
         Raises:
             ValueError: height or width is no multiple of `stride`.
@@ -60,6 +82,7 @@ class DenseNetwork(nn.Module, ABC):
         height, width = x.shape[2:]
         if height % self.stride or width % self.stride:
             raise ValueError(f"This network takes a multiple of {self.stride} pixels a side, not {height} x {width}.")
-        found = self.features(x)
-        logits: Tensor = self.head(found)
-        return logits if self.boundary_head is None else RoofMaps(logits, self.boundary_head(found))
+        found: Tensor = self.head(self.features(x))
+        if len(self.channels) == 1:
+            return found
+        return dict(zip(self.channels, torch.split(found, list(self.channels.values()), 1), strict=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -64,12 +66,12 @@ class FastSCNN(DenseNetwork):
         bands: input bands.
         outputs: logits a pixel.
         width: a factor on all widths.
-        boundary: whether the roofs' boundary is a second output.
+        further: outputs beside the logits, see `FURTHER`.
     """
 
     stride = 32
 
-    def __init__(self, bands: int, outputs: int, *, width: float = 1.0, boundary: bool = False) -> None:
+    def __init__(self, bands: int, outputs: int, *, width: float = 1.0, further: Sequence[str] = ()) -> None:
         super().__init__()
         stem, second, low, middle, high = scaled((32, 48, 64, 96, 128), width)
         self.downsample = nn.Sequential(
@@ -86,7 +88,7 @@ class FastSCNN(DenseNetwork):
         self.from_high = nn.Sequential(conv_norm(high, high, groups=high), nn.Conv2d(high, high, 1, bias=False))
         self.norm = nn.BatchNorm2d(high)
         self.classifier = nn.Sequential(separable(high, high), separable(high, high))
-        self.add_heads(lambda n: coarse_head(high, n, 8), outputs, boundary)
+        self.add_head(lambda n: coarse_head(high, n, 8), outputs, further)
 
     def features(self, x: Tensor) -> Tensor:
         """Maps (B, 128, H/8, W/8)."""

@@ -66,12 +66,12 @@ class HRNet(DenseNetwork):
         bands: input bands.
         outputs: logits a pixel.
         width: a factor on all widths.
-        boundary: whether the roofs' boundary is a second output.
+        further: outputs beside the logits, see `FURTHER`.
     """
 
     stride = 32
 
-    def __init__(self, bands: int, outputs: int, *, width: float = 1.0, boundary: bool = False) -> None:
+    def __init__(self, bands: int, outputs: int, *, width: float = 1.0, further: Sequence[str] = ()) -> None:
         super().__init__()
         widths = scaled((48, 96, 192, 384), width)
         (stem,) = scaled((64,), width)
@@ -88,7 +88,7 @@ class HRNet(DenseNetwork):
         )
         joined = sum(widths)
         self.join = conv_norm(joined, joined, 1)
-        self.add_heads(lambda n: coarse_head(joined, n, 4), outputs, boundary)
+        self.add_head(lambda n: coarse_head(joined, n, 4), outputs, further)
 
     def features(self, x: Tensor) -> Tensor:
         """Maps (B, 720, H/4, W/4)."""

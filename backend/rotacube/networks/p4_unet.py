@@ -7,6 +7,8 @@ has four orientations, so half of UNet's widths as fields give its number of par
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -57,7 +59,7 @@ class P4UNet(DenseNetwork):
         outputs: logits a pixel.
         width: a factor on all widths.
         skip: how encoder and decoder maps are fused.
-        boundary: whether the roofs' boundary is a second output.
+        further: outputs beside the logits, see `FURTHER`.
     """
 
     stride = 16
@@ -69,7 +71,7 @@ class P4UNet(DenseNetwork):
         *,
         width: float = 1.0,
         skip: FusionMode = "concat",
-        boundary: bool = False,
+        further: Sequence[str] = (),
     ) -> None:
         super().__init__()
         fields = scaled((32, 64, 128, 256, 512), width)
@@ -78,7 +80,7 @@ class P4UNet(DenseNetwork):
         self.decoder = nn.ModuleList(
             P4UpStage(coarse, fine, skip) for coarse, fine in zip(fields[:0:-1], fields[-2::-1], strict=True)
         )
-        self.add_heads(lambda n: nn.Conv2d(fields[0], n, 1), outputs, boundary)
+        self.add_head(lambda n: nn.Conv2d(fields[0], n, 1), outputs, further)
 
     def features(self, x: Tensor) -> Tensor:
         """Maps (B, 32, H, W), the maximum over the orientations of each field."""

@@ -16,6 +16,7 @@ from rotacube.networks.deeplab import DeepLabV3Plus
 from rotacube.networks.fast_scnn import FastSCNN
 from rotacube.networks.hrnet import HRNet
 from rotacube.networks.layers import to_channels_last
+from rotacube.networks.lite_unet import LiteUNet
 from rotacube.networks.p4_unet import P4UNet
 from rotacube.networks.scene import alexnet, inception, vgg16
 from rotacube.networks.swin_unet import SwinUNet
@@ -220,6 +221,14 @@ _ALL = (
         "Swin-UNet's encoder and patch expanding; two Cubes a decoder stage.",
         {"decoder": "cube"},
     ),
+    Network(
+        "lite-unet",
+        "UNet on EfficientNet-Lite0",
+        LiteUNet,
+        "ours; Tan and Le 2019, Ronneberger et al. 2015",
+        "No network of the papers: the one whose encoder has ImageNet weights that may be given away. It is the "
+        "teacher of the roof networks, and the line that they are measured against.",
+    ),
     Network("fast-scnn", "Fast-SCNN", FastSCNN, "Poudel et al. 2019"),
     Network("hrnet-w48", "HRNet-W48", HRNet, "Wang et al. 2020", "HRNetV2's head, without OCR."),
     Network(
@@ -265,14 +274,14 @@ def create_model(name: str, in_bands: int, classes: int, **options: Any) -> nn.M
         in_bands: input bands.
         classes: classes, background among them; two classes share one logit, K > 2 have K.
         options: of the network, see `Network.options`; all have `width`, a factor on their channels, dense ones have
-            `boundary`, which makes the output `RoofMaps`.
+            `further`, outputs beside the logits (`networks.dense.FURTHER`), with which all come by name.
 
     Raises:
         ModelMissing: there is no network of that name.
         OptionsRefused: an option is unknown, or its value makes no network.
 
-    >>> network = create_model("unet-cube", 3, 2, width=0.125, boundary=True).eval()
-    >>> network(torch.zeros(1, 3, 64, 64)).boundary.shape
+    >>> network = create_model("unet-cube", 3, 2, width=0.125, further=["border"]).eval()
+    >>> network(torch.zeros(1, 3, 64, 64))["border"].shape
     torch.Size([1, 1, 64, 64])
     """
     return build_network(name, in_bands, classes, options)

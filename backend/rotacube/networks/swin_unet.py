@@ -11,7 +11,7 @@ of the transformer blocks, `decoder="cube"` has Cubes there; the encoder is kept
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -155,7 +155,7 @@ class SwinUNet(DenseNetwork):
         decoder: "swin", the original's; "conv" or "cube" for a convolutional one.
         width: a factor on all widths.
         skip: how encoder and decoder maps are fused.
-        boundary: whether the roofs' boundary is a second output.
+        further: outputs beside the logits, see `FURTHER`.
         cube: options of the Cube convolutions, see `CubeMaker`.
 
     Raises:
@@ -172,7 +172,7 @@ class SwinUNet(DenseNetwork):
         decoder: Decoder = "swin",
         width: float = 1.0,
         skip: FusionMode = "concat",
-        boundary: bool = False,
+        further: Sequence[str] = (),
         cube: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -191,7 +191,7 @@ class SwinUNet(DenseNetwork):
             DecoderStage(w, heads, decoder, skip, cubes) for w, heads in zip(widths[-2::-1], HEADS[-2::-1], strict=True)
         )
         self.expand = nn.Sequential(ChannelNorm(stem), PatchExpanding(stem, stem, 4))
-        self.add_heads(lambda n: nn.Conv2d(stem, n, 1, bias=False), outputs, boundary)
+        self.add_head(lambda n: nn.Conv2d(stem, n, 1, bias=False), outputs, further)
         self.apply(init_normal)
 
     def features(self, x: Tensor) -> Tensor:

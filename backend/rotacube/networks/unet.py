@@ -32,7 +32,7 @@ class UNet(DenseNetwork):
         orientations: of the rotation-invariant convolutions.
         width: a factor on all widths.
         skip: how encoder and decoder maps are fused.
-        boundary: whether the roofs' boundary is a second output.
+        further: outputs beside the logits, see `FURTHER`.
         cube: options of the Cube convolutions, see `CubeMaker`.
     """
 
@@ -49,7 +49,7 @@ class UNet(DenseNetwork):
         orientations: int = 4,
         width: float = 1.0,
         skip: FusionMode = "concat",
-        boundary: bool = False,
+        further: Sequence[str] = (),
         cube: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class UNet(DenseNetwork):
             UpStage(coarse, fine, k, skip=skip, cubes=cubes, orientations=orientations)
             for coarse, fine, k in zip(widths[:0:-1], widths[-2::-1], kinds, strict=True)
         )
-        self.add_heads(lambda n: nn.Conv2d(widths[0], n, 1), outputs, boundary)
+        self.add_head(lambda n: nn.Conv2d(widths[0], n, 1), outputs, further)
 
     def features(self, x: Tensor) -> Tensor:
         """Maps (B, widths[0], H, W)."""

@@ -95,6 +95,7 @@ class ModelInfo(BaseModel):
     tile: int
     overlap: int
     classes: list[ClassInfo]
+    notice: str = Field(description="what has to be known before the model is used; empty where there is nothing")
     licence: str
     attribution: str
     training_data: str

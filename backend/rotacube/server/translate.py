@@ -80,8 +80,8 @@ def to_model_info(card: ModelCard) -> schema.ModelInfo:
     return schema.ModelInfo(
         **card.model_dump(
             include={
-                *("name", "title", "task", "architecture", "bands", "gsd", "tile", "overlap", "licence"),
-                *("attribution", "training_data", "accuracy"),
+                *("name", "title", "task", "architecture", "bands", "gsd", "tile", "overlap", "notice"),
+                *("licence", "attribution", "training_data", "accuracy"),
             }
         ),
         gsd_range=card.gsd_range,

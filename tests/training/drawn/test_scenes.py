@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import pytest
 import rasterio
+from scipy import ndimage
 
 from rotacube.errors import OutputUnwritable
 from rotacube.training.drawn.canvas import Canvas, cast_shadows
-from rotacube.training.drawn.scenes import Scene, draw_scene, main, write_scene
+from rotacube.training.drawn.scenes import MIX, SETTINGS, Scene, draw_scene, main, write_scene
 
 TOWN = 1  # a seed that gives a dense town
 
@@ -33,9 +36,42 @@ def test_a_seed_decides_everything(town):
     assert (other.image != town.image).any() and (other.mask != town.mask).any()
 
 
+def test_scenes_of_before_are_drawn_as_they_were():
+    scene = draw_scene(TOWN, 96, 128)
+    bytes_ = scene.image.tobytes() + scene.ids.tobytes() + scene.nodata.tobytes()
+    assert zlib.crc32(bytes_) == 2764391588, "the sample and the tests' towns change with it"
+
+
+@pytest.mark.parametrize("setting", [None, *SETTINGS])
 @pytest.mark.parametrize(("height", "width", "gsd"), [(1, 1, 0.15), (17, 33, 0.15), (64, 5, 1.0), (40, 40, 0.05)])
-def test_odd_sizes(height, width, gsd):
-    assert draw_scene(3, height, width, gsd).image.shape == (3, height, width)
+def test_odd_sizes(height, width, gsd, setting):
+    assert draw_scene(3, height, width, gsd, setting=setting).image.shape == (3, height, width)
+
+
+def test_a_setting_is_drawn_when_asked_for(town):
+    named = draw_scene(TOWN, 384, 400, setting="town")
+    np.testing.assert_array_equal(named.image, town.image)
+    for setting in SETTINGS[1:]:
+        scene, again = (draw_scene(TOWN, 96, 128, setting=setting) for _ in range(2))
+        np.testing.assert_array_equal(scene.image, again.image)
+        np.testing.assert_array_equal(scene.ids, again.ids)
+        assert (scene.image != draw_scene(TOWN, 96, 128).image).any()
+    assert {setting for setting in MIX if setting} == set(SETTINGS[4:])
+
+
+def test_refuses_settings_that_there_are_not():
+    with pytest.raises(ValueError, match=r"no setting 'moon'\. There are: town, suburb, .*terraces"):
+        draw_scene(0, 8, 8, setting="moon")
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_number_is_one_roof(setting):
+    """In one piece, unless the image's edge cuts it."""
+    for seed in range(3):
+        ids = draw_scene(seed, 256, 256, 0.3, setting=setting).ids
+        whole = np.setdiff1d(ids, np.concatenate([ids[0], ids[-1], ids[:, 0], ids[:, -1]]))
+        for roof in whole:
+            assert ndimage.label(ids == roof, np.ones((3, 3)))[1] == 1, (seed, roof)
 
 
 @pytest.mark.parametrize(("height", "width", "gsd"), [(0, 8, 0.15), (8, -1, 0.15), (8, 8, 0.0)])
@@ -62,18 +98,20 @@ def test_nodata_corner(town):
 
 
 def outline_contrast(scene: Scene, dy: int, dx: int) -> float:
-    """Mean colour step across the mask's outline, the mask moved by (dy, dx)."""
-    mask = np.roll(scene.mask, (dy, dx), (0, 1))[16:-16, 16:-16]
+    """Mean colour step across the roofs' outlines, the labels moved by (dy, dx)."""
+    ids = np.roll(scene.ids, (dy, dx), (0, 1))[16:-16, 16:-16]
     image = scene.image[:, 16:-16, 16:-16].astype(float)
-    down = np.abs(np.diff(image, axis=1)).mean(0)[mask[1:] != mask[:-1]]
-    right = np.abs(np.diff(image, axis=2)).mean(0)[mask[:, 1:] != mask[:, :-1]]
+    down = np.abs(np.diff(image, axis=1)).mean(0)[ids[1:] != ids[:-1]]
+    right = np.abs(np.diff(image, axis=2)).mean(0)[ids[:, 1:] != ids[:, :-1]]
     return float(np.concatenate([down, right]).mean())
 
 
-def test_outlines_lie_on_edges_of_the_picture(town):
-    here = outline_contrast(town, 0, 0)
+@pytest.mark.parametrize("setting", ["town", "terraces", "blocks"])
+def test_outlines_lie_on_edges_of_the_picture(setting):
+    scene = draw_scene(TOWN, 384, 400, setting=setting)
+    here = outline_contrast(scene, 0, 0)
     for shift in [(0, 2), (0, -2), (2, 0), (-2, 0), (0, 7), (7, 0), (-7, 0), (0, -7)]:
-        assert outline_contrast(town, *shift) < 0.9 * here, shift
+        assert outline_contrast(scene, *shift) < 0.9 * here, shift
 
 
 def test_shadows_fall_away_from_the_sun_on_lower_ground():
@@ -122,17 +160,27 @@ def test_an_unwritable_path_is_told(tmp_path, town):
         write_scene(tmp_path / "missing" / "scene.tif", town)
 
 
-def test_the_command_line_draws_what_the_function_draws(tmp_path):
+@pytest.mark.parametrize("setting", [None, "car park"])
+def test_the_command_line_draws_what_the_function_draws(tmp_path, setting):
     path, labels = tmp_path / "scene.tif", tmp_path / "labels.tif"
-    main([str(path), "--seed", "4", "--height", "96", "--width", "130", "--labels", str(labels), "--nodata-corner"])
-    scene = draw_scene(4, 96, 130, nodata_corner=True)
+    options = ["--nodata-corner"] + (["--setting", setting] if setting else [])
+    main([str(path), "--seed", "4", "--height", "96", "--width", "130", "--labels", str(labels), *options])
+    scene = draw_scene(4, 96, 130, nodata_corner=True, setting=setting)
     with rasterio.open(path) as image, rasterio.open(labels) as mask:
         np.testing.assert_array_equal(image.read(), scene.image)
         np.testing.assert_array_equal(image.dataset_mask() == 0, scene.nodata)
         np.testing.assert_array_equal(mask.read(1), scene.mask)
 
 
-@pytest.mark.parametrize("arguments", [["missing/scene.tif"], ["scene.tif", "--height", "0"], ["s.tif", "--gsd", "-1"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["missing/scene.tif", "--height", "32"],
+        ["scene.tif", "--height", "0"],
+        ["s.tif", "--gsd", "-1"],
+        ["s.tif", "--setting", "moon"],
+    ],
+)
 def test_the_command_line_says_what_is_wrong(tmp_path, arguments, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as end:

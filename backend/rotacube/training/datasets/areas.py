@@ -1,17 +1,12 @@
-"""Rooftop imagery with labels, split by place.
-
-The folders are those of the data's own README: `rooftop/kampala` (zoom-21 tiles are used; lower zooms show the same
-place) and `rooftop/banepa`. A tile's name holds its web-tile address, which gives its place in the mosaic, its ground
-sample distance and its split: of the distinct tile columns the last fifth in x is test, the fifth before validation.
-"""
+"""A labelled piece of ground, and how one is read from files: every fault of the files is a sentence."""
 
 from __future__ import annotations
 
 import math
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -19,24 +14,87 @@ import numpy as np
 import rasterio
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+from skimage.measure import label, regionprops
 from torch import Tensor
 
-from rotacube.training.drawn.scenes import draw_scene
+from rotacube.errors import DatasetDamaged, OptionsRefused, first_line
 
 Split = Literal["train", "validation", "test"]
-_NAME = re.compile(r"OAM-(\d+)-(\d+)-(\d+)$")
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+IMAGES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+LARGEST_ROOF = 400.0
+"""Square metres from which on a piece of a mask is taken for several roofs, where nobody told them apart."""
+SOLID = 0.85
+"""The share of its convex hull that a single roof covers, where nobody told roofs apart."""
+_WEB_TILE = re.compile(r"OAM-(\d+)-(\d+)-(\d+)$")
 _EQUATOR = 2 * math.pi * 6378137.0
 
 
 @dataclass(frozen=True)
 class Area:
-    """A labelled piece of ground: image (3, H, W) uint8, roof (H, W) bool, valid (H, W) bool, gsd in metres."""
+    """A labelled piece of ground.
+
+    Attributes:
+        name: its place.
+        image: (3, H, W) uint8.
+        roof: (H, W) bool.
+        ids: (H, W) int32, a number a roof from 1 on; 0 on land, and on roof of which nobody knows which one it is.
+        valid: (H, W) bool; elsewhere nothing is known.
+        gsd: metres a pixel.
+        labelled: whether roof and ids say anything.
+    """
 
     name: str
     image: NDArray[np.uint8]
     roof: NDArray[np.bool_]
+    ids: NDArray[np.int32]
     valid: NDArray[np.bool_]
     gsd: float
+    labelled: bool = True
+
+    @property
+    def certain(self) -> NDArray[np.bool_]:
+        """Where it is known which roof a pixel belongs to, if to any."""
+        certain: NDArray[np.bool_] = self.valid & ((self.ids > 0) == self.roof)
+        return certain
+
+
+@dataclass(frozen=True)
+class TileFiles:
+    """Where one tile lies: its image, its mask (None: there is no roof), its roofs one by one, what is known of it."""
+
+    image: Path
+    mask: Path | None = None
+    instances: Path | None = None
+    valid: Path | None = None
+
+
+@dataclass
+class Faults:
+    """What is wrong with a dataset's files: raised at once, or counted where a recipe says that they are skipped.
+
+    Attributes:
+        skip: whether damaged tiles are left out.
+        found: the sentences.
+    """
+
+    skip: bool = False
+    found: list[str] = field(default_factory=list)
+
+    def add(self, error: DatasetDamaged) -> None:
+        """Take note of a damaged tile.
+
+        Raises:
+            DatasetDamaged: it is not to be skipped.
+        """
+        if not self.skip:
+            raise error
+        self.found.append(error.message)
+
+    def sentence(self) -> str:
+        """How many there are, and the first."""
+        return f"{len(self.found)} tiles were left out; the first: {self.found[0]}" if self.found else ""
 
 
 def data_root() -> Path | None:
@@ -46,67 +104,131 @@ def data_root() -> Path | None:
     return path if (path / "rooftop").is_dir() else None
 
 
-def rooftop_areas(root: Path, split: Split) -> list[Area]:
-    """The real areas of a split."""
-    return [*_tiles(root / "rooftop" / "kampala", 21, split), *_tiles(root / "rooftop" / "banepa", 19, split)]
+def known_root() -> Path:
+    """`data_root`, where there has to be one.
+
+    Raises:
+        OptionsRefused: there is none.
+    """
+    root = data_root()
+    if root is None:
+        raise OptionsRefused("The labelled imagery is not there: set ROTACUBE_DATA to the folder that holds 'rooftop'.")
+    return root
 
 
-def drawn_areas(count: int, size: int, gsd: float, seed: int = 0) -> Iterator[Area]:
-    """Scenes of our own generator."""
-    for index in range(count):
-        scene = draw_scene(seed + index, size, size, gsd)
-        yield Area("drawn", scene.image, scene.mask.astype(bool), ~scene.nodata, gsd)
+def pictures(folder: Path) -> dict[str, Path]:
+    """The images of a folder by their names without suffix.
+
+    Raises:
+        DatasetDamaged: there is no such folder, or it holds none.
+    """
+    if not folder.is_dir():
+        raise DatasetDamaged(f"The dataset has no folder '{folder}'. Check that it was unpacked whole.")
+    found = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in IMAGES}
+    if not found:
+        raise DatasetDamaged(f"The folder '{folder}' holds no image ({', '.join(IMAGES)}).")
+    return found
 
 
-def _tiles(folder: Path, zoom: int, split: Split) -> list[Area]:
-    tiles: dict[tuple[int, int], Path] = {}
-    for path in sorted((folder / "images").iterdir()):
-        match = _NAME.match(path.stem)
-        if match and path.suffix in (".png", ".tif") and int(match[3]) == zoom:
-            tiles[int(match[1]), int(match[2])] = path
-    columns = sorted({x for x, _ in tiles})
-    fifth = round(len(columns) / 5)
-    chosen = {"train": columns[: -2 * fifth], "validation": columns[-2 * fifth : -fifth], "test": columns[-fifth:]}
+def read_tile(name: str, files: TileFiles, gsd: float) -> Area:
+    """Read one tile.
+
+    Args:
+        name: its place.
+        files: a mask is 0 and 255, or 0 and 1; instances are numbers a roof; valid is 0 where nothing is known. A
+            fourth band of the image is its alpha.
+        gsd: metres a pixel.
+
+    Raises:
+        DatasetDamaged: a file is missing or truncated, of another size, or holds values that mean nothing.
+    """
+    bands = _read(files.image)
+    if len(bands) not in (3, 4) or bands.dtype != np.uint8:
+        raise DatasetDamaged(f"The image '{files.image}' has to have three bands of 8 bits, or four with an alpha.")
+    shape = (bands.shape[1], bands.shape[2])
+    roof, valid = np.zeros(shape, bool), np.ones(shape, bool)
+    if len(bands) == 4:
+        valid &= bands[3] > 127
+    if files.valid is not None:
+        valid &= _layer(files.valid, shape) > 0
+    ids = None
+    if files.mask is not None:
+        values = _layer(files.mask, shape)
+        unknown = sorted(set(np.unique(values).tolist()) - {0, 1, 255})
+        if unknown:
+            raise DatasetDamaged(
+                f"The mask '{files.mask}' holds the value {unknown[0]}; a roof is 255 or 1, all else is 0."
+            )
+        roof = values > 0
+    if files.instances is not None:
+        ids = _layer(files.instances, shape).astype(np.int32)
+        if files.mask is None:
+            roof = ids > 0
+        ids[~roof] = 0
+    return Area(name, bands[:3], roof, single_roofs(roof, gsd) if ids is None else ids, valid, gsd)
+
+
+def read_tiles(name: str, tiles: Iterable[TileFiles], gsd: float, faults: Faults) -> list[Area]:
+    """Read tiles that lie apart from each other; damaged ones are the business of `faults`."""
     areas = []
-    for run in _runs(chosen[split]):
-        part = {address: path for address, path in tiles.items() if address[0] in run}
-        if part:
-            areas.append(_mosaic(folder, part, zoom))
+    for files in tiles:
+        try:
+            areas.append(read_tile(name, files, gsd))
+        except DatasetDamaged as error:
+            faults.add(error)
     return areas
 
 
-def _runs(columns: list[int]) -> list[list[int]]:
-    runs: list[list[int]] = []
-    for x in columns:
-        if runs and runs[-1][-1] == x - 1:
-            runs[-1].append(x)
-        else:
-            runs.append([x])
-    return runs
+def single_roofs(roof: NDArray[np.bool_], gsd: float) -> NDArray[np.int32]:
+    """The pieces of a mask that are likely one roof each, numbered: neither large nor ragged.
+
+    Args:
+        roof: (H, W).
+        gsd: metres a pixel.
+    """
+    pieces: NDArray[np.int32] = label(roof, connectivity=1).astype(np.int32)
+    for piece in regionprops(pieces):
+        if piece.area * gsd**2 > LARGEST_ROOF or piece.solidity < SOLID:
+            pieces[piece.slice][piece.image] = 0
+    return pieces
 
 
-def _mosaic(folder: Path, tiles: dict[tuple[int, int], Path], zoom: int) -> Area:
-    left, top = (min(address[i] for address in tiles) for i in (0, 1))
-    wide, high = (max(address[i] for address in tiles) - low + 1 for i, low in ((0, left), (1, top)))
-    size = 0
-    for (x, y), path in tiles.items():
-        with rasterio.open(path) as source:
-            bands = source.read()
-        with rasterio.open(folder / "masks" / f"{path.stem}.png") as source:
-            label = source.read(1)
-        if not size:
-            size = bands.shape[1]
-            image = np.zeros((3, high * size, wide * size), np.uint8)
-            roof, valid = np.zeros((2, high * size, wide * size), bool)
-        place = np.s_[(y - top) * size : (y - top + 1) * size, (x - left) * size : (x - left + 1) * size]
-        image[(slice(None), *place)] = bands[:3]
-        roof[place] = label > 127
-        valid[place] = bands[3] > 127 if len(bands) > 3 else True
-    middle = math.pi * (1 - 2 * (top + high / 2) / 2**zoom)
-    gsd = _EQUATOR / 2**zoom / size / math.cosh(middle)
-    return Area(folder.name, image, roof, valid, gsd)
+def web_tile(stem: str) -> tuple[int, int, int] | None:
+    """Column, row and zoom of a web tile, out of its file's name."""
+    match = _WEB_TILE.match(stem)
+    return (int(match[1]), int(match[2]), int(match[3])) if match else None
+
+
+def web_gsd(zoom: int, row: float, size: int) -> float:
+    """Metres on the ground that a pixel of a web tile has, in the middle of this row of tiles of `size` pixels."""
+    middle = math.pi * (1 - 2 * row / 2**zoom)
+    gsd: float = _EQUATOR / 2**zoom / size / math.cosh(middle)
+    return gsd
 
 
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     """Resample (C, H, W) to (C, *size), averaging where it shrinks."""
     return F.interpolate(image[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]
+
+
+def _read(path: Path) -> NDArray[np.uint8]:
+    if not path.is_file():
+        raise DatasetDamaged(f"The file '{path}' is missing from the dataset.")
+    try:
+        with rasterio.open(path) as source:
+            bands: NDArray[np.uint8] = source.read()
+            return bands
+    except (RasterioError, OSError, ValueError) as error:
+        raise DatasetDamaged(
+            f"The file '{path}' cannot be read ({first_line(error)}): it is truncated or no image."
+        ) from error
+
+
+def _layer(path: Path, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """The first band of a file that has to have this size."""
+    band: NDArray[np.uint8] = _read(path)[0]
+    if band.shape != shape:
+        raise DatasetDamaged(
+            f"'{path}' has {band.shape[1]} x {band.shape[0]} pixels, its image {shape[1]} x {shape[0]}."
+        )
+    return band

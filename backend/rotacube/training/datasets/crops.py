@@ -3,94 +3,212 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from rotacube.models.card import Normalisation
 from rotacube.training.datasets.areas import Area, resize
+from rotacube.training.datasets.targets import border_of, depth_of, walls_of
+
+SCALES = (0.5, 2.0)
+"""The crop's pixels over the model's: other sensors, other roofs."""
+PASTED = 0.25
+"""The share of crops that get roofs of other places."""
+Item = dict[str, Tensor]
 
 
-class RoofCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """Random augmented crops: network input (3, S, S), roof (1, S, S), valid (1, S, S), all float32.
+class RoofCrops(Dataset[Item]):
+    """Random augmented crops: "image" (3, S, S), and of (1, S, S) each:
 
-    Item i is the same whatever worker draws it.
+    "roof" and "border" 0 or 1, "distance" 0 to 1, "seen" (where there is imagery), "valid" (where roof is known) and
+    "certain" (where single roofs are); "direction" (2, S, S) where asked for. Item i is the same
+    whatever worker draws it.
 
     Args:
         areas: labelled areas with the weight by which each is drawn.
         length: crops in an epoch.
         size: S, pixels.
-        gsd: the model's ground sample distance in metres; crops vary about it by 0.7 to 1.5.
+        gsd: the model's ground sample distance in metres; crops vary about it by `SCALES`.
         rule: the card's normalisation.
         seed: of the random choices.
+        direction: whether the walls' direction is wanted.
+        first: is added to the number of an item: where a run resumes.
     """
 
     def __init__(
-        self, areas: list[tuple[Area, float]], length: int, size: int, gsd: float, rule: Normalisation, seed: int = 0
+        self,
+        areas: Sequence[tuple[Area, float]],
+        length: int,
+        size: int,
+        gsd: float,
+        rule: Normalisation,
+        seed: int = 0,
+        *,
+        direction: bool = False,
+        first: int = 0,
     ) -> None:
         self.areas = [area for area, _ in areas]
         weights = np.array([weight for _, weight in areas])
         self.chances = weights / weights.sum()
+        self.donors = [(area, box) for area in self.areas for box in _boxes(area)]
         self.length, self.size, self.gsd, self.rule, self.seed = length, size, gsd, rule, seed
+        self.direction, self.first = direction, first
 
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
-        rng = np.random.default_rng((self.seed, index))
+    def __getitem__(self, index: int) -> Item:
+        rng = np.random.default_rng((self.seed, index + self.first))
         while True:
             area = self.areas[rng.choice(len(self.areas), p=self.chances)]
-            ratio = self.gsd * math.exp(rng.uniform(math.log(0.7), math.log(1.5))) / area.gsd
-            high, wide = area.valid.shape
-            side = min(round(self.size * ratio), high, wide)
-            top, left = rng.integers(0, high - side + 1), rng.integers(0, wide - side + 1)
-            window = np.s_[top : top + side, left : left + side]
-            if area.valid[window].mean() > 0.3:
+            scale = math.exp(rng.uniform(math.log(SCALES[0]), math.log(SCALES[1])))
+            image, ids, roof, seen = _turned_crop(area, self.size, self.gsd * scale / area.gsd, rng)
+            if seen.mean() > 0.3:
                 break
-        image, roof, valid = (
-            resize(torch.from_numpy(part.astype(np.float32)), (self.size, self.size))
-            for part in (area.image[(slice(None), *window)] / 255.0, area.roof[window][None], area.valid[window][None])
-        )
+        if self.donors and area.labelled and rng.random() < PASTED:
+            self._paste(image, ids, roof, seen, self.gsd * scale, rng)
         image = _colours(image, rng)
-        roof, valid = (roof > 0.5).float(), (valid > 0.99).float()
         if rng.random() < 0.15:
-            valid = valid * _cut(self.size, rng)
-        stack = torch.cat([image, roof, valid])
-        stack = torch.rot90(stack, int(rng.integers(4)), (1, 2))
-        if rng.random() < 0.5:
-            stack = stack.flip(2)
-        stack = stack.contiguous()
-        image, roof, valid = stack[:3], stack[3:4], stack[4:5]
-        return torch.from_numpy(self.rule.apply(image.numpy(), valid[0].numpy() > 0)), roof, valid
+            seen &= _half_plane(self.size, rng)
+        valid = seen & area.labelled
+        certain = valid & ((ids > 0) == roof)
+        item = {
+            "image": torch.from_numpy(self.rule.apply(image.numpy(), seen)),
+            "roof": _plane(roof),
+            "border": _plane(border_of(ids)),
+            "distance": _plane(depth_of(ids)),
+            "seen": _plane(seen),
+            "valid": _plane(valid),
+            "certain": _plane(certain),
+        }
+        if self.direction:
+            item["direction"] = torch.from_numpy(walls_of(ids))
+        return item
+
+    def _paste(
+        self,
+        image: Tensor,
+        ids: NDArray[np.int32],
+        roof: NDArray[np.bool_],
+        seen: NDArray[np.bool_],
+        gsd: float,
+        rng: np.random.Generator,
+    ) -> None:
+        """Lay up to four whole roofs of any place on free land, at the crop's resolution; all arrays are changed."""
+        for _ in range(int(rng.integers(1, 5))):
+            area, box = self.donors[rng.integers(len(self.donors))]
+            number = np.bincount(area.ids[box].ravel())[1:].argmax() + 1
+            shape = [max(1, round((s.stop - s.start) * area.gsd / gsd)) for s in box]
+            if min(shape) < 4 or max(shape) >= self.size:
+                continue
+            part = torch.from_numpy(area.image[(slice(None), *box)]).float() / 255
+            cut = torch.from_numpy((area.ids[box] == number)[None]).float()
+            turns = int(rng.integers(4))
+            part, cut = (torch.rot90(resize(x, (shape[0], shape[1])), turns, (1, 2)) for x in (part, cut))
+            inside = cut[0].numpy() > 0.5
+            top, left = (int(rng.integers(0, self.size - n)) for n in inside.shape)
+            window = np.s_[top : top + inside.shape[0], left : left + inside.shape[1]]
+            if (inside & (roof[window] | ~seen[window])).any():
+                continue
+            target = image[(slice(None), *window)]
+            target.copy_(torch.where(torch.from_numpy(inside), part, target))
+            ids[window][inside] = ids.max() + 1
+            roof[window] |= inside
+
+
+def _plane(values: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32))[None]
+
+
+def _boxes(area: Area) -> list[tuple[slice, slice]]:
+    """The windows of an area's single roofs that stand free of its edge, a metre about them at most."""
+    height, width = area.ids.shape
+    return [
+        box
+        for box in ndimage.find_objects(area.ids)
+        if box is not None
+        and box[0].start > 0
+        and box[1].start > 0
+        and box[0].stop < height
+        and box[1].stop < width
+        and area.valid[box].all()
+    ]
+
+
+def _turned_crop(
+    area: Area, size: int, ratio: float, rng: np.random.Generator
+) -> tuple[Tensor, NDArray[np.int32], NDArray[np.bool_], NDArray[np.bool_]]:
+    """A window of an area, turned and mirrored: image in 0..1, ids, roof, what is seen, of `size` pixels.
+
+    Args:
+        area: what is beyond it is not valid.
+        size: pixels a side of the crop.
+        ratio: the area's pixels in one of the crop.
+        rng: chooses the place and the turn: any angle, or as often a multiple of 90 degrees.
+    """
+    quarter = rng.random() < 0.5
+    angle = rng.integers(4) * math.pi / 2 if quarter else rng.uniform(0, 2 * math.pi)
+    mirror = 1 if rng.random() < 0.5 else -1
+    cos, sin = math.cos(angle), math.sin(angle)
+    reach = size * ratio * (abs(cos) + abs(sin)) / 2  # half the side of what is seen
+    middle = [rng.uniform(min(reach, n / 2), max(n - reach, n / 2)) for n in area.ids.shape]
+    starts = [max(0, math.floor(m - reach - 2)) for m in middle]
+    stops = [min(n, math.ceil(m + reach + 2)) for m, n in zip(middle, area.ids.shape, strict=True)]
+    window = np.s_[starts[0] : stops[0], starts[1] : stops[1]]
+    seen = (stops[0] - starts[0], stops[1] - starts[1])
+    image = torch.from_numpy(area.image[(slice(None), *window)]).float() / 255
+    if ratio > 1.2:
+        image = resize(image, (max(1, round(seen[0] / ratio)), max(1, round(seen[1] / ratio))))
+    labels = torch.from_numpy(np.stack([area.ids[window], area.roof[window], area.valid[window]]).astype(np.float32))
+    steps = (torch.arange(size) - (size - 1) / 2) * ratio
+    v, u = torch.meshgrid(steps, steps * mirror, indexing="ij")
+    y, x = middle[0] + u * sin + v * cos - starts[0], middle[1] + u * cos - v * sin - starts[1]
+    grid = torch.stack([2 * x / seen[1] - 1, 2 * y / seen[0] - 1], -1)[None].float()
+    image = F.grid_sample(image[None], grid, padding_mode="border", align_corners=False)[0]
+    labels = F.grid_sample(labels[None], grid, mode="nearest", align_corners=False)[0]
+    ids, roof, valid = labels.numpy()
+    return image, ids.astype(np.int32), roof > 0.5, valid > 0.5
 
 
 def _colours(image: Tensor, rng: np.random.Generator) -> Tensor:
-    """Vary light, colour, sharpness and noise as other sensors and days would."""
+    """Vary light, colour, haze, sharpness and noise as other sensors and days would."""
 
     def draw(low: float, high: float, *shape: int) -> Any:
         return torch.from_numpy(rng.uniform(low, high, shape or None) * np.ones(shape or 1)).float()
 
     grey = image.mean(0, keepdim=True)
-    image = grey + (image - grey) * draw(0.3, 1.5)
-    image = image.clamp(0, 1) ** draw(0.65, 1.5)
+    image = grey + (image - grey) * draw(0.2, 1.6)
+    image = image.clamp(0, 1) ** draw(0.6, 1.6)
     centre = image.mean()
-    image = (image - centre) * draw(0.65, 1.4) + centre + draw(-0.12, 0.12)
-    image = image * draw(0.88, 1.12, 3, 1, 1)
-    if rng.random() < 0.2:
-        size = image.shape[1]
-        small = int(size * rng.uniform(0.4, 0.8))
+    image = (image - centre) * draw(0.6, 1.5) + centre + draw(-0.15, 0.15)
+    image = image * draw(0.86, 1.14, 3, 1, 1)
+    if rng.random() < 0.2:  # haze
+        share = draw(0.1, 0.4)
+        image = image * (1 - share) + share * draw(0.6, 0.95, 3, 1, 1)
+    size = image.shape[1]
+    if rng.random() < 0.3:  # a coarser or softer sensor
+        small = int(size * rng.uniform(0.35, 0.85))
         image = resize(resize(image, (small, small)), (size, size))
+    elif rng.random() < 0.15:  # sharpened
+        soft = resize(resize(image, (size // 2, size // 2)), (size, size))
+        image = image + (image - soft) * draw(0.3, 1.0)
     if rng.random() < 0.3:
         noise = rng.standard_normal(image.shape, dtype=np.float32)
         image = image + torch.from_numpy(noise) * draw(0.0, 0.05)
     return image.clamp(0, 1)
 
 
-def _cut(size: int, rng: np.random.Generator) -> Tensor:
+def _half_plane(size: int, rng: np.random.Generator) -> NDArray[np.bool_]:
     """A half-plane of valid pixels, as at the edge of a flight."""
     angle, offset = rng.uniform(0, 2 * math.pi), rng.uniform(-0.3, 0.45) * size
-    y, x = torch.meshgrid(*[torch.arange(size) - size / 2] * 2, indexing="ij")
-    return ((x * math.cos(angle) + y * math.sin(angle)) < offset).float()[None]
+    y, x = np.mgrid[:size, :size] - size / 2
+    inside: NDArray[np.bool_] = (x * math.cos(angle) + y * math.sin(angle)) < offset
+    return inside

@@ -1,4 +1,4 @@
-"""The canvas that scenes are painted on: colour, height and roof label of every pixel, and the sun that lights them.
+"""The canvas that scenes are painted on: colour, height and roof number of every pixel, and the sun that lights them.
 
 Shapes are depths: metres inside an outline, negative outside, so that edges are antialiased and shapes combine by
 minimum and maximum. Textures come from value noise. `photograph` turns the painted canvas into an aerial image.
@@ -30,6 +30,13 @@ COLOURS = {
     "car": ((226, 226, 222), (190, 192, 194), (54, 56, 60), (150, 36, 34), (40, 72, 128), (232, 228, 214)),
     "tank": ((40, 40, 42), (36, 138, 118), (222, 222, 216)),
     "glass": ((42, 54, 82),),
+    "red tile": ((150, 84, 62), (134, 72, 56), (120, 66, 54), (164, 98, 70), (142, 92, 74)),
+    "slate": ((88, 90, 96), (104, 104, 106), (74, 74, 80), (112, 104, 98), (96, 84, 78)),
+    "felt": ((92, 92, 92), (112, 110, 108), (78, 80, 84), (150, 146, 138), (186, 184, 178), (132, 124, 112)),
+    "timber": ((154, 128, 88), (128, 106, 78), (112, 100, 84)),
+    "court": ((92, 124, 96), (152, 86, 70), (84, 106, 142), (120, 112, 108)),
+    "lorry": ((222, 222, 218), (206, 208, 210), (62, 92, 142), (150, 60, 50), (186, 176, 150)),
+    "water": ((96, 88, 74), (70, 72, 70)),
 }
 
 
@@ -43,6 +50,30 @@ class Patch(NamedTuple):
     def box(self, u: float, v: float, a: float, b: float) -> Floats:
         """Depth in metres inside the box of half sizes a, b about (u, v); negative outside."""
         return both(a - np.abs(self.u - u), b - np.abs(self.v - v))
+
+
+class Side(NamedTuple):
+    """One side of a block, seen from its street: s runs along it and t inwards, both in street metres."""
+
+    origin: complex
+    axis: complex
+    length: float
+
+    def at(self, s: float, t: float) -> complex:
+        """The street coordinates of a position."""
+        return self.origin + self.axis * complex(s, t)
+
+    def rect(self, s0: float, s1: float, t0: float, t1: float) -> Rect:
+        """The rectangle of street coordinates."""
+        a, b = self.at(s0, t0), self.at(s1, t1)
+        return min(a.real, b.real), min(a.imag, b.imag), max(a.real, b.real), max(a.imag, b.imag)
+
+
+def sides(rect: Rect) -> tuple[Side, Side, Side, Side]:
+    """The four sides of a block in turn: each ends where the next one begins."""
+    u0, v0, u1, v1 = rect
+    u, v = u1 - u0, v1 - v0
+    return Side(u0 + 1j * v0, 1, u), Side(u1 + 1j * v0, 1j, v), Side(u1 + 1j * v1, -1, u), Side(u0 + 1j * v1, -1j, v)
 
 
 def both(*depths: Floats) -> Floats:
@@ -76,13 +107,13 @@ def blur(image: Floats, radius: int) -> Floats:
 
 
 class Canvas:
-    """Colour, height and roof label of every pixel, and the sun that lights them."""
+    """Colour, height and roof number of every pixel, and the sun that lights them."""
 
     def __init__(self, rng: np.random.Generator, height: int, width: int, gsd: float) -> None:
         self.rng, self.gsd, self.shape = rng, gsd, (height, width)
         self.rgb = np.zeros((3, height, width), np.float32)
         self.height = np.zeros(self.shape, np.float32)
-        self.mask = np.zeros(self.shape, np.uint8)
+        self.ids, self.roofs = np.zeros(self.shape, np.int32), 0
         self.fine, self.coarse = noise(rng, self.shape, 1.0 / gsd, 3), noise(rng, self.shape, 14.0 / gsd, 4)
         azimuth = rng.uniform(0.35, 2.8)  # the sun stands in the southern half of the image
         self.sun = (math.cos(azimuth), math.sin(azimuth), math.tan(rng.uniform(0.66, 1.0)))
@@ -126,6 +157,14 @@ class Canvas:
         t = z / np.complex64(self.turn)
         w = t + np.complex64(self.bend) * t * t - np.complex64(complex(u[4], v[4]))
         return Patch(window, w.real, w.imag) if w.size else None
+
+    def lot(self, side: Side, s0: float, s1: float, t0: float, t1: float, margin: float = 0.0) -> Patch | None:
+        """The window about a rectangle beside a street, u along it and v away from it; None outside the image."""
+        patch = self.strip(side.rect(s0 - margin, s1 + margin, t0 - margin, t1 + margin))
+        if patch is None:
+            return None
+        x, y = side.axis.real, side.axis.imag
+        return Patch(patch.window, patch.u * x + patch.v * y, patch.v * x - patch.u * y)
 
     def paint(self, patch: Patch, depth: Floats, colour: Floats, texture: Any = 1.0, lift: Any = None) -> None:
         """Cover where depth > 0, edges antialiased, with a colour times a texture; `lift` is the height in metres."""

@@ -1,4 +1,4 @@
-"""The second output: roofs that touch are told apart by their boundary."""
+"""Outputs beside the logits: roofs that touch are told apart by their border."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from fit import fit, iou
 from scipy import ndimage
 
-from rotacube.networks.dense import RoofMaps
+from rotacube.errors import OptionsRefused
 from rotacube.networks.registry import NETWORKS, create_model
 
 FULL = os.environ.get("ROTACUBE_FULL") == "1"
@@ -19,9 +19,9 @@ DENSE = [name for name, network in NETWORKS.items() if network.labels == "pixels
 
 
 def rows_of_houses(side=64):
-    """Four tiles with three roofs each that share their walls: image, roofs, and boundaries one pixel to each side."""
+    """Four tiles with three roofs each that share their walls: image, roofs, and borders one pixel to each side."""
     rng = np.random.default_rng(0)
-    images, roofs, boundaries = [], [], []
+    images, roofs, borders = [], [], []
     for k in range(4):
         houses = np.zeros((side, side), int)
         cuts = [8, 8 + 14 + k, 8 + 30 + k, side - 8]
@@ -31,10 +31,10 @@ def rows_of_houses(side=64):
         tones = np.array([0.2, 0.9, 0.5, 0.7])[houses]
         images.append(tones + 0.03 * rng.standard_normal((3, side, side)))
         roofs.append(houses > 0)
-        boundaries.append(ndimage.maximum_filter(houses, 3) != ndimage.minimum_filter(houses, 3))
+        borders.append(ndimage.maximum_filter(houses, 3) != ndimage.minimum_filter(houses, 3))
     image = torch.from_numpy(np.stack(images)).float()
     image = (image - image.mean()) / image.std()
-    return image, *(torch.from_numpy(np.stack(a))[:, None].float() for a in (roofs, boundaries))
+    return image, *(torch.from_numpy(np.stack(a))[:, None].float() for a in (roofs, borders))
 
 
 def pieces(mask, least=20):
@@ -44,32 +44,40 @@ def pieces(mask, least=20):
 
 
 @pytest.mark.parametrize("name", ["unet-cube", "convnext-u-cube", "swin-unet-cube"] if FULL else ["convnext-u-cube"])
-def test_the_boundary_parts_roofs_that_touch(name):
+def test_the_border_parts_roofs_that_touch(name):
     torch.manual_seed(0)
-    image, roof, boundary = rows_of_houses()
-    network = create_model(name, 3, 2, width=0.25, boundary=True)
+    image, roof, border = rows_of_houses()
+    network = create_model(name, 3, 2, width=0.25, further=["border"])
 
     def loss():
         maps = network(image)
-        return F.binary_cross_entropy_with_logits(maps.logits, roof) + F.binary_cross_entropy_with_logits(
-            maps.boundary, boundary
+        return F.binary_cross_entropy_with_logits(maps["logits"], roof) + F.binary_cross_entropy_with_logits(
+            maps["border"], border
         )
 
     fit(network, loss, 150, 5e-3)
     with torch.inference_mode():
         maps = network(image)
-    found = maps.logits > 0
+    found = maps["logits"] > 0
     assert iou(found, roof > 0) > 0.95
     assert pieces(found) == [1, 1, 1, 1], "the roofs alone are one piece"
-    assert pieces(found & (maps.boundary <= 0)) == [3, 3, 3, 3], "less their boundary they are three"
+    assert pieces(found & (maps["border"] <= 0)) == [3, 3, 3, 3], "less their border they are three"
 
 
 @pytest.mark.parametrize("name", DENSE)
-def test_every_dense_network_has_a_second_output_if_asked(name):
-    network = create_model(name, 3, 4, width=0.25, boundary=True)
+def test_every_dense_network_has_further_outputs_if_asked(name):
+    network = create_model(name, 3, 4, width=0.25, further=["distance", "direction"])
     maps = network(torch.randn(2, 3, 64, 96))
-    assert isinstance(maps, RoofMaps)
-    assert maps.logits.shape == (2, 4, 64, 96) and maps.boundary.shape == (2, 1, 64, 96)
-    maps.boundary.square().mean().backward()
-    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in network.boundary_head.parameters() if p.dim() > 1)
-    assert all(p.grad is None for p in network.head.parameters()), "the heads share features only"
+    assert {key: tuple(part.shape) for key, part in maps.items()} == {
+        "logits": (2, 4, 64, 96),
+        "distance": (2, 1, 64, 96),
+        "direction": (2, 2, 64, 96),
+    }
+    maps["distance"].square().mean().backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in network.head.parameters() if p.dim() > 1)
+
+
+@pytest.mark.parametrize("further", ["border", ["roof"], ["border", "border"]])
+def test_outputs_that_no_network_has_are_refused(further):
+    with pytest.raises(OptionsRefused, match="each one of border, distance, direction"):
+        create_model("unet", 3, 2, width=0.0625, further=further)

@@ -1,0 +1,114 @@
+"""`rotacube eval`: how good a model is on labelled imagery, with the figures that its card is written from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from rotacube.cli.terminal import err, out, say
+from rotacube.errors import OptionsRefused
+
+if TYPE_CHECKING:
+    from rotacube.training.datasets.areas import Area, Faults
+    from rotacube.training.evaluate import Answer
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A model's name (see 'rotacube models') or its folder.")],
+    dataset: Annotated[
+        str, typer.Argument(help="A named set, 'all', whu, wbd, inria, or a folder with images/ and masks/.")
+    ],
+    split: Annotated[str, typer.Option(help="Of a named set: train, validation or test.")] = "test",
+    data: Annotated[Path | None, typer.Option(help="Where a published set (whu, wbd, inria) lies.")] = None,
+    gsd: Annotated[float | None, typer.Option(help="Metres a pixel, for images without a georeference.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures, as JSON.")] = None,
+    panels: Annotated[Path | None, typer.Option(help="Also write image, truth and prediction, a PNG a tile.")] = None,
+    turned: Annotated[bool, typer.Option(help="Also measure the images turned by 37 and by 90 degrees.")] = True,
+    skip_damaged: Annotated[bool, typer.Option("--skip-damaged", help="Leave out tiles that are damaged.")] = False,
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+) -> None:
+    """Measure a model on labelled imagery, through the same reading and tiling as a map."""
+    from rotacube.files import write_text
+    from rotacube.inference.device import choose_place
+    from rotacube.models.store import load_model
+    from rotacube.training.datasets.areas import Faults
+    from rotacube.training.evaluate import TURN, measure, measure_turned
+    from rotacube.training.panels import panel, write_picture
+
+    loaded, place, faults = load_model(model), choose_place(precision), Faults(skip=skip_damaged)
+    if len(loaded.card.classes) != 2:
+        count = len(loaded.card.classes)
+        raise OptionsRefused(f"Models of two classes are evaluated; '{loaded.card.name}' has {count}.")
+    shown = 0
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("")
+
+        def show(answer: Answer) -> None:
+            nonlocal shown
+            shown += 1
+            bar.update(task, description=f"{answer.area.name}, tile {shown}")
+            if panels is not None:
+                write_picture(panels / f"{answer.area.name}-{shown:04d}.png", panel(answer, loaded.card))
+
+        figures = measure(loaded, _areas(dataset, split, data, gsd, faults), place, on_answer=show)
+        if turned:
+            bar.update(task, description=f"Turned by {TURN:g} degrees, and by 90")
+            for name, more in measure_turned(loaded, _areas(dataset, split, data, gsd, Faults(True)), place).items():
+                figures[name] |= more
+    if not figures:
+        raise OptionsRefused(f"'{dataset}' holds no tile to measure on. {faults.sentence()}")
+    out.print(_table(figures))
+    if faults.found:
+        say(faults.sentence())
+    say(f"{loaded.card.title}: threshold {loaded.card.threshold:g}, seeds {loaded.card.separation.seed:g}; {place}.")
+    if json_file is not None:
+        content: dict[str, Any] = {"model": loaded.card.name, "weights": loaded.card.weights.sha256, "split": split}
+        write_text(json_file, json.dumps({**content, "figures": figures, "left_out": faults.found}, indent=2) + "\n")
+        say(f"{json_file} is written.")
+
+
+def _areas(dataset: str, split: str, data: Path | None, gsd: float | None, faults: Faults) -> Iterable[Area]:
+    """The areas of a named set, of all of them, of a published one, or of a folder."""
+    from rotacube.training.datasets.areas import SPLITS, known_root
+    from rotacube.training.datasets.folder import folder_areas
+    from rotacube.training.datasets.published import PUBLISHED, read_published
+    from rotacube.training.datasets.rooftops import SETS, read_rooftops
+
+    if split not in SPLITS:
+        raise OptionsRefused(f"There is no split '{split}'. There are: {', '.join(SPLITS)}.")
+    if dataset in PUBLISHED:
+        if data is None:
+            raise OptionsRefused(f"'{dataset}' is none of the project's sets: say where it lies, with --data FOLDER.")
+        return read_published(data, dataset, split, faults)
+    names = [name for name in SETS if name != "all_negatives"] if dataset == "all" else [dataset]
+    if dataset != "all" and dataset not in SETS:
+        folder = Path(dataset)
+        if not folder.is_dir():
+            known = ", ".join([*SETS, *PUBLISHED])
+            raise OptionsRefused(f"There is no set or folder '{dataset}'. Sets are: all, {known}.")
+        return folder_areas(folder, gsd, faults)
+    root = known_root()
+
+    def areas() -> Iterator[Area]:
+        for name in names:
+            yield from read_rooftops(root, name, split, faults)
+
+    return areas()
+
+
+def _table(figures: dict[str, dict[str, float]]) -> Table:
+    """A row a figure, a column a place."""
+    shown = Table("", *figures)
+    for column in shown.columns[1:]:
+        column.justify = "right"
+    names = list(dict.fromkeys(key for found in figures.values() for key in found))
+    for name in names:
+        shown.add_row(name, *(f"{found[name]:.3f}" if name in found else "" for found in figures.values()))
+    return shown

@@ -1,0 +1,44 @@
+"""`rotacube train`: a recipe to a model folder and a report; what was begun is resumed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rotacube.cli.terminal import err, say
+from rotacube.errors import OptionsRefused
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe that comes with Rotacube, or a YAML file.")],
+    changes: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as schedule.steps=500.")] = None,
+    work: Annotated[Path | None, typer.Option(help="Checkpoints and report; build/train/RECIPE if absent.")] = None,
+    output: Annotated[Path | None, typer.Option(help="The model's folder; inside of the former if absent.")] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves PyTorch's number.", min=0)] = 0,
+) -> None:
+    """Train a model as a recipe says, measure it, and write it with its card. Killed, it goes on where it was."""
+    import torch
+
+    from rotacube.inference.device import choose_place
+    from rotacube.training.datasets.areas import known_root
+
+    try:
+        from rotacube.training.recipe import read_recipe
+
+        chosen = read_recipe(recipe, changes)
+        root = known_root()
+        from rotacube.training.finish import finish
+        from rotacube.training.fit import fit
+        from rotacube.training.report import write_report
+    except ModuleNotFoundError as error:
+        raise OptionsRefused(f"Training needs '{error.name}': pip install 'rotacube[train]'.") from error
+    if threads:
+        torch.set_num_threads(threads)
+    folder = work or Path("build/train") / chosen.card["name"]
+    network = fit(chosen, root, folder, progress=err.is_terminal)
+    model = output or folder / "model"
+    card = finish(network, chosen, root, model, choose_place(), say)
+    report = write_report(card, folder, model, root)
+    say(f"{model} is written; {report} shows how it came about.")

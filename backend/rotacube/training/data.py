@@ -1,0 +1,80 @@
+"""What a recipe's sets come to: areas with the weight by which each is drawn, and the loader of their crops."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import lightning
+import numpy as np
+from torch.utils.data import DataLoader
+
+from rotacube.errors import DatasetDamaged
+from rotacube.training.datasets.areas import Area, Faults
+from rotacube.training.datasets.crops import Item, RoofCrops
+from rotacube.training.datasets.rooftops import drawn_areas, read_rooftops, unlabelled_areas
+from rotacube.training.recipe import Recipe
+
+log = logging.getLogger(__name__)
+DRAWN_SIDE = 512
+
+
+def training_areas(root: Path, recipe: Recipe) -> tuple[list[tuple[Area, float]], str]:
+    """The recipe's areas with their weights: a set's share is spread over its areas by their size.
+
+    Returns:
+        The areas, and a sentence on damaged tiles that were left out (empty: none were).
+
+    Raises:
+        DatasetDamaged: a set is not whole, and the recipe does not skip what is damaged.
+    """
+    faults = Faults(skip=recipe.data.skip_damaged)
+    areas: list[tuple[Area, float]] = []
+    for name, share in recipe.data.sets.items():
+        found = read_rooftops(root, name, "train", faults)
+        sizes = np.array([area.valid.sum() * area.gsd**2 for area in found])
+        areas += [(area, share * size / sizes.sum()) for area, size in zip(found, sizes, strict=True)]
+    if recipe.data.unlabelled_share:
+        seen = [area for name in recipe.data.sets for area in unlabelled_areas(root, name, faults)]
+        if not seen:
+            raise DatasetDamaged("The recipe's sets have no unlabelled imagery: set data.unlabelled_share to 0.")
+        areas += [(area, recipe.data.unlabelled_share / len(seen)) for area in seen]
+    if recipe.data.drawn:
+        drawn = drawn_areas(recipe.data.drawn, DRAWN_SIDE, recipe.gsd, seed=1000, mix=recipe.data.drawn_mix)
+        areas += [(area, recipe.data.drawn_share / recipe.data.drawn) for area in drawn]
+    if not areas:
+        raise DatasetDamaged(f"The recipe's sets hold nothing that can teach. {faults.sentence()}")
+    return areas, faults.sentence()
+
+
+class RoofData(lightning.LightningDataModule):
+    """The crops of a recipe.
+
+    Args:
+        root: the data folder.
+        recipe: names the sets.
+        first: the step from which on crops are wanted.
+    """
+
+    def __init__(self, root: Path, recipe: Recipe, first: int = 0) -> None:
+        super().__init__()
+        self.root, self.recipe, self.first, self.note = root, recipe, first, ""
+
+    def train_dataloader(self) -> DataLoader[Item]:
+        """A crop a number: the same whoever draws it, so that a resumed run sees what it would have seen."""
+        data, recipe = self.recipe.data, self.recipe
+        areas, self.note = training_areas(self.root, recipe)
+        if self.note:
+            log.warning("%s", self.note)
+        crops = RoofCrops(
+            areas,
+            recipe.schedule.steps * data.batch,
+            data.crop,
+            recipe.gsd,
+            recipe.normalisation,
+            recipe.seed,
+            direction="direction" in recipe.options.get("further", ()),
+            first=self.first * data.batch,
+        )
+        many = {"prefetch_factor": 4, "persistent_workers": True} if data.workers else {}
+        return DataLoader(crops, data.batch, num_workers=data.workers, **many)  # type: ignore[arg-type]

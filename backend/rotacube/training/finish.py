@@ -1,0 +1,145 @@
+"""From a trained network to a model: calibrated, its choices made on validation, measured on test, its card written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rotacube.inference.device import Place
+from rotacube.models.card import ModelCard, Separation
+from rotacube.models.store import LoadedModel, save_model
+from rotacube.networks.dense import FURTHER, DenseNetwork
+from rotacube.networks.registry import NETWORKS
+from rotacube.training.datasets.areas import Area, Split
+from rotacube.training.datasets.rooftops import SETS, read_rooftops
+from rotacube.training.evaluate import Answer, ask, measure
+from rotacube.training.metrics import Roofs, compare_roofs
+from rotacube.training.recipe import Recipe
+
+THRESHOLDS = tuple(np.arange(0.3, 0.701, 0.05).round(2).tolist())
+SEEDS = tuple(np.arange(0.3, 0.701, 0.05).round(2).tolist())
+BORDERS = (0.0, 0.5, 1.0)
+TEMPERATURES = np.exp(np.linspace(np.log(0.4), np.log(2.5), 43))
+Say = Callable[[str], None]
+
+
+def finish(network: DenseNetwork, recipe: Recipe, root: Path, folder: Path, place: Place, say: Say) -> ModelCard:
+    """Calibrate, choose, measure and write a model.
+
+    Args:
+        network: trained, in eval mode; its logits are scaled.
+        recipe: that it was trained by.
+        root: the data folder.
+        folder: takes the model.
+        place: where the network runs.
+        say: is told what is going on.
+    """
+    draft = LoadedModel(_draft(_fields(recipe)), network, folder)
+    say("Choosing the temperature, the threshold and the depth of seeds on validation")
+    answers = list(ask(draft, _areas(recipe, root, "validation"), place))
+    temperature = choose_temperature(answers)
+    network.scale_logits(1 / temperature)
+    answers = [replace(answer, logits=answer.logits / temperature) for answer in answers]
+    threshold, separation = choose_cuts(answers)
+    fields = _fields(recipe) | {"threshold": threshold, "separation": separation.model_dump()}
+    card = save_model(network, fields | {"accuracy": {}}, folder)
+    model = LoadedModel(card, network, folder)
+    accuracy: dict[str, float] = {}
+    for name in tested(recipe, root):
+        say(f"Measuring on the test split of {name}")
+        for town, found in measure(model, read_rooftops(root, name, "test"), place).items():
+            accuracy |= {f"{town} {key}": round(value, 4) for key, value in found.items()}
+    return save_model(network, fields | {"accuracy": accuracy}, folder)
+
+
+def tested(recipe: Recipe, root: Path) -> list[str]:
+    """The sets that a model is measured on: its own, and of those that it has never seen the ones that are there."""
+    own = list(recipe.data.sets)
+    folders = {name.removeprefix("all_") for name in own}
+    others = [name for name in SETS if name not in folders and not name.startswith("all_")]
+    return own + [name for name in others if (root / "rooftop" / name).is_dir()]
+
+
+def choose_temperature(answers: Sequence[Answer]) -> float:
+    """The temperature (Guo et al. 2017) with the least cross-entropy, each place weighing the same."""
+    losses: dict[str, list[tuple[Any, int]]] = {}
+    for answer in answers:
+        logits, truth = answer.logits[0][answer.area.valid], answer.area.roof[answer.area.valid]
+        sign = np.where(truth, logits, -logits)[:: max(1, len(logits) // 200_000)]
+        each = np.array([np.logaddexp(0, -sign / t).mean() for t in TEMPERATURES])
+        losses.setdefault(answer.area.name, []).append((each, len(logits)))
+    places = [
+        np.average([each for each, _ in parts], axis=0, weights=[n for _, n in parts]) for parts in losses.values()
+    ]
+    return round(float(TEMPERATURES[np.mean(places, 0).argmin()]), 3)
+
+
+def choose_cuts(answers: Sequence[Answer]) -> tuple[float, Separation]:
+    """The threshold and the way to tell roofs apart with the best F1 of roofs.
+
+    A place weighs as the square root of its roofs, as sure as its figure is; of equals the first is taken.
+    """
+    places = sorted({answer.area.name for answer in answers if (answer.area.ids > 0).any()})
+    if not places:
+        return 0.5, Separation()
+
+    def f1(threshold: float, separation: Separation) -> float:
+        counts = dict.fromkeys(places, Roofs())
+        for answer in answers:
+            area = answer.area
+            if area.name in counts:
+                found = compare_roofs(area.ids, answer.roofs(threshold, separation), area.certain, area.gsd)
+                counts[area.name] = counts[area.name].plus(found)
+        weights = [roofs.truth**0.5 for roofs in counts.values()]
+        return float(np.average([roofs.f1 for roofs in counts.values()], weights=weights))
+
+    threshold = 0.5
+    for _ in range(2):  # one after the other: they hardly depend on each other
+        ways = [Separation(seed=seed, border=border) for border in BORDERS for seed in SEEDS]
+        separation = max(ways, key=lambda way: f1(threshold, way))
+        threshold = max(THRESHOLDS, key=lambda cut: f1(cut, separation))
+    return threshold, separation
+
+
+def _areas(recipe: Recipe, root: Path, split: Split) -> list[Area]:
+    return [area for name in recipe.data.sets for area in read_rooftops(root, name, split)]
+
+
+def _fields(recipe: Recipe) -> dict[str, Any]:
+    """The card's fields, but for what is measured."""
+    data, schedule = recipe.data, recipe.schedule
+    sets = ", ".join(f"{name} {share:.0%}" for name, share in data.sets.items())
+    drawn = f", {data.drawn} drawn scenes {data.drawn_share:.0%}" if data.drawn else ""
+    further = list(recipe.options.get("further", ()))
+    return {
+        "task": "rooftops",
+        "architecture": recipe.architecture,
+        "options": recipe.options,
+        "source": NETWORKS[recipe.architecture].source,
+        "bands": ["red", "green", "blue"],
+        "gsd": recipe.gsd,
+        "tile": recipe.tile,
+        "overlap": recipe.overlap,
+        "normalisation": recipe.normalisation.model_dump(),
+        "classes": [
+            {"id": 0, "name": "background", "color": "#f2efe9"},
+            {"id": 1, "name": "roof", "color": "#e4572e"},
+        ],
+        "threshold": 0.5,
+        "further": [{"name": name, **FURTHER[name]._asdict()} for name in further],
+        "training_data": f"The training splits (by place) of {sets}{drawn}. {schedule.steps} steps of {data.batch} "
+        f"crops of {data.crop} px at {recipe.gsd} m x 0.5 to 2, from {recipe.init or 'random weights'}"
+        + (f", taught by {recipe.teacher}" if recipe.teacher else "")
+        + ".",
+        **recipe.card,
+    }
+
+
+def _draft(fields: dict[str, Any]) -> ModelCard:
+    """The card of a network that is not saved yet."""
+    weights = {"file": "none.safetensors", "sha256": "0" * 64, "parameters": 0}
+    return ModelCard.model_validate({**fields, "accuracy": {}, "weights": weights})

@@ -1,0 +1,103 @@
+"""Carries out a recipe: trains, resumes what was begun, and hands back the network with its averaged weights."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+
+from rotacube.errors import OptionsRefused
+from rotacube.models.store import load_model
+from rotacube.networks.convnext import ConvNeXtNetwork
+from rotacube.networks.dense import DenseNetwork
+from rotacube.networks.lite_unet import LiteUNet, load_imagenet
+from rotacube.networks.pretrained import load_timm_encoder
+from rotacube.networks.registry import build_network
+from rotacube.training.data import RoofData
+from rotacube.training.recipe import Recipe
+from rotacube.training.task import RoofTask
+
+LAST = "last.ckpt"
+
+
+def fit(recipe: Recipe, root: Path, folder: Path, *, progress: bool = True) -> DenseNetwork:
+    """Train as a recipe says; where the folder holds a checkpoint, from there on.
+
+    Args:
+        recipe: what to do.
+        root: the data folder.
+        folder: takes checkpoints and the log of losses.
+        progress: whether a bar is shown.
+
+    Raises:
+        DatasetDamaged: the imagery is not whole.
+        TrainingFailed: the loss is no number.
+    """
+    lightning.seed_everything(recipe.seed, verbose=False)
+    torch.set_float32_matmul_precision("high")
+    folder.mkdir(parents=True, exist_ok=True)
+    network = start(recipe)
+    teacher = load_model(recipe.teacher).network if recipe.teacher else None
+    if teacher is not None and not isinstance(teacher, DenseNetwork):
+        raise OptionsRefused(f"The teacher '{recipe.teacher}' does not label pixels.")
+    task = RoofTask(network, recipe.losses, recipe.schedule, teacher=teacher, folder=folder)
+    last = folder / LAST
+    done = torch.load(last, map_location="cpu", weights_only=True)["global_step"] if last.is_file() else 0
+    average = EMAWeightAveraging(decay=recipe.schedule.average)
+    trainer = lightning.Trainer(
+        max_steps=recipe.schedule.steps,
+        precision=recipe.precision,  # type: ignore[arg-type]
+        gradient_clip_val=1.0,
+        log_every_n_steps=min(10, recipe.schedule.checkpoint_steps),
+        logger=CSVLogger(folder, name="log", version=f"from-{done:07d}"),
+        callbacks=[
+            average,
+            ModelCheckpoint(
+                folder, "step", every_n_train_steps=recipe.schedule.checkpoint_steps, save_last=True, save_top_k=0
+            ),
+        ],
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    trainer.fit(task, datamodule=RoofData(root, recipe, done), ckpt_path=last if done else None, weights_only=True)
+    return network.eval()
+
+
+def read_losses(folder: Path) -> list[dict[str, float]]:
+    """The losses of a training, step by step, over all of the pieces that it was carried out in."""
+    pieces = sorted((folder / "log").glob("from-*/metrics.csv"))
+    starts = [int(path.parent.name.removeprefix("from-")) for path in pieces]
+    rows: list[dict[str, float]] = []
+    for path, stop in zip(pieces, [*starts[1:], None], strict=True):
+        with path.open(encoding="utf-8") as file:
+            read = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+        rows += [row for row in read if stop is None or row["step"] < stop]
+    return rows
+
+
+def start(recipe: Recipe) -> DenseNetwork:
+    """The recipe's network before its first step.
+
+    Raises:
+        OptionsRefused: the recipe's network or start does not fit.
+        ModelMissing, ModelDamaged: what it starts from is missing or does not fit.
+    """
+    network = build_network(recipe.architecture, 3, 2, recipe.options)
+    if not isinstance(network, DenseNetwork):
+        raise OptionsRefused(f"The network '{recipe.architecture}' does not label pixels.")
+    if recipe.init == "imagenet":
+        if not isinstance(network, LiteUNet):
+            raise OptionsRefused("Only lite-unet has ImageNet weights here. Name a timm file of ConvNeXt in init.")
+        load_imagenet(network)
+    elif recipe.init.endswith(".safetensors"):
+        if not isinstance(network, ConvNeXtNetwork):
+            raise OptionsRefused("A timm file fits ConvNeXt networks only.")
+        load_timm_encoder(network, Path(recipe.init))
+    elif recipe.init:
+        network.load_state_dict(load_model(recipe.init).network.state_dict())
+    return network

@@ -1,0 +1,135 @@
+"""A recipe: all that a training depends on, as a small YAML file that is checked before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from rotacube.errors import OptionsRefused, first_line
+from rotacube.models.card import Normalisation
+
+FOLDER = Path(__file__).parent / "recipes"
+IMAGENET = Normalisation(scale=255.0, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(_Strict):
+    """Which sets teach, and how often each is drawn.
+
+    `sets` are names of `datasets.rooftops.SETS` with the share of crops of each; `drawn` scenes of our own generator
+    have the share `drawn_share`, with `drawn_mix` terraces, blocks, car parks and yards among them; unlabelled imagery
+    of those sets has `unlabelled_share`.
+    """
+
+    sets: dict[str, float] = Field(default_factory=dict)
+    drawn: int = Field(default=0, ge=0, le=2000)
+    drawn_share: float = Field(default=0.0, ge=0)
+    drawn_mix: bool = True
+    unlabelled_share: float = Field(default=0.0, ge=0)
+    skip_damaged: bool = False
+    crop: int = Field(default=256, ge=64, le=1024, multiple_of=32)
+    batch: int = Field(default=8, ge=1, le=256)
+    workers: int = Field(default=1, ge=0, le=32)
+
+    @model_validator(mode="after")
+    def _teaches(self) -> Data:
+        if not self.sets and not self.drawn:
+            raise ValueError("it names neither sets nor drawn scenes")
+        return self
+
+
+class Schedule(_Strict):
+    """Steps; the highest rate, an encoder's as a factor on it, AdamW's decay, and the share of steps that warm up."""
+
+    steps: int = Field(ge=1)
+    rate: float = Field(default=1e-3, gt=0, le=1)
+    encoder: float = Field(default=1.0, gt=0, le=1)
+    decay: float = Field(default=0.05, ge=0)
+    warm_up: float = Field(default=0.08, gt=0, lt=1)
+    average: float = Field(default=0.998, ge=0, lt=1)
+    checkpoint_steps: int = Field(default=200, ge=1)
+
+
+class Losses(_Strict):
+    """The weight of each loss, see `losses.py`."""
+
+    roof: float = 1.0
+    border: float = 0.5
+    distance: float = 1.0
+    direction: float = 0.5
+    imitation: float = 1.0
+    features: float = 0.0
+
+
+class Recipe(_Strict):
+    """How a model comes about.
+
+    `init` is "imagenet", a timm file in safetensors for ConvNeXt, an installed model's name, or nothing; `teacher` an
+    installed model or its folder; `card` what a person has to say of the model: name, title, licence, attribution,
+    notice.
+    """
+
+    architecture: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    init: str = ""
+    teacher: str = ""
+    gsd: float = Field(default=0.15, gt=0)
+    tile: int = 512
+    overlap: int = 128
+    normalisation: Normalisation = IMAGENET
+    seed: int = 1
+    precision: str = "bf16-mixed"
+    data: Data
+    schedule: Schedule
+    losses: Losses = Losses()
+    card: dict[str, str]
+
+
+def read_recipe(name: str, changes: list[str] | None = None) -> Recipe:
+    """Read a recipe, and change what `--set` says.
+
+    Args:
+        name: of a recipe that comes with the package, or a YAML file.
+        changes: "key=value" each, the key with dots into the recipe, the value as YAML.
+
+    Raises:
+        OptionsRefused: there is no such recipe, or it is not valid; the sentence names the place.
+    """
+    known = {path.stem: path for path in FOLDER.glob("*.yaml")}
+    path = known.get(name, Path(name))
+    if not path.is_file():
+        raise OptionsRefused(
+            f"There is no recipe '{name}'. Known are: {', '.join(sorted(known))}; or name a YAML file."
+        )
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise OptionsRefused(f"The recipe '{path}' is no YAML of keys and values.")
+        for change in changes or []:
+            _change(content, change)
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise OptionsRefused(f"The recipe '{name}' is not valid at '{place}': {first['msg']}.") from error
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+        raise OptionsRefused(f"The recipe '{path}' cannot be read ({first_line(error)}).") from error
+
+
+def _change(content: dict[str, Any], change: str) -> None:
+    key, equals, value = change.partition("=")
+    *parents, last = key.split(".")
+    if not equals or not last:
+        raise OptionsRefused(f"--set takes key=value, say schedule.steps=500, not '{change}'.")
+    place = content
+    for parent in parents:
+        place = place.setdefault(parent, {})
+        if not isinstance(place, dict):
+            raise OptionsRefused(f"--set {change}: '{parent}' of the recipe has no keys below it.")
+    place[last] = yaml.safe_load(value) if value else ""

@@ -1,0 +1,132 @@
+"""How a training went, as a page with pictures: the losses, the confusion of classes, panels of the test split."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import numpy as np
+from matplotlib import pyplot
+
+from rotacube.files import write_text
+from rotacube.inference.device import Place, choose_place
+from rotacube.models.card import ModelCard
+from rotacube.models.store import load_model
+from rotacube.training.datasets.areas import known_root
+from rotacube.training.datasets.rooftops import SETS, read_rooftops
+from rotacube.training.evaluate import Answer, ask
+from rotacube.training.fit import read_losses
+from rotacube.training.metrics import Pixels, compare_pixels
+from rotacube.training.panels import panel, write_picture
+
+PANELS = 10
+SIDE = 384
+"""Pixels of a panel's side."""
+
+
+def write_report(card: ModelCard, folder: Path, model: Path, root: Path) -> Path:
+    """Write `report.md` with its pictures into a training's folder.
+
+    Args:
+        card: of the model that came about.
+        folder: of the training, with its log.
+        model: the model's folder.
+        root: the data folder.
+    """
+    _curves(read_losses(folder), folder / "curves.png")
+    there = [name for name in SETS if (root / "rooftop" / name).is_dir()]
+    shown = write_panels(model, root, folder / "panels", choose_place(), there, folder / "confusion.png")
+    lines = [f"# {card.title}", "", card.training_data, "", "![losses](curves.png)", "", "| | |", "|---|---|"]
+    lines += [f"| {key} | {value:.3f} |" for key, value in card.accuracy.items()]
+    lines += ["", "Pixels of the test splits, true class by found class:", "", "![confusion](confusion.png)", ""]
+    lines += ["Image, truth, prediction; one colour a roof, grey where nobody knows which one it is:", ""]
+    lines += [f"![{path.stem}](panels/{path.name})" for path in shown]
+    write_text(folder / "report.md", "\n".join(lines) + "\n")
+    return folder / "report.md"
+
+
+def write_panels(
+    model: Path, root: Path, folder: Path, place: Place, sets: Sequence[str], confusion: Path | None = None
+) -> list[Path]:
+    """Write panels of held-out windows, the same for every model: of each place in turn, where it has roofs.
+
+    Args:
+        model: its folder.
+        root: the data folder.
+        folder: takes the pictures.
+        place: where the network runs.
+        sets: whose test splits are shown.
+        confusion: takes a picture of how classes are confused in them.
+    """
+    loaded, counts, windows = load_model(str(model)), Pixels(), []
+    for name in sets:
+        towns: list[Answer] = []
+        for answer in ask(loaded, read_rooftops(root, name, "test"), place):
+            found = answer.chance > loaded.card.threshold
+            counts = counts.plus(compare_pixels(answer.area.roof, found, answer.area.valid))
+            towns += [part for part in _windows(answer) if part.area.roof.mean() > 0.03]
+        windows.append(towns[:: max(1, len(towns) // PANELS)])
+    turns = [part for parts in zip_longest(*windows) for part in parts if part is not None]
+    paths = []
+    for number, answer in enumerate(turns[:PANELS], start=1):
+        path = folder / f"{number:02d}-{answer.area.name}.jpg"
+        write_picture(path, panel(answer, loaded.card))
+        paths.append(path)
+    if confusion is not None:
+        _confusion(counts, confusion)
+    return paths
+
+
+def _windows(answer: Answer) -> Iterator[Answer]:
+    """The windows of `SIDE` pixels of an answer, most of which is imagery."""
+    height, width = answer.area.valid.shape
+    for top in range(0, max(1, height - SIDE + 1), SIDE):
+        for left in range(0, max(1, width - SIDE + 1), SIDE):
+            part = answer.part(np.s_[top : top + SIDE, left : left + SIDE])
+            if part.area.valid.mean() > 0.8:
+                yield part
+
+
+def _curves(rows: list[dict[str, float]], path: Path) -> None:
+    """The losses over the steps, each point a mean of fifty."""
+    figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
+    for name in [key for key in (rows[0] if rows else {}) if key.startswith("loss")]:
+        points = [(row["step"], row[name]) for row in rows if name in row]
+        if points:
+            steps, values = np.array(points).T
+            width = min(len(values), 50)
+            smooth = np.convolve(values, np.ones(width) / width, "valid")
+            axes.plot(steps[width - 1 :], smooth, label=name)
+    axes.set(xlabel="step", ylabel="loss", yscale="log")
+    if rows:
+        axes.legend()
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def _confusion(counts: Pixels, path: Path) -> None:
+    table = np.array([[counts.rest, counts.wrong], [counts.missed, counts.hit]], float)
+    table /= np.maximum(1, table.sum(1, keepdims=True))
+    figure, axes = pyplot.subplots(figsize=(4, 3.6), layout="constrained")
+    axes.imshow(table, vmin=0, vmax=1, cmap="Blues")
+    for (row, column), share in np.ndenumerate(table):
+        axes.text(column, row, f"{share:.1%}", ha="center", va="center", color="white" if share > 0.5 else "black")
+    names = ["background", "roof"]
+    axes.set(xticks=[0, 1], yticks=[0, 1], xticklabels=names, yticklabels=names, xlabel="found", ylabel="true")
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+if __name__ == "__main__":  # pictures for docs/: of those places alone that anybody may show
+    write_panels(
+        Path(sys.argv[1]),
+        known_root(),
+        Path(sys.argv[2]),
+        choose_place(),
+        [n for n, known in SETS.items() if known.open],
+    )

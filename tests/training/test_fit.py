@@ -1,0 +1,153 @@
+"""Training: it learns, a killed run resumes to the same losses, and a loss that is no number stops it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from rotacube.errors import DatasetDamaged, OptionsRefused, TrainingFailed
+from rotacube.models.store import LoadedModel, save_model
+from rotacube.networks.lite_unet import load_imagenet
+from rotacube.networks.registry import create_model
+from rotacube.training import data
+from rotacube.training.data import training_areas
+from rotacube.training.finish import _fields, finish
+from rotacube.training.fit import LAST, fit, read_losses, start
+from rotacube.training.recipe import Recipe
+from rotacube.training.task import RoofTask
+
+
+def a_recipe(**changes):
+    """A tiny one that needs no imagery but drawn scenes."""
+    schedule = {"steps": 6, "rate": 3e-3, "checkpoint_steps": 2, "average": 0.5} | changes.pop("schedule", {})
+    return Recipe.model_validate(
+        {
+            "architecture": "lite-unet",
+            "options": {"width": 0.25, "further": ["border", "distance"]},
+            "gsd": 0.3,
+            "tile": 96,
+            "overlap": 32,
+            "precision": "32-true",
+            "data": {"drawn": 2, "drawn_share": 1, "crop": 64, "batch": 2, "workers": 0},
+            "schedule": schedule,
+            "card": {"name": "small-try", "title": "A try", "licence": "MIT", "attribution": "nobody"},
+            **changes,
+        }
+    )
+
+
+@pytest.fixture(autouse=True)
+def small_scenes(monkeypatch):
+    monkeypatch.setattr(data, "DRAWN_SIDE", 160)
+
+
+class Killed(Exception):
+    """As if the process had been."""
+
+
+def losses(folder):
+    return {row["step"]: row["loss"] for row in read_losses(folder)}
+
+
+def test_a_killed_run_resumes_to_the_same_losses_and_weights(tmp_path, monkeypatch):
+    whole = fit(a_recipe(), tmp_path, tmp_path / "whole", progress=False)
+    assert not whole.training and list(losses(tmp_path / "whole")) == [1, 3, 5]
+    real = RoofTask.training_step
+
+    def dies(self, batch, index):
+        if self.global_step == 3:
+            raise Killed
+        return real(self, batch, index)
+
+    monkeypatch.setattr(RoofTask, "training_step", dies)
+    with pytest.raises(Killed):
+        fit(a_recipe(), tmp_path, tmp_path / "killed", progress=False)
+    monkeypatch.setattr(RoofTask, "training_step", real)
+    assert (tmp_path / "killed" / LAST).is_file()
+    again = fit(a_recipe(), tmp_path, tmp_path / "killed", progress=False)
+    assert losses(tmp_path / "killed") == pytest.approx(losses(tmp_path / "whole"), rel=1e-4)
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], value, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_its_batch(tmp_path, monkeypatch):
+    monkeypatch.setattr("rotacube.training.task.roof_loss", lambda logits, roof, valid: logits.sum() * float("nan"))
+    with pytest.raises(TrainingFailed, match=r"no number at step 0\. Its batch is kept in .*failed-batch\.pt"):
+        fit(a_recipe(), tmp_path, tmp_path / "run", progress=False)
+    batch = torch.load(tmp_path / "run" / "failed-batch.pt", weights_only=True)
+    assert batch["image"].shape == (2, 3, 64, 64) and batch["roof"].shape == (2, 1, 64, 64)
+
+
+def test_a_student_learns_from_a_teacher_that_is_not_saved_with_it(tmp_path):
+    taught = start(a_recipe())
+    save_model(taught, _fields(a_recipe()) | {"accuracy": {}}, tmp_path / "teacher")
+    student = a_recipe(
+        architecture="convnext-cube-small",
+        options={"width": 0.2, "further": ["distance"]},
+        teacher=str(tmp_path / "teacher"),
+        losses={"features": 1.0},
+    )
+    network = fit(student, tmp_path, tmp_path / "run", progress=False)
+    assert {"loss/imitation", "loss/features"} <= read_losses(tmp_path / "run")[0].keys()
+    assert not [
+        name for name in torch.load(tmp_path / "run" / LAST, weights_only=True)["state_dict"] if "taught" in name
+    ]
+    assert network.channels == {"logits": 1, "distance": 1}
+
+
+def test_what_it_starts_from_has_to_fit(tmp_path):
+    with pytest.raises(OptionsRefused, match="Only lite-unet has ImageNet weights"):
+        start(a_recipe(architecture="unet", options={"width": 0.25}, init="imagenet"))
+    with pytest.raises(OptionsRefused, match="fits ConvNeXt networks only"):
+        start(a_recipe(init="timm.safetensors"))
+    with pytest.raises(OptionsRefused, match="does not label pixels"):
+        start(a_recipe(architecture="vgg-16", options={}))
+
+
+def test_imagenet_weights_fill_the_encoder_and_see_what_they_were_trained_for():
+    network = create_model("lite-unet", 3, 2).eval()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    load_imagenet(network)
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    encoder = {name for name in before if name.startswith(("stem", "blocks")) and "num_batches" not in name}
+    assert changed == encoder
+    with torch.inference_mode():
+        maps = network.encode(torch.randn(1, 3, 128, 128))
+    assert [tuple(part.shape[1:]) for part in maps] == [
+        (16, 64, 64), (24, 32, 32), (40, 16, 16), (112, 8, 8), (320, 4, 4)
+    ]  # fmt: skip
+    assert all(0.05 < part.std() < 50 for part in maps), "the norms' means and variances fit their weights"
+
+
+def test_a_set_is_drawn_by_its_share_and_a_town_by_its_size(data_root):
+    recipe = a_recipe(
+        data={"sets": {"dhaka": 0.5, "kampala": 0.2}, "drawn": 2, "drawn_share": 0.2, "unlabelled_share": 0.1}
+    )
+    with pytest.raises(DatasetDamaged, match="no unlabelled imagery"):
+        training_areas(data_root, recipe)
+    recipe = a_recipe(data={"sets": {"dhaka": 0.5, "banepa": 0.2}, "unlabelled_share": 0.1})
+    areas, note = training_areas(data_root, recipe)
+    share = {}
+    for area, weight in areas:
+        key = (area.name, area.labelled)
+        share[key] = share.get(key, 0) + weight
+    assert share == pytest.approx({("dhaka", True): 0.5, ("banepa", True): 0.2, ("banepa", False): 0.1}) and not note
+
+
+def test_a_card_says_what_was_measured(tmp_path, monkeypatch, cpu):
+    from rotacube.training import finish as module
+    from rotacube.training.datasets.rooftops import drawn_areas
+
+    scenes = list(drawn_areas(2, 160, 0.3, seed=1))
+    monkeypatch.setattr(module, "read_rooftops", lambda root, name, split: scenes[: 1 if split == "test" else 2])
+    monkeypatch.setattr(module, "tested", lambda recipe, root: ["drawn"])
+    recipe = a_recipe(data={"sets": {"dhaka": 1.0}, "drawn": 2, "drawn_share": 1, "crop": 64, "batch": 2})
+    network, said = start(recipe).eval(), []
+    card = finish(network, recipe, tmp_path, tmp_path / "model", cpu, said.append)
+    found = module.measure(LoadedModel(card, network, tmp_path), scenes[:1], cpu)["drawn"]
+    for key, value in found.items():
+        assert card.accuracy[f"drawn {key}"] == pytest.approx(value, abs=1e-3)
+    assert card.threshold in module.THRESHOLDS and card.separation.seed in module.SEEDS and len(said) == 2
+    assert [output.name for output in card.further] == ["border", "distance"]
+    assert "dhaka 100%, 2 drawn scenes" in card.training_data and np.isfinite(list(card.accuracy.values())).all()

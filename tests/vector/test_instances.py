@@ -1,0 +1,64 @@
+"""Single roofs: those that touch come apart where depth or border says so, and none is lost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.measure import label
+
+from rotacube.training.datasets.targets import border_of, depth_of
+from rotacube.training.metrics import compare_roofs
+from rotacube.vector.instances import separate_roofs
+
+
+def terrace(count=5, wide=24, deep=40):
+    """A row of houses that share their walls, and a shed of its own: numbers a roof."""
+    ids = np.zeros((deep + 40, count * wide + 40), np.int32)
+    for number in range(count):
+        ids[20 : 20 + deep - 3 * (number % 2), 20 + number * wide : 20 + (number + 1) * wide] = number + 1
+    ids[4:10, 4:12] = count + 1
+    return ids
+
+
+@pytest.mark.parametrize("turn", range(4))
+@pytest.mark.parametrize(("with_border", "seed"), [(False, 0.5), (True, 0.5), (True, 0.3)])
+def test_houses_that_share_walls_come_apart(turn, with_border, seed):
+    ids = np.rot90(terrace(), turn)
+    border = border_of(ids).astype(np.float32) if with_border else None
+    found = separate_roofs(ids > 0, depth_of(ids), border, seed=seed)
+    assert found.max() == 6 and (found > 0).tolist() == (ids > 0).tolist()
+    roofs = compare_roofs(ids, found, np.ones(ids.shape, bool), 0.3)
+    assert (roofs.matched, roofs.merged, roofs.split) == (6, 0, 0)
+
+
+def test_without_depth_what_is_connected_is_one_roof():
+    assert separate_roofs(terrace() > 0).max() == 2
+
+
+def test_a_border_that_weighs_nothing_changes_nothing():
+    ids = terrace()
+    depth, border = np.where(ids > 0, 1, 0).astype(np.float32), border_of(ids).astype(np.float32)
+    assert separate_roofs(ids > 0, depth, border, weight=0).max() == 2
+    assert separate_roofs(ids > 0, depth, border, weight=1).max() == 6
+
+
+def test_small_pieces_are_no_roofs_and_numbers_have_no_gaps():
+    ids = terrace()
+    found = separate_roofs(ids > 0, depth_of(ids), smallest=100)
+    assert np.unique(found).tolist() == list(range(6)) and not found[:12].any()
+    assert not separate_roofs(np.zeros((5, 7), bool), np.zeros((5, 7), np.float32)).any()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0.1, 0.9), st.floats(0, 1))
+def test_any_mask_is_covered_by_connected_roofs(number, seed, weight):
+    rng = np.random.default_rng(number)
+    mask = rng.random((rng.integers(1, 40), rng.integers(1, 40))) > rng.random()
+    depth, border = rng.random((2, *mask.shape), np.float32)
+    found = separate_roofs(mask, depth, border, seed=seed, weight=weight)
+    assert found.dtype == np.int32 and found.shape == mask.shape
+    np.testing.assert_array_equal(found > 0, mask)
+    assert np.unique(found[found > 0]).tolist() == list(range(1, found.max() + 1))
+    assert all(label(found == one, connectivity=1).max() == 1 for one in range(1, found.max() + 1))

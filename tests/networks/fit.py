@@ -8,17 +8,19 @@ import torch.nn.functional as F
 
 from rotacube.training.drawn.scenes import draw_scene
 
-# What differs from 60 steps at a rate of 5e-3 on tiles of 64 pixels of 0.15 m. Fast-SCNN labels 8 x 8 pixels at once.
+# What differs from 60 steps at a rate of 5e-3 on tiles of 64 pixels of 0.15 m. Fast-SCNN labels 8 x 8 pixels
+# at once; the norms of lite-unet have to see more than 2 x 2 of its coarsest pixels.
 STEPS = {
     "convnext-cube": 100,
     "convnext-cube-small": 160,
     "convnext-u": 70,
     "fast-scnn": 140,
     "hrnet-w48": 45,
+    "lite-unet": 120,
     "swin-unet": 180,
     "unet-involution": 80,
 }
-SIDES = {"fast-scnn": (128, 0.1)}
+SIDES = {"fast-scnn": (128, 0.1), "lite-unet": (128, 0.1)}
 RATES = {"fast-scnn": 1e-2, "swin-unet": 3e-3}
 FULL_RATES = {"convnext-cube": 1e-3}
 

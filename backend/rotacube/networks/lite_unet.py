@@ -65,7 +65,7 @@ def _conv_norm(
     inputs: int, outputs: int, kernel: int, stride: int = 1, *, groups: int = 1, act: bool = True
 ) -> nn.Sequential:
     conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01), *([nn.ReLU6()] if act else []))
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs, eps=1e-3), *([nn.ReLU6()] if act else []))
 
 
 class _Up(nn.Module):

@@ -76,17 +76,16 @@ def evaluate(
 
 def _areas(dataset: str, split: str, data: Path | None, gsd: float | None, faults: Faults) -> Iterable[Area]:
     """The areas of a named set, of all of them, of a published one, or of a folder."""
-    from rotacube.training.datasets.areas import SPLITS, known_root
+    from rotacube.training.datasets.areas import known_root, split_named
     from rotacube.training.datasets.folder import folder_areas
     from rotacube.training.datasets.published import PUBLISHED, read_published
     from rotacube.training.datasets.rooftops import SETS, read_rooftops
 
-    if split not in SPLITS:
-        raise OptionsRefused(f"There is no split '{split}'. There are: {', '.join(SPLITS)}.")
+    part = split_named(split)
     if dataset in PUBLISHED:
         if data is None:
             raise OptionsRefused(f"'{dataset}' is none of the project's sets: say where it lies, with --data FOLDER.")
-        return read_published(data, dataset, split, faults)
+        return read_published(data, dataset, part, faults)
     names = [name for name in SETS if name != "all_negatives"] if dataset == "all" else [dataset]
     if dataset != "all" and dataset not in SETS:
         folder = Path(dataset)
@@ -98,7 +97,7 @@ def _areas(dataset: str, split: str, data: Path | None, gsd: float | None, fault
 
     def areas() -> Iterator[Area]:
         for name in names:
-            yield from read_rooftops(root, name, split, faults)
+            yield from read_rooftops(root, name, part, faults)
 
     return areas()
 

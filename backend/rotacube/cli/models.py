@@ -163,10 +163,8 @@ def _list_installed(as_json: bool) -> None:
         return
     shown = Table("name", "title", "resolution", "classes", "roofs F1 on test splits", "licence")
     for card, _ in found:
-        measured = {key.removesuffix(" roofs f1"): f"{value:.2f}" for key, value in card.accuracy.items()}
-        places = ", ".join(
-            f"{place} {value}" for place, value in measured.items() if f"{place} roofs f1" in card.accuracy
-        )
+        roofs = {key: value for key, value in card.accuracy.items() if key.endswith(" roofs f1")}
+        places = ", ".join(f"{key.removesuffix(' roofs f1')} {value:.2f}" for key, value in roofs.items())
         names = ", ".join(c.name for c in card.classes)
         shown.add_row(*map(escape, (card.name, card.title, f"{card.gsd} m", names, places, card.licence)))
     out.print(shown)

@@ -195,21 +195,18 @@ class Tally:
         self.roofs = self.roofs.plus(compare_roofs(area.ids, roofs, area.certain, area.gsd))
         bins = reliability(answer.chance[area.valid], area.roof[area.valid])
         self.bins = bins if self.bins is None else self.bins + bins
-        self.stairs = (self.stairs[0] + (more := steps(found & area.valid))[0], self.stairs[1] + more[1])
+        every, on_four = steps(found & area.valid)
+        self.stairs = (self.stairs[0] + every, self.stairs[1] + on_four)
 
     def metrics(self) -> dict[str, float]:
         """Everything that was counted, as shares; on land without a roof only what is called one."""
         hit, wrong, missed, rest = self.pixels
         if not hit + missed:
             return {"called roof": wrong / max(1, wrong + rest)}
-        found, near, truth, reached = self.edges
         result = self.pixels.metrics()
-        result["edge f1"] = (
-            2
-            * (precision := near / max(1, found))
-            * (recall := reached / max(1, truth))
-            / max(1e-9, precision + recall)
-        )
+        found, near, truth, reached = self.edges
+        precision, recall = near / max(1, found), reached / max(1, truth)
+        result["edge f1"] = 2 * precision * recall / max(1e-9, precision + recall)
         if self.roofs.truth:
             result |= {
                 "roofs f1": self.roofs.f1,

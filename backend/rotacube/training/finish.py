@@ -15,7 +15,7 @@ from rotacube.models.store import LoadedModel, save_model
 from rotacube.networks.dense import FURTHER, DenseNetwork
 from rotacube.networks.registry import NETWORKS
 from rotacube.training.datasets.areas import Area, Split
-from rotacube.training.datasets.rooftops import SETS, read_rooftops
+from rotacube.training.datasets.rooftops import read_rooftops, sets_at
 from rotacube.training.evaluate import Answer, ask, measure
 from rotacube.training.metrics import Roofs, compare_roofs
 from rotacube.training.recipe import Recipe
@@ -60,8 +60,7 @@ def tested(recipe: Recipe, root: Path) -> list[str]:
     """The sets that a model is measured on: its own, and of those that it has never seen the ones that are there."""
     own = list(recipe.data.sets)
     folders = {name.removeprefix("all_") for name in own}
-    others = [name for name in SETS if name not in folders and not name.startswith("all_")]
-    return own + [name for name in others if (root / "rooftop" / name).is_dir()]
+    return own + [name for name in sets_at(root) if name not in folders]
 
 
 def choose_temperature(answers: Sequence[Answer]) -> float:

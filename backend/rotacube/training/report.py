@@ -18,7 +18,7 @@ from rotacube.inference.device import Place, choose_place
 from rotacube.models.card import ModelCard
 from rotacube.models.store import load_model
 from rotacube.training.datasets.areas import known_root
-from rotacube.training.datasets.rooftops import SETS, read_rooftops
+from rotacube.training.datasets.rooftops import SETS, read_rooftops, sets_at
 from rotacube.training.evaluate import Answer, ask
 from rotacube.training.fit import read_losses
 from rotacube.training.metrics import Pixels, compare_pixels
@@ -39,8 +39,7 @@ def write_report(card: ModelCard, folder: Path, model: Path, root: Path) -> Path
         root: the data folder.
     """
     _curves(read_losses(folder), folder / "curves.png")
-    there = [name for name in SETS if (root / "rooftop" / name).is_dir()]
-    shown = write_panels(model, root, folder / "panels", choose_place(), there, folder / "confusion.png")
+    shown = write_panels(model, root, folder / "panels", choose_place(), sets_at(root), folder / "confusion.png")
     lines = [f"# {card.title}", "", card.training_data, "", "![losses](curves.png)", "", "| | |", "|---|---|"]
     lines += [f"| {key} | {value:.3f} |" for key, value in card.accuracy.items()]
     lines += ["", "Pixels of the test splits, true class by found class:", "", "![confusion](confusion.png)", ""]

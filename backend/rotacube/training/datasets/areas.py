@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -116,6 +116,18 @@ def known_root() -> Path:
     return root
 
 
+def split_named(name: str) -> Split:
+    """A split by its name.
+
+    Raises:
+        OptionsRefused: there is no such split.
+    """
+    for split in SPLITS:
+        if split == name:
+            return split
+    raise OptionsRefused(f"There is no split '{name}'. There are: {', '.join(SPLITS)}.")
+
+
 def pictures(folder: Path) -> dict[str, Path]:
     """The images of a folder by their names without suffix.
 
@@ -128,6 +140,11 @@ def pictures(folder: Path) -> dict[str, Path]:
     if not found:
         raise DatasetDamaged(f"The folder '{folder}' holds no image ({', '.join(IMAGES)}).")
     return found
+
+
+def picture(found: Mapping[str, Path], folder: Path, name: str) -> Path:
+    """One of a folder's `pictures`; one that is missing is asked for, by its name, when it is read."""
+    return found.get(name, folder / f"{name}.*")
 
 
 def read_tile(name: str, files: TileFiles, gsd: float) -> Area:

@@ -13,7 +13,7 @@ from affine import Affine
 
 from rotacube.errors import DatasetDamaged, OptionsRefused
 from rotacube.raster.ground import Ground
-from rotacube.training.datasets.areas import Area, Faults, TileFiles, pictures, read_tile
+from rotacube.training.datasets.areas import Area, Faults, TileFiles, picture, pictures, read_tile
 from rotacube.training.datasets.outlines import outlined
 
 
@@ -37,8 +37,8 @@ def folder_areas(folder: Path, gsd: float | None, faults: Faults) -> Iterator[Ar
     more = {name: pictures(folder / name) for name in ("instances", "valid") if (folder / name).is_dir()}
     outlines = sorted(folder.glob("*.geojson")) if "instances" not in more else []
     for name, path in images.items():
-        beside = {kind: found.get(name, folder / kind / f"{name}.*") for kind, found in more.items()}
-        files = TileFiles(path, masks.get(name, folder / "masks" / f"{name}.*"), **beside)
+        beside = {kind: picture(found, folder / kind, name) for kind, found in more.items()}
+        files = TileFiles(path, picture(masks, folder / "masks", name), **beside)
         try:
             size, place = (gsd, None) if gsd and not outlines else _georeference(path, gsd)
             area = read_tile(folder.name, files, size)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rotacube.errors import DatasetDamaged, OptionsRefused
-from rotacube.training.datasets.areas import SPLITS, Area, Faults, Split, TileFiles, pictures, read_tile
+from rotacube.training.datasets.areas import Area, Faults, Split, TileFiles, picture, pictures, read_tile, split_named
 
 _NUMBERED = re.compile(r"\D+(\d+)")
 
@@ -114,9 +114,7 @@ def read_published(root: Path, name: str, split: Split, faults: Faults | None = 
     """
     if name not in PUBLISHED:
         raise OptionsRefused(f"There is no published dataset '{name}'. There are: {', '.join(PUBLISHED)}.")
-    if split not in SPLITS:
-        raise OptionsRefused(f"There is no split '{split}'. There are: {', '.join(SPLITS)}.")
-    dataset, faults = PUBLISHED[name], faults or Faults()
+    dataset, split, faults = PUBLISHED[name], split_named(split), faults or Faults()
     if split not in dataset.splits:
         known = " or ".join(dataset.splits)
         raise OptionsRefused(f"The {split} split of '{name}' was published without its labels: take {known}.")
@@ -159,8 +157,7 @@ def _tiles(root: Path, dataset: Published, split: Split, faults: Faults) -> list
                 f"number {dataset.held_out} of each city."
             )
     return [
-        TileFiles(images.get(stem, folder / named[0] / f"{stem}.*"), masks.get(stem, folder / named[1] / f"{stem}.*"))
-        for stem in stems
+        TileFiles(picture(images, folder / named[0], stem), picture(masks, folder / named[1], stem)) for stem in stems
     ]
 
 

@@ -14,15 +14,16 @@ from affine import Affine
 
 from rotacube.errors import DatasetDamaged, OptionsRefused
 from rotacube.training.datasets.areas import (
-    SPLITS,
     Area,
     Faults,
     Split,
     TileFiles,
+    picture,
     pictures,
     read_tile,
     read_tiles,
     single_roofs,
+    split_named,
     web_gsd,
     web_tile,
 )
@@ -74,7 +75,7 @@ def negatives(root: Path, split: Split, faults: Faults, *, left_out: str = "mins
     for name in _listed(folder, split):
         if not left_out or not name.startswith(left_out):
             gsd = 0.06 if name.startswith("caliterra") else 0.1
-            areas += read_tiles("negatives", [TileFiles(_image(folder, images, name))], gsd, faults)
+            areas += read_tiles("negatives", [TileFiles(picture(images, folder / "images", name))], gsd, faults)
     return areas
 
 
@@ -127,9 +128,12 @@ def read_rooftops(root: Path, name: str, split: Split, faults: Faults | None = N
     """
     if name not in SETS:
         raise OptionsRefused(f"There is no rooftop set '{name}'. There are: {', '.join(SETS)}.")
-    if split not in SPLITS:
-        raise OptionsRefused(f"There is no split '{split}'. There are: {', '.join(SPLITS)}.")
-    return SETS[name].read(root / "rooftop", split, faults or Faults())
+    return SETS[name].read(root / "rooftop", split_named(split), faults or Faults())
+
+
+def sets_at(root: Path) -> list[str]:
+    """The sets whose folders are there."""
+    return [name for name in SETS if (root / "rooftop" / name).is_dir()]
 
 
 def unlabelled_areas(root: Path, name: str, faults: Faults) -> list[Area]:
@@ -162,15 +166,10 @@ def _listed(folder: Path, split: Split) -> list[str]:
     return names
 
 
-def _image(folder: Path, images: dict[str, Path], name: str) -> Path:
-    """An image by its name; one that is missing is asked for when it is read."""
-    return images.get(name, folder / "images" / f"{name}.*")
-
-
 def _files(folder: Path, images: dict[str, Path], name: str) -> TileFiles:
     valid = folder / "valid" / f"{name}.png"
     return TileFiles(
-        _image(folder, images, name),
+        picture(images, folder / "images", name),
         folder / "masks" / f"{name}.png",
         folder / "instances" / f"{name}.png",
         valid if valid.parent.is_dir() else None,

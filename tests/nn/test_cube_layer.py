@@ -54,7 +54,11 @@ def test_eval_is_what_training_computes(attention):
 
 
 def test_the_router_learns_an_order():
-    """The target reads the channels in another order; the layer's weights are fixed, only the scores may help."""
+    """The target reads the channels in another order; the layer's weights are fixed, only the scores may help.
+
+    It ends when the order is found: without an error Adam makes whole steps of rounding's noise, away from it again.
+    """
+    torch.manual_seed(0)
     channels = 8
     wanted = torch.tensor([0, 1, 3, 2, 4, 5, 6, 7])
     layer = CubeConv2d(channels, 6, router=True, bias=False)
@@ -64,10 +68,12 @@ def test_the_router_learns_an_order():
     for step in range(60):
         x = some(4, channels, 6, 6, seed=step)
         loss = F.mse_loss(layer(x), cube_conv2d_reference(x, layer.weight, order=wanted))
+        losses.append(loss.item())
+        if loss < 1e-9:
+            break
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        losses.append(loss.item())
     assert layer.router.order().tolist() == wanted.tolist()
     assert losses[0] > 0.01
     assert losses[-1] < 1e-9

@@ -10,28 +10,34 @@ import pytest
 import rasterio
 import torch
 from torch import nn
+from torchmetrics import classification as oracle
 
 from rotacube.models.card import Separation
 from rotacube.models.store import LoadedModel, load_model
 from rotacube.networks.dense import DenseNetwork
 from rotacube.training.datasets.areas import Area, single_roofs
-from rotacube.training.datasets.rooftops import read_rooftops
+from rotacube.training.datasets.sets import read_set
 from rotacube.training.evaluate import Answer, Tally, ask, at_gsd, measure, measure_turned, steps, turned
-from rotacube.training.finish import choose_cuts, choose_temperature
+from rotacube.training.finish import choose_cuts, choose_temperature, confusion
 from rotacube.training.panels import panel, write_picture
+
+COLOURS = {"soil": "#ff0000", "crop": "#00ff00", "weed": "#0000ff"}
 
 
 class Coloured(DenseNetwork):
-    """The logit of a pixel is its red band, which lies in 0..1, as a probability; its depth is the green one."""
+    """The logit of a pixel is its red band, which lies in 0..1, as a probability; its depth is the green one.
+
+    With three outputs they are those of the three bands.
+    """
 
     stride = 1
 
-    def __init__(self):
+    def __init__(self, outputs=1, further=("distance",)):
         super().__init__()
-        self.add_head(lambda n: nn.Identity(), 1, ["distance"])
+        self.add_head(lambda n: nn.Identity(), outputs, further)
 
     def features(self, x):
-        return torch.logit(x[:, :2].clamp(1e-4, 1 - 1e-4))
+        return torch.logit(x[:, : sum(self.channels.values())].clamp(1e-4, 1 - 1e-4))
 
 
 @pytest.fixture
@@ -51,7 +57,7 @@ def an_area(name="here", seed=1):
     image = np.where(roof, rng.integers(90, 250, roof.shape), rng.integers(5, 140, roof.shape)).astype(np.uint8)
     valid = np.ones(roof.shape, bool)
     valid[:, :32] = False
-    return Area(name, np.repeat(image[None], 3, 0), roof, single_roofs(roof, 0.15), valid, 0.15)
+    return Area(name, np.repeat(image[None], 3, 0), roof.astype(np.uint8), single_roofs(roof, 0.15), valid, 0.15)
 
 
 def a_terrace(name="town", gsd=0.15):
@@ -63,7 +69,7 @@ def a_terrace(name="town", gsd=0.15):
         ids[20:70, left : left + 32] = number + 1
         image[0, 20:70, left : left + 32] = 230
         image[1, 26:64, left + 6 : left + 26] = 230
-    return Area(name, image, ids > 0, ids, np.ones(ids.shape, bool), gsd)
+    return Area(name, image, (ids > 0).astype(np.uint8), ids, np.ones(ids.shape, bool), gsd)
 
 
 def test_answers_are_those_of_the_pixels(model, cpu):
@@ -73,7 +79,7 @@ def test_answers_are_those_of_the_pixels(model, cpu):
     valid = area.valid
     np.testing.assert_allclose(answer.chance[valid], area.image[0][valid] / 255, atol=1e-4)
     np.testing.assert_allclose(answer.further["distance"][0][valid], area.image[1][valid] / 255, atol=1e-4)
-    for name in ("roof", "ids", "valid"):
+    for name in ("labels", "ids", "valid"):
         np.testing.assert_array_equal(getattr(answer.area, name), getattr(area, name))
     part = answer.part(np.s_[10:40, 50:70])
     np.testing.assert_array_equal(part.logits, answer.logits[:, 10:40, 50:70])
@@ -102,7 +108,7 @@ def test_houses_that_share_walls_are_single_roofs_at_any_resolution(model, cpu, 
 
 def test_land_without_roofs_says_what_was_called_one(model, cpu):
     area = a_terrace()
-    bare = replace(area, roof=area.roof & False, ids=area.ids * 0)
+    bare = replace(area, labels=area.labels * 0, ids=area.ids * 0)
     assert measure(model, [bare], cpu)["town"] == pytest.approx({"called roof": area.roof.mean()}, abs=0.01)
 
 
@@ -134,17 +140,59 @@ def test_calibration_finds_the_temperature(make_card):
     rng = np.random.default_rng(0)
     real = rng.normal(0, 2, (200, 200)).astype(np.float32)
     truth = rng.random(real.shape) < 1 / (1 + np.exp(-real))
-    area = replace(a_terrace(), roof=truth, ids=np.zeros(real.shape, np.int32), valid=np.ones(real.shape, bool))
+    area = replace(
+        a_terrace(), labels=truth.astype(np.uint8), ids=np.zeros(real.shape, np.int32), valid=np.ones(real.shape, bool)
+    )
     assert choose_temperature([Answer(area, 1.6 * real[None], {})]) == pytest.approx(1.6, rel=0.05)
+
+
+def test_of_many_classes_the_temperature_is_that_of_all_and_confusion_that_of_torchmetrics():
+    rng = np.random.default_rng(0)
+    real = rng.normal(0, 2, (3, 150, 200)).astype(np.float32)
+    raised = np.exp(real).cumsum(0)
+    labels = (rng.random(real.shape[1:]) * raised[2] > raised[:2]).sum(0).astype(np.uint8)
+    valid = rng.random(labels.shape) > 0.1
+    area = Area("field", np.zeros((3, 150, 200), np.uint8), labels, labels * np.int32(0), valid, 0.01)
+    answers = [Answer(area, 1.6 * real, {})]
+    assert choose_temperature(answers) == pytest.approx(1.6, rel=0.05)
+    pixels = torch.tensor(real.argmax(0)[valid]), torch.tensor(labels[valid]).long()
+    want = oracle.MulticlassConfusionMatrix(3, normalize="true")(*pixels).numpy()
+    np.testing.assert_allclose(confusion(answers, 0.5, 3)["field"], want, atol=1e-6)
+    assert choose_cuts(answers) == (0.5, Separation())
+
+
+def test_of_many_classes_each_is_measured(make_card, cpu, tmp_path):
+    """A field in three colours, of which a fifth of the pixels have another one's."""
+    classes = [{"id": n, "name": name, "color": c} for n, (name, c) in enumerate(COLOURS.items())]
+    rule = {"scale": 255.0, "mean": [0.0] * 3, "std": [1.0] * 3}
+    card = make_card(tile=64, overlap=24, classes=classes, normalisation=rule, task="plants", gsd=0.01)
+    network = Coloured(3, [])
+    rng = np.random.default_rng(0)
+    labels = np.kron(rng.integers(0, 3, (12, 16)), np.ones((8, 8))).astype(np.uint8)
+    shown = np.where(rng.random(labels.shape) < 0.2, (labels + 1) % 3, labels)
+    image = np.where(np.arange(3)[:, None, None] == shown, 200, 30).astype(np.uint8)
+    area = Area("field", image, labels, labels * np.int32(0), np.ones(labels.shape, bool), 0.01)
+    answers = []
+    found = measure(LoadedModel(card, network.eval(), tmp_path), [area], cpu, on_answer=answers.append)["field"]
+    np.testing.assert_array_equal(answers[0].labels(0.5), shown)
+    pixels = torch.tensor(shown).long(), torch.tensor(labels).long()
+    recalls = oracle.MulticlassRecall(3, average=None)(*pixels)
+    assert [found[f"{name} recall"] for name in COLOURS] == pytest.approx(recalls.tolist())
+    assert found["mean iou"] == pytest.approx(oracle.MulticlassJaccardIndex(3, average=None)(*pixels)[1:].mean().item())
+    assert found["kappa"] == pytest.approx(oracle.MulticlassCohenKappa(3)(*pixels).item())
+    assert found["calibration error"] < 0.15
+    picture = panel(answers[0], card)
+    at = tuple(np.argwhere(labels == 2)[0])
+    assert tuple(picture[:, at[0], 128 + 4 + at[1]]) == (0, 0, 255), "the truth has the card's colours"
 
 
 def test_the_cuts_are_those_with_the_best_f1_of_roofs(model, cpu):
     areas = [a_terrace(), a_terrace(gsd=0.2)]
     answers = list(ask(model, areas, cpu))
     threshold, separation = choose_cuts(answers)
-    tally = Tally()
+    tally = Tally(model.card.model_copy(update={"threshold": threshold, "separation": separation}))
     for answer in answers:
-        tally.add(answer, model.card.model_copy(update={"threshold": threshold, "separation": separation}))
+        tally.add(answer)
     assert tally.metrics()["roofs f1"] == 1
     assert choose_cuts([]) == (0.5, Separation())
 
@@ -165,6 +213,6 @@ def test_panels_show_image_truth_and_prediction(model, cpu, tmp_path):
 @pytest.mark.parametrize("name", ["rooftop-lite"])
 def test_the_shipped_weights_measure_as_their_card_says(name, data_root, cpu):
     shipped = load_model(name)
-    found = measure(shipped, read_rooftops(data_root, "dhaka", "test"), cpu)["dhaka"]
+    found = measure(shipped, read_set(data_root, "dhaka", "test", classes=["background", "roof"]), cpu)["dhaka"]
     for key, value in found.items():
         assert value == pytest.approx(shipped.card.accuracy[f"dhaka {key}"], abs=0.02), key

@@ -12,10 +12,11 @@ from rotacube.networks.lite_unet import load_imagenet
 from rotacube.networks.registry import create_model
 from rotacube.training import data
 from rotacube.training.data import training_areas
+from rotacube.training.datasets.areas import Area
 from rotacube.training.finish import _fields, finish
 from rotacube.training.fit import LAST, fit, read_losses, start
 from rotacube.training.recipe import Recipe
-from rotacube.training.task import RoofTask
+from rotacube.training.task import DenseTask
 
 
 def a_recipe(**changes):
@@ -53,17 +54,17 @@ def losses(folder):
 def test_a_killed_run_resumes_to_the_same_losses_and_weights(tmp_path, monkeypatch):
     whole = fit(a_recipe(), tmp_path, tmp_path / "whole", progress=False)
     assert not whole.training and list(losses(tmp_path / "whole")) == [1, 3, 5]
-    real = RoofTask.training_step
+    real = DenseTask.training_step
 
     def dies(self, batch, index):
         if self.global_step == 3:
             raise Killed
         return real(self, batch, index)
 
-    monkeypatch.setattr(RoofTask, "training_step", dies)
+    monkeypatch.setattr(DenseTask, "training_step", dies)
     with pytest.raises(Killed):
         fit(a_recipe(), tmp_path, tmp_path / "killed", progress=False)
-    monkeypatch.setattr(RoofTask, "training_step", real)
+    monkeypatch.setattr(DenseTask, "training_step", real)
     assert (tmp_path / "killed" / LAST).is_file()
     again = fit(a_recipe(), tmp_path, tmp_path / "killed", progress=False)
     assert losses(tmp_path / "killed") == pytest.approx(losses(tmp_path / "whole"), rel=1e-4)
@@ -72,11 +73,11 @@ def test_a_killed_run_resumes_to_the_same_losses_and_weights(tmp_path, monkeypat
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_its_batch(tmp_path, monkeypatch):
-    monkeypatch.setattr("rotacube.training.task.roof_loss", lambda logits, roof, valid: logits.sum() * float("nan"))
+    monkeypatch.setattr("rotacube.training.task.class_loss", lambda logits, *more: logits.sum() * float("nan"))
     with pytest.raises(TrainingFailed, match=r"no number at step 0\. Its batch is kept in .*failed-batch\.pt"):
         fit(a_recipe(), tmp_path, tmp_path / "run", progress=False)
     batch = torch.load(tmp_path / "run" / "failed-batch.pt", weights_only=True)
-    assert batch["image"].shape == (2, 3, 64, 64) and batch["roof"].shape == (2, 1, 64, 64)
+    assert batch["image"].shape == (2, 3, 64, 64) and batch["labels"].shape == (2, 1, 64, 64)
 
 
 def test_a_student_learns_from_a_teacher_that_is_not_saved_with_it(tmp_path):
@@ -140,7 +141,7 @@ def test_a_card_says_what_was_measured(tmp_path, monkeypatch, cpu):
     from rotacube.training.datasets.rooftops import drawn_areas
 
     scenes = list(drawn_areas(2, 160, 0.3, seed=1))
-    monkeypatch.setattr(module, "read_rooftops", lambda root, name, split: scenes[: 1 if split == "test" else 2])
+    monkeypatch.setattr(module, "read_set", lambda root, name, split, classes: scenes[: 1 if split == "test" else 2])
     monkeypatch.setattr(module, "tested", lambda recipe, root: ["drawn"])
     recipe = a_recipe(data={"sets": {"dhaka": 1.0}, "drawn": 2, "drawn_share": 1, "crop": 64, "batch": 2})
     network, said = start(recipe).eval(), []
@@ -151,3 +152,35 @@ def test_a_card_says_what_was_measured(tmp_path, monkeypatch, cpu):
     assert card.threshold in module.THRESHOLDS and card.separation.seed in module.SEEDS and len(said) == 2
     assert [output.name for output in card.further] == ["border", "distance"]
     assert "dhaka 100%, 2 drawn scenes" in card.training_data and np.isfinite(list(card.accuracy.values())).all()
+
+
+def test_plants_are_learned_and_measured_by_class(tmp_path, monkeypatch, cpu):
+    """Three colours of plants on soil; the recipe is one of another task, and needs no imagery but this."""
+    from rotacube.training import finish as module
+
+    rng = np.random.default_rng(0)
+    labels = np.kron(rng.integers(0, 3, (12, 12)), np.ones((12, 12))).astype(np.uint8)
+    image = (np.where(np.arange(3)[:, None, None] == labels, 200, 30) + rng.integers(0, 40, (3, 144, 144))).astype("u1")
+    area = Area("potato", image, labels, labels * np.int32(0), np.ones(labels.shape, bool), 0.0025)
+    for where in (data, module):
+        monkeypatch.setattr(where, "read_set", lambda root, name, split, faults=None, *, classes: [area])
+    monkeypatch.setattr(module, "tested", lambda recipe, root: ["potato"])
+    recipe = a_recipe(
+        task="plants",
+        classes={"soil": "#886644", "potato": "#00aa00", "weed": "#aa0000"},
+        options={"width": 0.25},
+        gsd=0.0025,
+        data={"sets": {"potato": 1.0}, "crop": 64, "batch": 2, "workers": 0, "centred": 0.5},
+        losses={"weights": [0.5, 1, 2]},
+    )
+    network = fit(recipe, tmp_path, tmp_path / "run", progress=False)
+    card = finish(network, recipe, tmp_path, tmp_path / "model", cpu, lambda text: None)
+    assert {"loss", "loss/classes"} <= read_losses(tmp_path / "run")[0].keys()
+    assert card.task == "plants" and [part.name for part in card.classes] == ["soil", "potato", "weed"]
+    np.testing.assert_allclose(np.sum(card.confusion["potato"], 1), 1, atol=1e-5)
+    assert {"potato mean iou", "potato weed recall", "potato calibration error"} <= card.accuracy.keys()
+    assert "roof" not in str(card.accuracy)
+    with pytest.raises(ValueError, match="a weight for each of the 3 classes"):
+        Recipe.model_validate(recipe.model_dump() | {"losses": {"weights": [1, 2]}})
+    with pytest.raises(ValueError, match="for rooftops alone"):
+        Recipe.model_validate(recipe.model_dump() | {"options": {"further": ["border"]}})

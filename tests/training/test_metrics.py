@@ -5,14 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torchmetrics.classification import BinaryCalibrationError, BinaryCohenKappa, BinaryJaccardIndex
+from torchmetrics.classification import (
+    BinaryCalibrationError,
+    BinaryCohenKappa,
+    BinaryJaccardIndex,
+    MulticlassConfusionMatrix,
+    MulticlassJaccardIndex,
+)
 
 from rotacube.training.metrics import (
     Roofs,
     calibration_error,
+    compare_classes,
     compare_edges,
-    compare_pixels,
     compare_roofs,
+    of_class,
     reliability,
 )
 
@@ -73,10 +80,22 @@ def test_counts_add_up():
 def test_pixels_are_those_of_torchmetrics():
     rng = np.random.default_rng(0)
     truth, found, valid = rng.random((3, 50, 40)) > np.array([0.6, 0.5, 0.2])[:, None, None]
-    own = compare_pixels(truth, found, valid).metrics()
+    counts = compare_classes(truth.astype(np.uint8), found.astype(np.uint8), valid, 2)
+    own = of_class(counts, 1).metrics()
     guess, target = torch.tensor(found[valid]).int(), torch.tensor(truth[valid]).int()
     assert own["iou"] == pytest.approx(BinaryJaccardIndex()(guess, target).item(), abs=1e-6)
     assert own["kappa"] == pytest.approx(BinaryCohenKappa()(guess, target).item(), abs=1e-6)
+
+
+def test_classes_are_confused_as_torchmetrics_says():
+    rng = np.random.default_rng(1)
+    truth, found = rng.integers(0, 4, (2, 50, 40)).astype(np.uint8)
+    valid = rng.random((50, 40)) > 0.2
+    counts = compare_classes(truth, found, valid, 4)
+    guess, target = torch.tensor(found[valid]).int(), torch.tensor(truth[valid]).int()
+    np.testing.assert_array_equal(counts, MulticlassConfusionMatrix(4)(guess, target).numpy())
+    shares = [of_class(counts, number).metrics()["iou"] for number in range(4)]
+    np.testing.assert_allclose(shares, MulticlassJaccardIndex(4, average="none")(guess, target).numpy(), atol=1e-6)
 
 
 def test_calibration_is_that_of_torchmetrics():

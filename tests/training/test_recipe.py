@@ -8,7 +8,7 @@ import yaml
 from rotacube.errors import OptionsRefused
 from rotacube.networks.dense import FURTHER
 from rotacube.networks.registry import NETWORKS
-from rotacube.training.datasets.rooftops import SETS
+from rotacube.training.datasets.sets import SETS
 from rotacube.training.recipe import FOLDER, read_recipe
 
 SHIPPED = sorted(path.stem for path in FOLDER.glob("*.yaml"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from rotacube.cli.terminal import err, out, say
 from rotacube.errors import OptionsRefused
 
 if TYPE_CHECKING:
+    from rotacube.models.card import ModelCard
     from rotacube.training.datasets.areas import Area, Faults
     from rotacube.training.evaluate import Answer
 
@@ -42,9 +44,6 @@ def evaluate(
     from rotacube.training.panels import panel, write_picture
 
     loaded, place, faults = load_model(model), choose_place(precision), Faults(skip=skip_damaged)
-    if len(loaded.card.classes) != 2:
-        count = len(loaded.card.classes)
-        raise OptionsRefused(f"Models of two classes are evaluated; '{loaded.card.name}' has {count}.")
     shown = 0
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True) as bar:
@@ -57,47 +56,53 @@ def evaluate(
             if panels is not None:
                 write_picture(panels / f"{answer.area.name}-{shown:04d}.png", panel(answer, loaded.card))
 
-        figures = measure(loaded, _areas(dataset, split, data, gsd, faults), place, on_answer=show)
+        areas = partial(_areas, loaded.card, dataset, split, data, gsd)
+        figures = measure(loaded, areas(faults), place, on_answer=show)
         if turned:
             bar.update(task, description=f"Turned by {TURN:g} degrees, and by 90")
-            for name, more in measure_turned(loaded, _areas(dataset, split, data, gsd, Faults(True)), place).items():
+            for name, more in measure_turned(loaded, areas(Faults(True)), place).items():
                 figures[name] |= more
     if not figures:
         raise OptionsRefused(f"'{dataset}' holds no tile to measure on. {faults.sentence()}")
     out.print(_table(figures))
     if faults.found:
         say(faults.sentence())
-    say(f"{loaded.card.title}: threshold {loaded.card.threshold:g}, seeds {loaded.card.separation.seed:g}; {place}.")
+    cuts = f": threshold {loaded.card.threshold:g}, seeds {loaded.card.separation.seed:g}"
+    say(f"{loaded.card.title}{cuts if loaded.card.task == 'rooftops' else ''}; {place}.")
     if json_file is not None:
         content: dict[str, Any] = {"model": loaded.card.name, "weights": loaded.card.weights.sha256, "split": split}
         write_text(json_file, json.dumps({**content, "figures": figures, "left_out": faults.found}, indent=2) + "\n")
         say(f"{json_file} is written.")
 
 
-def _areas(dataset: str, split: str, data: Path | None, gsd: float | None, faults: Faults) -> Iterable[Area]:
-    """The areas of a named set, of all of them, of a published one, or of a folder."""
+def _areas(
+    card: ModelCard, dataset: str, split: str, data: Path | None, gsd: float | None, faults: Faults
+) -> Iterable[Area]:
+    """The areas of a named set, of all that fit the model, of a published one, or of a folder."""
     from rotacube.training.datasets.areas import known_root, split_named
     from rotacube.training.datasets.folder import folder_areas
     from rotacube.training.datasets.published import PUBLISHED, read_published
-    from rotacube.training.datasets.rooftops import SETS, read_rooftops
+    from rotacube.training.datasets.sets import SETS, read_set, sets_at
 
-    part = split_named(split)
+    part, classes = split_named(split), [known.name for known in card.classes]
     if dataset in PUBLISHED:
+        if len(classes) != 2:
+            raise OptionsRefused(f"'{dataset}' has buildings alone; the model has {', '.join(classes)}.")
         if data is None:
             raise OptionsRefused(f"'{dataset}' is none of the project's sets: say where it lies, with --data FOLDER.")
         return read_published(data, dataset, part, faults)
-    names = [name for name in SETS if name != "all_negatives"] if dataset == "all" else [dataset]
     if dataset != "all" and dataset not in SETS:
         folder = Path(dataset)
         if not folder.is_dir():
             known = ", ".join([*SETS, *PUBLISHED])
             raise OptionsRefused(f"There is no set or folder '{dataset}'. Sets are: all, {known}.")
-        return folder_areas(folder, gsd, faults)
+        return folder_areas(folder, gsd, faults, 0 if card.task == "rooftops" else len(classes))
     root = known_root()
+    names = sets_at(root, classes) if dataset == "all" else [dataset]
 
     def areas() -> Iterator[Area]:
         for name in names:
-            yield from read_rooftops(root, name, part, faults)
+            yield from read_set(root, name, part, faults, classes=classes)
 
     return areas()
 

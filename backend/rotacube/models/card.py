@@ -107,7 +107,8 @@ class ModelCard(_Strict):
     `gsd` is the ground sample distance in metres; rasters of `gsd_factors` times that are what the model is made for;
     `tile` and `overlap` are pixels; `architecture` and `options` are a network's name and options, as `create_model`
     takes them. `further` says what the network gives beside its logits, `separation` how that makes single roofs;
-    `notice` is what a person has to know before the model is used.
+    `notice` is what a person has to know before the model is used. `confusion` says by place, from validation, which
+    share of the pixels of each class (rows) is found as each class (columns).
     """
 
     format: int = Field(default=1, ge=1, le=1)
@@ -132,6 +133,7 @@ class ModelCard(_Strict):
     attribution: Text
     training_data: Text
     accuracy: dict[Line, float] = Field(max_length=1000)
+    confusion: dict[Line, list[list[Annotated[float, Field(ge=0, le=1)]]]] = Field(default_factory=dict, max_length=100)
     weights: Weights
 
     @property
@@ -157,6 +159,9 @@ class ModelCard(_Strict):
             raise ValueError("normalisation needs a mean and a std for each band")
         if [c.id for c in self.classes] != list(range(len(self.classes))):
             raise ValueError("class ids must be 0, 1, 2, ... in order")
+        count = len(self.classes)
+        if any([len(row) for row in table] != [count] * count for table in self.confusion.values()):
+            raise ValueError(f"each table of confusion has {count} rows of {count} shares")
         if not 0 < self.gsd_factors[0] <= 1 <= self.gsd_factors[1]:
             raise ValueError("gsd_factors must be a factor up to 1 and one from 1 on")
         if self.overlap * 2 > self.tile:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import lightning
 import numpy as np
@@ -11,8 +12,9 @@ from torch.utils.data import DataLoader
 
 from rotacube.errors import DatasetDamaged
 from rotacube.training.datasets.areas import Area, Faults
-from rotacube.training.datasets.crops import Item, RoofCrops
-from rotacube.training.datasets.rooftops import drawn_areas, read_rooftops, unlabelled_areas
+from rotacube.training.datasets.crops import Crops, Item, RoofCrops
+from rotacube.training.datasets.rooftops import drawn_areas, unlabelled_areas
+from rotacube.training.datasets.sets import read_set
 from rotacube.training.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -31,7 +33,7 @@ def training_areas(root: Path, recipe: Recipe) -> tuple[list[tuple[Area, float]]
     faults = Faults(skip=recipe.data.skip_damaged)
     areas: list[tuple[Area, float]] = []
     for name, share in recipe.data.sets.items():
-        found = read_rooftops(root, name, "train", faults)
+        found = read_set(root, name, "train", faults, classes=list(recipe.classes))
         sizes = np.array([area.valid.sum() * area.gsd**2 for area in found])
         areas += [(area, share * size / sizes.sum()) for area, size in zip(found, sizes, strict=True)]
     if recipe.data.unlabelled_share:
@@ -47,7 +49,7 @@ def training_areas(root: Path, recipe: Recipe) -> tuple[list[tuple[Area, float]]
     return areas, faults.sentence()
 
 
-class RoofData(lightning.LightningDataModule):
+class CropData(lightning.LightningDataModule):
     """The crops of a recipe.
 
     Args:
@@ -66,15 +68,11 @@ class RoofData(lightning.LightningDataModule):
         areas, self.note = training_areas(self.root, recipe)
         if self.note:
             log.warning("%s", self.note)
-        crops = RoofCrops(
-            areas,
-            recipe.schedule.steps * data.batch,
-            data.crop,
-            recipe.gsd,
-            recipe.normalisation,
-            recipe.seed,
-            direction="direction" in recipe.options.get("further", ()),
-            first=self.first * data.batch,
-        )
+        length, first = recipe.schedule.steps * data.batch, self.first * data.batch
+        more: dict[str, Any] = {"seed": recipe.seed, "first": first, "centred": data.centred}
+        kind = Crops
+        if recipe.task == "rooftops":
+            kind, more["direction"] = RoofCrops, "direction" in recipe.options.get("further", ())
+        crops = kind(areas, length, data.crop, recipe.gsd, recipe.normalisation, **more)
         many = {"prefetch_factor": 4, "persistent_workers": True} if data.workers else {}
         return DataLoader(crops, data.batch, num_workers=data.workers, **many)  # type: ignore[arg-type]

@@ -18,19 +18,20 @@ from scipy import ndimage
 
 from rotacube.inference.device import Place
 from rotacube.inference.engine import Engine
-from rotacube.logits import probabilities
+from rotacube.logits import class_ids, probabilities
 from rotacube.models.card import ModelCard, Separation
 from rotacube.models.store import LoadedModel
 from rotacube.raster.file_source import FileSource
 from rotacube.raster.reading import Reading
 from rotacube.training.datasets.areas import Area, resize
 from rotacube.training.metrics import (
-    Pixels,
+    BINS,
     Roofs,
     calibration_error,
+    compare_classes,
     compare_edges,
-    compare_pixels,
     compare_roofs,
+    of_class,
     reliability,
 )
 from rotacube.vector.instances import separate_roofs
@@ -56,15 +57,24 @@ class Answer:
     further: dict[str, NDArray[np.float32]]
 
     @property
+    def chances(self) -> NDArray[np.float32]:
+        """The probability of each class, (classes, H, W)."""
+        return probabilities(self.logits)
+
+    @property
     def chance(self) -> NDArray[np.float32]:
         """The probability of class 1, (H, W)."""
-        chance: NDArray[np.float32] = probabilities(self.logits)[1]
+        chance: NDArray[np.float32] = self.chances[1]
         return chance
+
+    def labels(self, threshold: float) -> NDArray[np.uint8]:
+        """The class of each pixel, (H, W): of two classes the second where its probability is above the threshold."""
+        return class_ids(self.logits, threshold)
 
     def part(self, window: tuple[slice, slice]) -> Answer:
         """What it says of a window."""
         area, cut = self.area, (slice(None), *window)
-        labels = {name: getattr(area, name)[window] for name in ("roof", "ids", "valid")}
+        labels = {name: getattr(area, name)[window] for name in ("labels", "ids", "valid")}
         further = {name: values[cut] for name, values in self.further.items()}
         return Answer(replace(area, image=area.image[cut], **labels), self.logits[cut], further)
 
@@ -125,7 +135,7 @@ def _on_grid(area: Area, shape: tuple[int, int], onto: Affine, valid: NDArray[np
     return replace(
         area,
         image=area.image[(slice(None), *at)],
-        roof=area.roof[at],
+        labels=area.labels[at],
         ids=area.ids[at],
         valid=valid & area.valid[at],
         gsd=gsd,
@@ -141,7 +151,7 @@ def at_gsd(area: Area, gsd: float) -> Area:
         return values[np.ix_(rows, columns)]
 
     image = resize(torch.from_numpy(area.image).float(), (size[0], size[1])).round().clamp(0, 255).byte().numpy()
-    labels = {name: nearest(getattr(area, name)) for name in ("roof", "ids", "valid")}
+    labels = {name: nearest(getattr(area, name)) for name in ("labels", "ids", "valid")}
     return replace(area, image=image, gsd=gsd, **labels)  # type: ignore[arg-type]
 
 
@@ -159,7 +169,7 @@ def turned(area: Area, degrees: float) -> Area:
     return replace(
         area,
         image=np.clip(turn(area.image.astype(np.float32), 1), 0, 255).round().astype(np.uint8),
-        roof=turn(area.roof.astype(np.uint8), 0) > 0,
+        labels=turn(area.labels, 0),
         ids=turn(area.ids, 0).astype(np.int32),
         valid=turn(area.valid.astype(np.float32), 1) > 0.999,
     )
@@ -176,34 +186,46 @@ def steps(mask: NDArray[np.bool_]) -> tuple[int, int]:
 
 @dataclass
 class Tally:
-    """All counts of a place, tile by tile."""
+    """All counts of a place, tile by tile.
 
-    pixels: Pixels = field(default_factory=Pixels)
+    Args:
+        card: of the model.
+    """
+
+    card: ModelCard
     roofs: Roofs = field(default_factory=Roofs)
     edges: tuple[int, int, int, int] = (0, 0, 0, 0)
-    bins: NDArray[np.float64] | None = None
     stairs: tuple[int, int] = (0, 0)
 
-    def add(self, answer: Answer, card: ModelCard) -> None:
+    def __post_init__(self) -> None:
+        count = len(self.card.classes)
+        self.confusion = np.zeros((count, count), np.int64)
+        self.bins = np.zeros((count, 3, BINS))
+
+    def add(self, answer: Answer) -> None:
         """Count one answer."""
-        area = answer.area
-        found = answer.chance > card.threshold
-        self.pixels = self.pixels.plus(compare_pixels(area.roof, found, area.valid))
-        near = compare_edges(area.roof, found, area.valid, EDGE / area.gsd)
-        self.edges = tuple(a + b for a, b in zip(self.edges, near, strict=True))  # type: ignore[assignment]
-        roofs = answer.roofs(card.threshold, card.separation)
-        self.roofs = self.roofs.plus(compare_roofs(area.ids, roofs, area.certain, area.gsd))
-        bins = reliability(answer.chance[area.valid], area.roof[area.valid])
-        self.bins = bins if self.bins is None else self.bins + bins
-        every, on_four = steps(found & area.valid)
-        self.stairs = (self.stairs[0] + every, self.stairs[1] + on_four)
+        area, card = answer.area, self.card
+        found = answer.labels(card.threshold)
+        self.confusion += compare_classes(area.labels, found, area.valid, len(self.confusion))
+        for number, chance in enumerate(answer.chances):
+            self.bins[number] += reliability(chance[area.valid], area.labels[area.valid] == number)
+        if len(self.confusion) == 2:
+            near = compare_edges(area.roof, found > 0, area.valid, EDGE / area.gsd)
+            self.edges = tuple(a + b for a, b in zip(self.edges, near, strict=True))  # type: ignore[assignment]
+            roofs = answer.roofs(card.threshold, card.separation)
+            self.roofs = self.roofs.plus(compare_roofs(area.ids, roofs, area.certain, area.gsd))
+            every, on_four = steps((found > 0) & area.valid)
+            self.stairs = (self.stairs[0] + every, self.stairs[1] + on_four)
 
     def metrics(self) -> dict[str, float]:
         """Everything that was counted, as shares; on land without a roof only what is called one."""
-        hit, wrong, missed, rest = self.pixels
+        if len(self.confusion) > 2:
+            return self._of_many()
+        pixels = of_class(self.confusion, 1)
+        hit, wrong, missed, rest = pixels
         if not hit + missed:
-            return {"called roof": wrong / max(1, wrong + rest)}
-        result = self.pixels.metrics()
+            return {f"called {self.card.classes[1].name}": wrong / max(1, wrong + rest)}
+        result = pixels.metrics()
         found, near, truth, reached = self.edges
         precision, recall = near / max(1, found), reached / max(1, truth)
         result["edge f1"] = 2 * precision * recall / max(1e-9, precision + recall)
@@ -216,8 +238,23 @@ class Tally:
                 "roofs split": self.roofs.split / self.roofs.truth,
             }
         result["borders on multiples of 4"] = self.stairs[1] / max(1, self.stairs[0])
-        if self.bins is not None:
-            result["calibration error"] = calibration_error(self.bins)
+        result["calibration error"] = calibration_error(self.bins[1])
+        return result
+
+    def _of_many(self) -> dict[str, float]:
+        """Of more than two classes each that is there; the mean is over those beside the first."""
+        there = [int(number) for number in np.flatnonzero(self.confusion.sum(1))]
+        every = {number: of_class(self.confusion, number).metrics() for number in there}
+        beside = [every[number]["iou"] for number in there if number]
+        result = {"mean iou": float(np.mean(beside))} if beside else {}
+        for number, found in every.items():
+            name = self.card.classes[number].name
+            result |= {f"{name} {key}": found[key] for key in ("iou", "precision", "recall", "f1")}
+        count = max(1, int(self.confusion.sum()))
+        agreed = float(np.trace(self.confusion)) / count
+        chance = float((self.confusion.sum(0) / count) @ (self.confusion.sum(1) / count))
+        result |= {"accuracy": agreed, "kappa": (agreed - chance) / (1 - chance) if chance < 1 else 1.0}
+        result["calibration error"] = max(calibration_error(bins) for bins in self.bins)
         return result
 
 
@@ -228,7 +265,7 @@ def measure(
     *,
     on_answer: Callable[[Answer], None] = lambda answer: None,
 ) -> dict[str, dict[str, float]]:
-    """All metrics of class 1, by the areas' places.
+    """All metrics, by the areas' places.
 
     Args:
         model: its card says the threshold and how roofs are told apart.
@@ -238,7 +275,7 @@ def measure(
     """
     tallies: dict[str, Tally] = {}
     for answer in ask(model, areas, place):
-        tallies.setdefault(answer.area.name, Tally()).add(answer, model.card)
+        tallies.setdefault(answer.area.name, Tally(model.card)).add(answer)
         on_answer(answer)
     return {name: tally.metrics() for name, tally in tallies.items()}
 
@@ -247,21 +284,28 @@ def measure_turned(model: LoadedModel, areas: Iterable[Area], place: Place) -> d
     """How far a model depends on how an image lies, by the areas' places.
 
     "turned iou" is that with the truth after `TURN` degrees; "quarter turn" the intersection over union of the mask
-    with that of the image turned by 90 degrees, turned back.
+    with that of the image turned by 90 degrees, turned back; of more than two classes each is a mean.
     """
-    turns: dict[str, Pixels] = {}
-    quarters: dict[str, Pixels] = {}
+    turns: dict[str, Any] = {}
+    quarters: dict[str, Any] = {}
+    count = len(model.card.classes)
     for area in areas:
         resampled = at_gsd(area, model.card.gsd)
-        straight, quarter, tilted = ask(model, (resampled, turned(resampled, 90), turned(area, TURN)), place)
-        name, cut = area.name, model.card.threshold
-        counts = compare_pixels(tilted.area.roof, tilted.chance > cut, tilted.area.valid)
-        turns[name] = turns.get(name, Pixels()).plus(counts)
-        back = np.rot90(quarter.chance > cut, -1)
-        counts = compare_pixels(straight.chance > cut, back, straight.area.valid)
-        quarters[name] = quarters.get(name, Pixels()).plus(counts)
+        pictures = (resampled, turned(resampled, 90), turned(area, TURN))
+        straight, quarter, tilted = ask(model, pictures, place)
+        cut, name = model.card.threshold, area.name
+        counts = compare_classes(tilted.area.labels, tilted.labels(cut), tilted.area.valid, count)
+        turns[name] = turns.get(name, 0) + counts
+        back = np.rot90(quarter.labels(cut), -1)
+        quarters[name] = quarters.get(name, 0) + compare_classes(straight.labels(cut), back, straight.area.valid, count)
     return {
-        name: {"turned iou": turns[name].metrics()["iou"], "quarter turn": quarters[name].metrics()["iou"]}
+        name: {"turned iou": _mean_iou(turns[name]), "quarter turn": _mean_iou(quarters[name])}
         for name in turns
-        if turns[name].hit + turns[name].missed
+        if turns[name][1:].any()
     }
+
+
+def _mean_iou(confusion: NDArray[np.int64]) -> float:
+    """The mean over the classes beside the first that are there."""
+    there = [number for number in range(1, len(confusion)) if confusion[number].any()]
+    return float(np.mean([of_class(confusion, number).metrics()["iou"] for number in there])) if there else 1.0

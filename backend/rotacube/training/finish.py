@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rotacube.inference.device import Place
 from rotacube.models.card import ModelCard, Separation
@@ -15,9 +16,9 @@ from rotacube.models.store import LoadedModel, save_model
 from rotacube.networks.dense import FURTHER, DenseNetwork
 from rotacube.networks.registry import NETWORKS
 from rotacube.training.datasets.areas import Area, Split
-from rotacube.training.datasets.rooftops import read_rooftops, sets_at
+from rotacube.training.datasets.sets import read_set, sets_at
 from rotacube.training.evaluate import Answer, ask, measure
-from rotacube.training.metrics import Roofs, compare_roofs
+from rotacube.training.metrics import Roofs, compare_classes, compare_roofs
 from rotacube.training.recipe import Recipe
 
 THRESHOLDS = tuple(np.arange(0.3, 0.701, 0.05).round(2).tolist())
@@ -45,36 +46,66 @@ def finish(network: DenseNetwork, recipe: Recipe, root: Path, folder: Path, plac
     network.scale_logits(1 / temperature)
     answers = [replace(answer, logits=answer.logits / temperature) for answer in answers]
     threshold, separation = choose_cuts(answers)
-    fields = _fields(recipe) | {"threshold": threshold, "separation": separation.model_dump()}
+    fields = _fields(recipe) | {
+        "threshold": threshold,
+        "separation": separation.model_dump(),
+        "confusion": confusion(answers, threshold, len(recipe.classes)),
+    }
     card = save_model(network, fields | {"accuracy": {}}, folder)
     model = LoadedModel(card, network, folder)
     accuracy: dict[str, float] = {}
     for name in tested(recipe, root):
         say(f"Measuring on the test split of {name}")
-        for town, found in measure(model, read_rooftops(root, name, "test"), place).items():
+        for town, found in measure(model, read_set(root, name, "test", classes=list(recipe.classes)), place).items():
             accuracy |= {f"{town} {key}": round(value, 4) for key, value in found.items()}
     return save_model(network, fields | {"accuracy": accuracy}, folder)
 
 
 def tested(recipe: Recipe, root: Path) -> list[str]:
-    """The sets that a model is measured on: its own, and of those that it has never seen the ones that are there."""
+    """The sets that a model is measured on: its own, and of those that it has never seen the ones that are there, if
+    weights of the same task may know them.
+    """
     own = list(recipe.data.sets)
     folders = {name.removeprefix("all_") for name in own}
-    return own + [name for name in sets_at(root) if name not in folders]
+    return own + [name for name in sets_at(root, list(recipe.classes)) if name not in folders]
 
 
 def choose_temperature(answers: Sequence[Answer]) -> float:
     """The temperature (Guo et al. 2017) with the least cross-entropy, each place weighing the same."""
     losses: dict[str, list[tuple[Any, int]]] = {}
     for answer in answers:
-        logits, truth = answer.logits[0][answer.area.valid], answer.area.roof[answer.area.valid]
-        sign = np.where(truth, logits, -logits)[:: max(1, len(logits) // 200_000)]
-        each = np.array([np.logaddexp(0, -sign / t).mean() for t in TEMPERATURES])
-        losses.setdefault(answer.area.name, []).append((each, len(logits)))
+        logits, truth = answer.logits[:, answer.area.valid], answer.area.labels[answer.area.valid]
+        if not len(truth):
+            continue
+        some = np.s_[:: max(1, len(truth) // 200_000)]
+        each = np.array([_cross_entropy(logits[:, some] / t, truth[some]) for t in TEMPERATURES])
+        losses.setdefault(answer.area.name, []).append((each, len(truth)))
     places = [
         np.average([each for each, _ in parts], axis=0, weights=[n for _, n in parts]) for parts in losses.values()
     ]
     return round(float(TEMPERATURES[np.mean(places, 0).argmin()]), 3)
+
+
+def _cross_entropy(logits: NDArray[np.float32], truth: NDArray[np.uint8]) -> float:
+    """The mean over pixels; logits (outputs, N), truth (N,)."""
+    if len(logits) == 1:
+        return float(np.logaddexp(0, np.where(truth > 0, -logits[0], logits[0])).mean())
+    return float((np.logaddexp.reduce(logits, 0) - np.take_along_axis(logits, truth[None].astype(int), 0)[0]).mean())
+
+
+def confusion(answers: Sequence[Answer], threshold: float, classes: int) -> dict[str, list[list[float]]]:
+    """By place, of the pixels of each true class (rows) the shares that are found as each class (columns).
+
+    A class that is not there has a row of zeros.
+    """
+    counts: dict[str, Any] = {}
+    for answer in answers:
+        area = answer.area
+        found = compare_classes(area.labels, answer.labels(threshold), area.valid, classes)
+        counts[area.name] = counts.get(area.name, 0) + found
+    return {
+        name: (found / np.maximum(1, found.sum(1, keepdims=True))).round(6).tolist() for name, found in counts.items()
+    }
 
 
 def choose_cuts(answers: Sequence[Answer]) -> tuple[float, Separation]:
@@ -105,7 +136,7 @@ def choose_cuts(answers: Sequence[Answer]) -> tuple[float, Separation]:
 
 
 def _areas(recipe: Recipe, root: Path, split: Split) -> list[Area]:
-    return [area for name in recipe.data.sets for area in read_rooftops(root, name, split)]
+    return [area for name in recipe.data.sets for area in read_set(root, name, split, classes=list(recipe.classes))]
 
 
 def _fields(recipe: Recipe) -> dict[str, Any]:
@@ -115,7 +146,7 @@ def _fields(recipe: Recipe) -> dict[str, Any]:
     drawn = f", {data.drawn} drawn scenes {data.drawn_share:.0%}" if data.drawn else ""
     further = list(recipe.options.get("further", ()))
     return {
-        "task": "rooftops",
+        "task": recipe.task,
         "architecture": recipe.architecture,
         "options": recipe.options,
         "source": NETWORKS[recipe.architecture].source,
@@ -125,8 +156,7 @@ def _fields(recipe: Recipe) -> dict[str, Any]:
         "overlap": recipe.overlap,
         "normalisation": recipe.normalisation.model_dump(),
         "classes": [
-            {"id": 0, "name": "background", "color": "#f2efe9"},
-            {"id": 1, "name": "roof", "color": "#e4572e"},
+            {"id": number, "name": name, "color": color} for number, (name, color) in enumerate(recipe.classes.items())
         ],
         "threshold": 0.5,
         "further": [{"name": name, **FURTHER[name]._asdict()} for name in further],

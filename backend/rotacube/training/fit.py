@@ -17,9 +17,9 @@ from rotacube.networks.dense import DenseNetwork
 from rotacube.networks.lite_unet import LiteUNet, load_imagenet
 from rotacube.networks.pretrained import load_timm_encoder
 from rotacube.networks.registry import build_network
-from rotacube.training.data import RoofData
+from rotacube.training.data import CropData
 from rotacube.training.recipe import Recipe
-from rotacube.training.task import RoofTask
+from rotacube.training.task import DenseTask
 
 LAST = "last.ckpt"
 
@@ -44,7 +44,7 @@ def fit(recipe: Recipe, root: Path, folder: Path, *, progress: bool = True) -> D
     teacher = load_model(recipe.teacher).network if recipe.teacher else None
     if teacher is not None and not isinstance(teacher, DenseNetwork):
         raise OptionsRefused(f"The teacher '{recipe.teacher}' does not label pixels.")
-    task = RoofTask(network, recipe.losses, recipe.schedule, teacher=teacher, folder=folder)
+    task = DenseTask(network, recipe.losses, recipe.schedule, teacher=teacher, folder=folder)
     last = folder / LAST
     done = torch.load(last, map_location="cpu", weights_only=True)["global_step"] if last.is_file() else 0
     average = EMAWeightAveraging(decay=recipe.schedule.average)
@@ -64,7 +64,7 @@ def fit(recipe: Recipe, root: Path, folder: Path, *, progress: bool = True) -> D
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-    trainer.fit(task, datamodule=RoofData(root, recipe, done), ckpt_path=last if done else None, weights_only=True)
+    trainer.fit(task, datamodule=CropData(root, recipe, done), ckpt_path=last if done else None, weights_only=True)
     return network.eval()
 
 
@@ -87,7 +87,7 @@ def start(recipe: Recipe) -> DenseNetwork:
         OptionsRefused: the recipe's network or start does not fit.
         ModelMissing, ModelDamaged: what it starts from is missing or does not fit.
     """
-    network = build_network(recipe.architecture, 3, 2, recipe.options)
+    network = build_network(recipe.architecture, 3, len(recipe.classes), recipe.options)
     if not isinstance(network, DenseNetwork):
         raise OptionsRefused(f"The network '{recipe.architecture}' does not label pixels.")
     if recipe.init == "imagenet":

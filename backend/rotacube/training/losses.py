@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -13,20 +13,35 @@ BORDER_WEIGHT = 4.0
 """Of a pixel between two roofs over another: there are few."""
 
 
-def roof_loss(logits: Tensor, roof: Tensor, valid: Tensor) -> Tensor:
-    """Binary cross-entropy (the loss of the Cube Kernel paper) and half a soft Jaccard loss.
+def class_loss(logits: Tensor, labels: Tensor, valid: Tensor, weights: Sequence[float] = ()) -> Tensor:
+    """Cross-entropy (the loss of the Cube Kernel paper) and half a soft Jaccard loss.
+
+    Of two classes the Jaccard loss is that of the second one in each crop; of more the mean over the classes that are
+    there, each in the whole batch, so that rare ones count.
 
     Args:
-        logits: (B, 1, H, W).
-        roof: (B, 1, H, W), 0 or 1.
+        logits: (B, 1, H, W), or (B, K, H, W) of K > 2 classes.
+        labels: (B, 1, H, W), numbers of classes.
         valid: (B, 1, H, W), 0 or 1.
+        weights: of the classes in the cross-entropy; none: all of them count the same.
     """
-    cross = _mean(F.binary_cross_entropy_with_logits(logits, roof, reduction="none"), valid)
-    chance, truth = logits.sigmoid() * valid, roof * valid
-    both = (chance * truth).sum((1, 2, 3))
-    jaccard = 1 - (both + SMOOTH) / ((chance + truth).sum((1, 2, 3)) - both + SMOOTH)
-    known = (valid.sum((1, 2, 3)) > 0).float()
+    weight = valid * labels.new_tensor(weights)[labels.long()] if weights else valid
+    if logits.shape[1] == 1:
+        cross = _mean(F.binary_cross_entropy_with_logits(logits, labels, reduction="none"), weight)
+        jaccard = _jaccard(logits.sigmoid() * valid, labels * valid, (1, 2, 3))
+        known = (valid.sum((1, 2, 3)) > 0).float()
+    else:
+        cross = _mean(F.cross_entropy(logits, labels[:, 0].long(), reduction="none")[:, None], weight)
+        truth = F.one_hot(labels[:, 0].long(), logits.shape[1]).movedim(-1, 1).to(logits.dtype) * valid
+        jaccard = _jaccard(logits.softmax(1) * valid, truth, (0, 2, 3))
+        known = (truth.sum((0, 2, 3)) > 0).float()
     loss: Tensor = cross + 0.5 * (jaccard * known).sum() / known.sum().clamp(min=1)
+    return loss
+
+
+def _jaccard(chance: Tensor, truth: Tensor, over: tuple[int, ...]) -> Tensor:
+    both = (chance * truth).sum(over)
+    loss: Tensor = 1 - (both + SMOOTH) / ((chance + truth).sum(over) - both + SMOOTH)
     return loss
 
 
@@ -35,7 +50,7 @@ def separation_losses(maps: Mapping[str, Tensor], item: Mapping[str, Tensor]) ->
 
     Args:
         maps: the network's outputs, each (B, C, H, W): "border" and "distance" as logits, "direction" as it is.
-        item: the targets of the same names, and "certain" (B, 1, H, W), where single roofs are known.
+        item: the targets of the same names, the labels, and "certain" (B, 1, H, W), where single roofs are known.
     """
     certain, losses = item["certain"], {}
     if "border" in maps:
@@ -47,7 +62,7 @@ def separation_losses(maps: Mapping[str, Tensor], item: Mapping[str, Tensor]) ->
         losses["distance"] = _mean(cross, certain)
     if "direction" in maps:
         error = (maps["direction"] - item["direction"]).square().sum(1, keepdim=True)
-        losses["direction"] = _mean(error, certain * item["roof"])
+        losses["direction"] = _mean(error, certain * item["labels"])
     return losses
 
 
@@ -62,7 +77,12 @@ def imitation_loss(maps: Mapping[str, Tensor], taught: Mapping[str, Tensor], see
         seen: (B, 1, H, W), 1 where there is imagery, whether labelled or not.
     """
     parts = [
-        _mean(F.binary_cross_entropy_with_logits(maps[name], taught[name].sigmoid(), reduction="none"), seen)
+        _mean(
+            F.binary_cross_entropy_with_logits(maps[name], taught[name].sigmoid(), reduction="none")
+            if maps[name].shape[1] == 1
+            else F.cross_entropy(maps[name], taught[name].softmax(1), reduction="none")[:, None],
+            seen,
+        )
         for name in maps
         if name in taught and name != "direction"
     ]

@@ -91,16 +91,12 @@ def compare_roofs(truth: NDArray[np.int32], found: NDArray[np.int32], certain: N
 
 
 class Pixels(NamedTuple):
-    """Counts of pixels, which add up over tiles: hits, false alarms, misses, and the rest."""
+    """Counts of the pixels of a class: hits, false alarms, misses, and the rest."""
 
     hit: int = 0
     wrong: int = 0
     missed: int = 0
     rest: int = 0
-
-    def plus(self, other: Pixels) -> Pixels:
-        """The counts of both."""
-        return Pixels(*(a + b for a, b in zip(self, other, strict=True)))
 
     def metrics(self) -> dict[str, float]:
         """The Cube Kernel paper's metrics of the class."""
@@ -118,10 +114,19 @@ class Pixels(NamedTuple):
         }
 
 
-def compare_pixels(truth: NDArray[np.bool_], found: NDArray[np.bool_], valid: NDArray[np.bool_]) -> Pixels:
-    """Count the pixels of one tile, those that are valid."""
-    t, f = truth[valid], found[valid]
-    return Pixels(int((t & f).sum()), int((~t & f).sum()), int((t & ~f).sum()), int((~t & ~f).sum()))
+def compare_classes(
+    truth: NDArray[np.uint8], found: NDArray[np.uint8], valid: NDArray[np.bool_], classes: int
+) -> NDArray[np.int64]:
+    """How the classes of one tile are confused: (classes, classes) pixels that are valid, true class by found one."""
+    pairs = truth[valid].astype(np.int64) * classes + found[valid]
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+
+
+def of_class(confusion: NDArray[np.int64], number: int) -> Pixels:
+    """The counts of one class against all others, from `compare_classes`."""
+    hit = confusion[number, number]
+    wrong, missed = confusion[:, number].sum() - hit, confusion[number].sum() - hit
+    return Pixels(int(hit), int(wrong), int(missed), int(confusion.sum() - hit - wrong - missed))
 
 
 def compare_edges(

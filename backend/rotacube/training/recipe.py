@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rotacube.errors import OptionsRefused, first_line
-from rotacube.models.card import Normalisation
+from rotacube.models.card import Color, Line, Normalisation
 
 FOLDER = Path(__file__).parent / "recipes"
 IMAGENET = Normalisation(scale=255.0, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
@@ -22,9 +22,9 @@ class _Strict(BaseModel):
 class Data(_Strict):
     """Which sets teach, and how often each is drawn.
 
-    `sets` are names of `datasets.rooftops.SETS` with the share of crops of each; `drawn` scenes of our own generator
+    `sets` are names of `datasets.sets.SETS` with the share of crops of each; `drawn` scenes of our own generator
     have the share `drawn_share`, with `drawn_mix` terraces, blocks, car parks and yards among them; unlabelled imagery
-    of those sets has `unlabelled_share`.
+    of those sets has `unlabelled_share`; `centred` is the share of crops about a pixel of a class, each class as often.
     """
 
     sets: dict[str, float] = Field(default_factory=dict)
@@ -32,6 +32,7 @@ class Data(_Strict):
     drawn_share: float = Field(default=0.0, ge=0)
     drawn_mix: bool = True
     unlabelled_share: float = Field(default=0.0, ge=0)
+    centred: float = Field(default=0.0, ge=0, le=1)
     skip_damaged: bool = False
     crop: int = Field(default=256, ge=64, le=1024, multiple_of=32)
     batch: int = Field(default=8, ge=1, le=256)
@@ -57,9 +58,10 @@ class Schedule(_Strict):
 
 
 class Losses(_Strict):
-    """The weight of each loss, see `losses.py`."""
+    """The weight of each loss, see `losses.py`; `weights` those of the classes in their cross-entropy."""
 
-    roof: float = 1.0
+    classes: float = 1.0
+    weights: list[Annotated[float, Field(ge=0)]] = Field(default_factory=list)
     border: float = 0.5
     distance: float = 1.0
     direction: float = 0.5
@@ -70,11 +72,14 @@ class Losses(_Strict):
 class Recipe(_Strict):
     """How a model comes about.
 
-    `init` is "imagenet", a timm file in safetensors for ConvNeXt, an installed model's name, or nothing; `teacher` an
-    installed model or its folder; `card` what a person has to say of the model: name, title, licence, attribution,
-    notice.
+    `classes` are the names of the classes with their colours, by their numbers in a mask; single roofs are for the task
+    "rooftops" alone. `init` is "imagenet", a timm file in safetensors for ConvNeXt, an installed model's name, or
+    nothing; `teacher` an installed model or its folder; `card` what a person has to say of the model: name, title,
+    licence, attribution, notice.
     """
 
+    task: Literal["rooftops", "plants"] = "rooftops"
+    classes: dict[Line, Color] = Field(default={"background": "#f2efe9", "roof": "#e4572e"}, min_length=2)
     architecture: str
     options: dict[str, Any] = Field(default_factory=dict)
     init: str = ""
@@ -89,6 +94,14 @@ class Recipe(_Strict):
     schedule: Schedule
     losses: Losses = Losses()
     card: dict[str, str]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Recipe:
+        if self.losses.weights and len(self.losses.weights) != len(self.classes):
+            raise ValueError(f"losses.weights has to have a weight for each of the {len(self.classes)} classes")
+        if self.task != "rooftops" and (self.data.drawn or self.options.get("further")):
+            raise ValueError("drawn scenes and further outputs are for rooftops alone")
+        return self
 
 
 def read_recipe(name: str, changes: list[str] | None = None) -> Recipe:

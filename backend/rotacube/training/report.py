@@ -12,16 +12,17 @@ import matplotlib
 matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot
+from numpy.typing import NDArray
 
 from rotacube.files import write_text
 from rotacube.inference.device import Place, choose_place
-from rotacube.models.card import ModelCard
+from rotacube.models.card import ModelCard, read_card
 from rotacube.models.store import load_model
 from rotacube.training.datasets.areas import known_root
-from rotacube.training.datasets.rooftops import SETS, read_rooftops, sets_at
+from rotacube.training.datasets.sets import SETS, read_set, sets_at
 from rotacube.training.evaluate import Answer, ask
 from rotacube.training.fit import read_losses
-from rotacube.training.metrics import Pixels, compare_pixels
+from rotacube.training.metrics import compare_classes
 from rotacube.training.panels import panel, write_picture
 
 PANELS = 10
@@ -39,11 +40,13 @@ def write_report(card: ModelCard, folder: Path, model: Path, root: Path) -> Path
         root: the data folder.
     """
     _curves(read_losses(folder), folder / "curves.png")
-    shown = write_panels(model, root, folder / "panels", choose_place(), sets_at(root), folder / "confusion.png")
+    sets = sets_at(root, [part.name for part in card.classes])
+    shown = write_panels(model, root, folder / "panels", choose_place(), sets, folder / "confusion.png")
     lines = [f"# {card.title}", "", card.training_data, "", "![losses](curves.png)", "", "| | |", "|---|---|"]
     lines += [f"| {key} | {value:.3f} |" for key, value in card.accuracy.items()]
     lines += ["", "Pixels of the test splits, true class by found class:", "", "![confusion](confusion.png)", ""]
-    lines += ["Image, truth, prediction; one colour a roof, grey where nobody knows which one it is:", ""]
+    colours = "one colour a roof, grey where nobody knows which one it is" if card.task == "rooftops" else "by class"
+    lines += [f"Image, truth, prediction; {colours}:", ""]
     lines += [f"![{path.stem}](panels/{path.name})" for path in shown]
     write_text(folder / "report.md", "\n".join(lines) + "\n")
     return folder / "report.md"
@@ -52,7 +55,7 @@ def write_report(card: ModelCard, folder: Path, model: Path, root: Path) -> Path
 def write_panels(
     model: Path, root: Path, folder: Path, place: Place, sets: Sequence[str], confusion: Path | None = None
 ) -> list[Path]:
-    """Write panels of held-out windows, the same for every model: of each place in turn, where it has roofs.
+    """Write panels of held-out windows, the same for every model: of each place in turn, where there is something.
 
     Args:
         model: its folder.
@@ -62,12 +65,14 @@ def write_panels(
         sets: whose test splits are shown.
         confusion: takes a picture of how classes are confused in them.
     """
-    loaded, counts, windows = load_model(str(model)), Pixels(), []
+    loaded, windows = load_model(str(model)), []
+    classes = [part.name for part in loaded.card.classes]
+    counts = np.zeros((len(classes), len(classes)), np.int64)
     for name in sets:
         towns: list[Answer] = []
-        for answer in ask(loaded, read_rooftops(root, name, "test"), place):
-            found = answer.chance > loaded.card.threshold
-            counts = counts.plus(compare_pixels(answer.area.roof, found, answer.area.valid))
+        for answer in ask(loaded, read_set(root, name, "test", classes=classes), place):
+            found = answer.labels(loaded.card.threshold)
+            counts += compare_classes(answer.area.labels, found, answer.area.valid, len(classes))
             towns += [part for part in _windows(answer) if part.area.roof.mean() > 0.03]
         windows.append(towns[:: max(1, len(towns) // PANELS)])
     turns = [part for parts in zip_longest(*windows) for part in parts if part is not None]
@@ -77,7 +82,7 @@ def write_panels(
         write_picture(path, panel(answer, loaded.card))
         paths.append(path)
     if confusion is not None:
-        _confusion(counts, confusion)
+        _confusion(counts, classes, confusion)
     return paths
 
 
@@ -108,24 +113,20 @@ def _curves(rows: list[dict[str, float]], path: Path) -> None:
     pyplot.close(figure)
 
 
-def _confusion(counts: Pixels, path: Path) -> None:
-    table = np.array([[counts.rest, counts.wrong], [counts.missed, counts.hit]], float)
-    table /= np.maximum(1, table.sum(1, keepdims=True))
-    figure, axes = pyplot.subplots(figsize=(4, 3.6), layout="constrained")
+def _confusion(counts: NDArray[np.int64], names: list[str], path: Path) -> None:
+    table = counts / np.maximum(1, counts.sum(1, keepdims=True))
+    side = 2.4 + 0.8 * len(names)
+    figure, axes = pyplot.subplots(figsize=(side, side), layout="constrained")
     axes.imshow(table, vmin=0, vmax=1, cmap="Blues")
     for (row, column), share in np.ndenumerate(table):
         axes.text(column, row, f"{share:.1%}", ha="center", va="center", color="white" if share > 0.5 else "black")
-    names = ["background", "roof"]
-    axes.set(xticks=[0, 1], yticks=[0, 1], xticklabels=names, yticklabels=names, xlabel="found", ylabel="true")
+    every = range(len(names))
+    axes.set(xticks=every, yticks=every, xticklabels=names, yticklabels=names, xlabel="found", ylabel="true")
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
 
 
 if __name__ == "__main__":  # pictures for docs/: of those places alone that anybody may show
-    write_panels(
-        Path(sys.argv[1]),
-        known_root(),
-        Path(sys.argv[2]),
-        choose_place(),
-        [n for n, known in SETS.items() if known.open],
-    )
+    names = sets_at(known_root(), [part.name for part in read_card(Path(sys.argv[1])).classes])
+    shown = [name for name in names if SETS[name].open]
+    write_panels(Path(sys.argv[1]), known_root(), Path(sys.argv[2]), choose_place(), shown)

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from rotacube.errors import TrainingFailed
 from rotacube.networks.dense import DenseNetwork
 from rotacube.networks.lite_unet import LiteUNet
-from rotacube.training.losses import feature_loss, imitation_loss, roof_loss, separation_losses
+from rotacube.training.losses import class_loss, feature_loss, imitation_loss, separation_losses
 from rotacube.training.recipe import Losses, Schedule
 
 Batch = Mapping[str, Tensor]
 
 
-class RoofTask(lightning.LightningModule):
-    """Trains a network of roofs on the crops of `RoofCrops`.
+class DenseTask(lightning.LightningModule):
+    """Trains a network on the crops of `Crops`.
 
     Args:
         network: gives logits, and outputs beside them.
@@ -65,8 +65,9 @@ class RoofTask(lightning.LightningModule):
         if hook is not None:
             hook.remove()
         maps = {name: part.float() for name, part in (found if isinstance(found, dict) else {"logits": found}).items()}
-        parts = {"roof": roof_loss(maps["logits"], batch["roof"], batch["valid"])}
-        parts |= separation_losses(maps, batch)
+        parts = {"classes": class_loss(maps["logits"], batch["labels"], batch["valid"], self.losses.weights)}
+        if len(maps) > 1:
+            parts |= separation_losses(maps, batch)
         if self.taught:
             with torch.no_grad():
                 taught_deep: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""The rooftop data: split by place, and read with every fault named."""
+"""The labelled sets: split by place, and read with every fault named."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ import torch
 from rotacube.errors import DatasetDamaged, OptionsRefused
 from rotacube.training.datasets.areas import SPLITS, Area, Faults, data_root, resize, single_roofs, web_gsd, web_tile
 from rotacube.training.datasets.folder import folder_areas
-from rotacube.training.datasets.rooftops import SETS, drawn_areas, read_rooftops, unlabelled_areas
+from rotacube.training.datasets.plants import PLANTS
+from rotacube.training.datasets.rooftops import ROOFTOPS, drawn_areas, unlabelled_areas
+from rotacube.training.datasets.sets import SETS, read_set, sets_at
+
+ROOF = ["background", "roof"]
 
 
 def blocks(area: Area, size: int) -> set[str]:
@@ -44,7 +48,7 @@ def test_splits_are_whole_columns_west_to_east_and_share_no_tile(place, zoom, si
     for split in SPLITS:
         found = {
             content[block]
-            for area in read_rooftops(data_root, place, split)
+            for area in read_set(data_root, place, split, classes=ROOF)
             for block in blocks(area, size)
             if block in content
         }
@@ -52,11 +56,11 @@ def test_splits_are_whole_columns_west_to_east_and_share_no_tile(place, zoom, si
     assert want["validation"] and want["test"] and max(want["train"]) < min(want["validation"])
 
 
-@pytest.mark.parametrize("name", [name for name in SETS if name not in ("south_tyrol", "enschede")])
+@pytest.mark.parametrize("name", [name for name in ROOFTOPS if name not in ("south_tyrol", "enschede")])
 def test_no_tile_of_a_set_lies_in_two_splits_and_labels_fit(name, data_root):
     seen = {}
     for split in SPLITS:
-        for area in read_rooftops(data_root, name, split):
+        for area in read_set(data_root, name, split, classes=ROOF):
             assert area.image.shape[1:] == area.roof.shape == area.valid.shape == area.ids.shape
             assert 0.05 < area.gsd < 0.5 and area.valid.any()
             assert not area.ids[~area.roof].any(), "a numbered pixel is roof"
@@ -64,6 +68,38 @@ def test_no_tile_of_a_set_lies_in_two_splits_and_labels_fit(name, data_root):
             print_ = hashlib.sha256(area.image.tobytes()).hexdigest()
             assert seen.setdefault(print_, split) == split
     assert set(seen.values()) == set(SPLITS)
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_plants_are_numbered_as_the_model_numbers_them_and_no_tile_lies_in_two_splits(name, data_root):
+    own = SETS[name].classes
+    wanted, seen = ["nothing", *reversed(own)], {}
+    for split in SPLITS:
+        plain = read_set(data_root, name, split, classes=own)
+        for area, other in zip(plain, read_set(data_root, name, split, classes=wanted), strict=True):
+            assert area.labels.shape == area.valid.shape == area.image.shape[1:] and not area.ids.any()
+            np.testing.assert_array_equal(other.labels, len(own) - area.labels)
+            print_ = hashlib.sha256(area.image.tobytes()).hexdigest()
+            assert seen.setdefault(print_, split) == split
+        assert {value for area in plain for value in np.unique(area.labels)} == set(range(len(own)))
+    assert set(seen.values()) == set(SPLITS)
+
+
+def test_a_set_has_to_have_the_models_classes(data_root):
+    with pytest.raises(OptionsRefused, match="the class 'peanut'; the model has soil, potato, weed"):
+        read_set(data_root, "peanut", "test", classes=["soil", "potato", "weed"])
+    assert sets_at(data_root, ["soil", "potato", "weed"]) == ["potato"]
+    assert "all_negatives" not in sets_at(data_root, ROOF) and "peanut" not in sets_at(data_root, ROOF)
+
+
+def test_a_mask_of_classes_is_unknown_where_it_is_255(folder):
+    mask = np.zeros((40, 48), np.uint8)
+    mask[8:20, 10:30], mask[:4] = 2, 255
+    write(folder / "masks" / "a.tif", mask)
+    area = next(folder_areas(folder, 0.2, Faults(), 3))
+    assert (area.labels == 2).sum() == 240 and not area.valid[:4].any() and area.valid[4:].all()
+    with pytest.raises(DatasetDamaged, match=r"holds the value 2; classes are 0 to 1, 255 is unknown"):
+        next(folder_areas(folder, 0.2, Faults(), 2))
 
 
 def test_unlabelled_imagery_says_that_it_is(data_root):
@@ -80,12 +116,12 @@ def test_drawn_scenes_are_areas_with_single_roofs():
 
 
 def test_names_that_are_none_are_refused(tmp_path):
-    with pytest.raises(OptionsRefused, match=r"no rooftop set 'nowhere'\. There are: kampala"):
-        read_rooftops(tmp_path, "nowhere", "train")
+    with pytest.raises(OptionsRefused, match=r"no set 'nowhere'\. There are: kampala"):
+        read_set(tmp_path, "nowhere", "train", classes=ROOF)
     with pytest.raises(OptionsRefused, match="no split 'all'"):
-        read_rooftops(tmp_path, "kampala", "all")
+        read_set(tmp_path, "kampala", "all", classes=ROOF)
     with pytest.raises(DatasetDamaged, match=r"no folder .*kampala"):
-        read_rooftops(tmp_path, "kampala", "train")
+        read_set(tmp_path, "kampala", "train", classes=ROOF)
 
 
 def test_web_tiles_know_their_size_on_the_ground():

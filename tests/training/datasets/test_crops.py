@@ -10,7 +10,7 @@ import torch
 from rotacube.models.card import Normalisation
 from rotacube.training.datasets import crops as module
 from rotacube.training.datasets.areas import Area
-from rotacube.training.datasets.crops import RoofCrops
+from rotacube.training.datasets.crops import Crops, RoofCrops
 
 RULE = Normalisation(scale=255.0, mean=[0.5, 0.4, 0.3], std=[0.2, 0.3, 0.1])
 
@@ -21,7 +21,9 @@ def an_area(name="here", seed=0, gsd=0.15):
     valid = np.ones((200, 240), bool)
     valid[:, :80] = False
     roof = ~valid
-    return Area(name, rng.integers(0, 256, (3, 200, 240), np.uint8), roof, roof.astype(np.int32), valid, gsd)
+    return Area(
+        name, rng.integers(0, 256, (3, 200, 240), np.uint8), roof.astype(np.uint8), roof.astype(np.int32), valid, gsd
+    )
 
 
 def a_town(seed=0):
@@ -31,7 +33,7 @@ def a_town(seed=0):
     for number, (top, left) in enumerate([(20, 20), (120, 20), (20, 150), (200, 200)], start=1):
         image[:, top : top + 30, left : left + 40] = rng.integers(120, 250)
         ids[top : top + 30, left : left + 40] = number
-    return Area("town", image, ids > 0, ids, np.ones(ids.shape, bool), 0.15)
+    return Area("town", image, (ids > 0).astype(np.uint8), ids, np.ones(ids.shape, bool), 0.15)
 
 
 def test_a_crop_is_the_same_whoever_draws_it_and_in_whatever_order():
@@ -55,7 +57,7 @@ def test_crops_have_shapes_and_ranges_that_a_network_takes():
         image, seen = item.pop("image"), item["seen"]
         assert image.shape == (3, 96, 96) and item.pop("direction").shape == (2, 96, 96)
         assert all(value.shape == (1, 96, 96) and value.dtype == torch.float32 for value in item.values())
-        assert set(item) == {"roof", "border", "distance", "seen", "valid", "certain"}
+        assert set(item) == {"labels", "border", "distance", "seen", "valid", "certain"}
         low, high = ((limit - np.array(RULE.mean)) / np.array(RULE.std) for limit in (0, 1))
         given = image[:, seen[0] > 0].numpy()
         assert (given >= low[:, None] - 1e-5).all() and (given <= high[:, None] + 1e-5).all()
@@ -67,7 +69,7 @@ def test_pixels_without_data_count_neither_as_roof_nor_as_ground():
     crops = RoofCrops([(an_area(), 1.0)], 40, 64, 0.15, RULE)
     shares = []
     for item in (crops[index] for index in range(40)):
-        assert not (item["roof"] * item["valid"]).any(), "only what has no data is labelled in this area"
+        assert not (item["labels"] * item["valid"]).any(), "only what has no data is labelled in this area"
         assert (item["certain"] <= item["valid"]).all() and (item["valid"] <= item["seen"]).all()
         shares.append(float(item["valid"].mean()))
     assert min(shares) < 0.9 and max(shares) == 1.0
@@ -83,14 +85,15 @@ def test_where_single_roofs_are_not_known_pixels_still_are():
     town = a_town()
     crops = RoofCrops([(replace(town, ids=town.ids * 0), 1.0)], 20, 128, 0.15, RULE)
     for item in (crops[index] for index in range(20)):
-        assert torch.equal(item["certain"], item["valid"] * (1 - item["roof"]))
+        assert torch.equal(item["certain"], item["valid"] * (1 - item["labels"]))
 
 
 def test_roofs_of_one_place_are_laid_on_free_land_of_another(monkeypatch):
     monkeypatch.setattr(module, "PASTED", 1.0)
-    bare = replace(a_town(), roof=np.zeros((300, 300), bool), ids=np.zeros((300, 300), np.int32), name="bare")
-    crops = RoofCrops([(bare, 1.0), (a_town(), 1e-9)], 10, 128, 0.15, RULE)
-    shares = [float(crops[index]["roof"].mean()) for index in range(10)]
+    town = a_town()
+    bare = replace(town, labels=town.labels * 0, ids=town.ids * 0, name="bare")
+    crops = RoofCrops([(bare, 1.0), (town, 1e-9)], 10, 128, 0.15, RULE)
+    shares = [float(crops[index]["labels"].mean()) for index in range(10)]
     assert sum(share > 0.01 for share in shares) >= 8
     for item in (crops[index] for index in range(10)):
         assert torch.equal(item["certain"], item["valid"]), "a roof that was laid there is known"
@@ -104,9 +107,26 @@ def test_crops_have_the_models_resolution_whatever_the_areas(monkeypatch):
         stripes = (np.arange(900) % period) < period // 2
         roof = np.broadcast_to(stripes, (900, 900)).copy()
         known = np.ones((900, 900), bool)
-        area = Area("stripes", np.zeros((3, 900, 900), np.uint8), roof, roof.astype(np.int32), known, gsd)
+        area = Area(
+            "stripes", np.zeros((3, 900, 900), np.uint8), roof.astype(np.uint8), roof.astype(np.int32), known, gsd
+        )
         crops = RoofCrops([(area, 1.0)], 12, 128, 0.15, RULE)
         for item in (crops[index] for index in range(12)):
-            steps = [float(item["roof"][0].diff(dim=d).abs().sum(d).mean()) for d in (0, 1)]
+            steps = [float(item["labels"][0].diff(dim=d).abs().sum(d).mean()) for d in (0, 1)]
             width = 128 / float(np.hypot(*steps))
             assert 15 < width < 27, "whatever the turn"
+
+
+def test_rare_classes_are_seen_where_crops_are_centred(monkeypatch):
+    """One pixel in ten thousand is of the last class; every third crop is about one of them."""
+    monkeypatch.setattr(module, "SCALES", (1.0, 1.0000001))
+    labels = np.zeros((600, 600), np.uint8)
+    labels[:300], labels[500:506, 200:206] = 1, 2
+    area = Area("field", np.zeros((3, 600, 600), np.uint8), labels, labels * np.int32(0), labels < 9, 0.01)
+    shares = []
+    for centred in (0.0, 1.0):
+        crops = Crops([(area, 1.0)], 60, 64, 0.01, RULE, centred=centred)
+        items = [crops[index] for index in range(60)]
+        assert all(set(item) == {"image", "labels", "seen", "valid"} for item in items)
+        shares.append(np.mean([bool((item["labels"] == 2).any()) for item in items]))
+    assert shares[0] < 0.1 and 0.2 < shares[1] < 0.5

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import rasterio
@@ -38,20 +39,26 @@ class Area:
     Attributes:
         name: its place.
         image: (3, H, W) uint8.
-        roof: (H, W) bool.
-        ids: (H, W) int32, a number a roof from 1 on; 0 on land, and on roof of which nobody knows which one it is.
+        labels: (H, W) uint8, the class of each pixel; 1 is roof where single roofs are labelled.
+        ids: (H, W) int32, a number a roof from 1 on; 0 elsewhere, and on roof of which nobody knows which one it is.
         valid: (H, W) bool; elsewhere nothing is known.
         gsd: metres a pixel.
-        labelled: whether roof and ids say anything.
+        labelled: whether labels and ids say anything.
     """
 
     name: str
     image: NDArray[np.uint8]
-    roof: NDArray[np.bool_]
+    labels: NDArray[np.uint8]
     ids: NDArray[np.int32]
     valid: NDArray[np.bool_]
     gsd: float
     labelled: bool = True
+
+    @property
+    def roof(self) -> NDArray[np.bool_]:
+        """Where there is a roof, or another class than the first."""
+        roof: NDArray[np.bool_] = self.labels > 0
+        return roof
 
     @property
     def certain(self) -> NDArray[np.bool_]:
@@ -68,6 +75,22 @@ class TileFiles:
     mask: Path | None = None
     instances: Path | None = None
     valid: Path | None = None
+
+
+class LabelledSet(NamedTuple):
+    """A set of labelled imagery, split by place: neighbours never lie in two splits.
+
+    Attributes:
+        folder: below the data folder, that `read` is given.
+        read: the areas of a split.
+        classes: their names, by the numbers in the areas' labels.
+        open: whether weights that it taught may be given away.
+    """
+
+    folder: str
+    read: Callable[[Path, Split, Faults], list[Area]]
+    classes: tuple[str, ...]
+    open: bool
 
 
 @dataclass
@@ -128,6 +151,20 @@ def split_named(name: str) -> Split:
     raise OptionsRefused(f"There is no split '{name}'. There are: {', '.join(SPLITS)}.")
 
 
+def listed(folder: Path, split: Split) -> list[str]:
+    """The names in a set's `splits.json`.
+
+    Raises:
+        DatasetDamaged: it is missing or damaged.
+    """
+    path = folder / "splits.json"
+    try:
+        names: list[str] = json.loads(path.read_text(encoding="utf-8"))[split.replace("validation", "val")]
+    except (OSError, ValueError, KeyError) as error:
+        raise DatasetDamaged(f"'{path}' is missing or does not name its split '{split}'.") from error
+    return names
+
+
 def pictures(folder: Path) -> dict[str, Path]:
     """The images of a folder by their names without suffix.
 
@@ -147,14 +184,15 @@ def picture(found: Mapping[str, Path], folder: Path, name: str) -> Path:
     return found.get(name, folder / f"{name}.*")
 
 
-def read_tile(name: str, files: TileFiles, gsd: float) -> Area:
+def read_tile(name: str, files: TileFiles, gsd: float, classes: int = 0) -> Area:
     """Read one tile.
 
     Args:
         name: its place.
-        files: a mask is 0 and 255, or 0 and 1; instances are numbers a roof; valid is 0 where nothing is known. A
-            fourth band of the image is its alpha.
+        files: a mask of roofs is 0 and 255, or 0 and 1, one of classes their numbers, and 255 where nobody knows;
+            instances are numbers a roof; valid is 0 where nothing is known. A fourth band of the image is its alpha.
         gsd: metres a pixel.
+        classes: how many there are; 0: the mask is one of roofs.
 
     Raises:
         DatasetDamaged: a file is missing or truncated, of another size, or holds values that mean nothing.
@@ -163,7 +201,7 @@ def read_tile(name: str, files: TileFiles, gsd: float) -> Area:
     if len(bands) not in (3, 4) or bands.dtype != np.uint8:
         raise DatasetDamaged(f"The image '{files.image}' has to have three bands of 8 bits, or four with an alpha.")
     shape = (bands.shape[1], bands.shape[2])
-    roof, valid = np.zeros(shape, bool), np.ones(shape, bool)
+    labels, valid = np.zeros(shape, np.uint8), np.ones(shape, bool)
     if len(bands) == 4:
         valid &= bands[3] > 127
     if files.valid is not None:
@@ -171,26 +209,31 @@ def read_tile(name: str, files: TileFiles, gsd: float) -> Area:
     ids = None
     if files.mask is not None:
         values = _layer(files.mask, shape)
-        unknown = sorted(set(np.unique(values).tolist()) - {0, 1, 255})
+        unknown = sorted(set(np.unique(values).tolist()) - {*range(classes or 2), 255})
         if unknown:
-            raise DatasetDamaged(
-                f"The mask '{files.mask}' holds the value {unknown[0]}; a roof is 255 or 1, all else is 0."
+            means = (
+                f"classes are 0 to {classes - 1}, 255 is unknown" if classes else "a roof is 255 or 1, all else is 0"
             )
-        roof = values > 0
+            raise DatasetDamaged(f"The mask '{files.mask}' holds the value {unknown[0]}; {means}.")
+        if classes:
+            valid &= values < 255
+        labels = np.where(values < 255, values, 0 if classes else 1).astype(np.uint8)
     if files.instances is not None:
         ids = _layer(files.instances, shape).astype(np.int32)
         if files.mask is None:
-            roof = ids > 0
-        ids[~roof] = 0
-    return Area(name, bands[:3], roof, single_roofs(roof, gsd) if ids is None else ids, valid, gsd)
+            labels = (ids > 0).astype(np.uint8)
+        ids[labels == 0] = 0
+    elif classes:
+        ids = np.zeros(shape, np.int32)
+    return Area(name, bands[:3], labels, single_roofs(labels > 0, gsd) if ids is None else ids, valid, gsd)
 
 
-def read_tiles(name: str, tiles: Iterable[TileFiles], gsd: float, faults: Faults) -> list[Area]:
-    """Read tiles that lie apart from each other; damaged ones are the business of `faults`."""
+def read_tiles(name: str, tiles: Iterable[TileFiles], gsd: float, faults: Faults, classes: int = 0) -> list[Area]:
+    """Read tiles that lie apart from each other, as `read_tile` does; damaged ones are the business of `faults`."""
     areas = []
     for files in tiles:
         try:
-            areas.append(read_tile(name, files, gsd))
+            areas.append(read_tile(name, files, gsd, classes))
         except DatasetDamaged as error:
             faults.add(error)
     return areas

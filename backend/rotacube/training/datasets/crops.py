@@ -25,12 +25,11 @@ PASTED = 0.25
 Item = dict[str, Tensor]
 
 
-class RoofCrops(Dataset[Item]):
+class Crops(Dataset[Item]):
     """Random augmented crops: "image" (3, S, S), and of (1, S, S) each:
 
-    "roof" and "border" 0 or 1, "distance" 0 to 1, "seen" (where there is imagery), "valid" (where roof is known) and
-    "certain" (where single roofs are); "direction" (2, S, S) where asked for. Item i is the same
-    whatever worker draws it.
+    "labels" (the number of the class), "seen" (where there is imagery) and "valid" (where the class is known). Item i
+    is the same whatever worker draws it.
 
     Args:
         areas: labelled areas with the weight by which each is drawn.
@@ -39,8 +38,80 @@ class RoofCrops(Dataset[Item]):
         gsd: the model's ground sample distance in metres; crops vary about it by `SCALES`.
         rule: the card's normalisation.
         seed: of the random choices.
-        direction: whether the walls' direction is wanted.
         first: is added to the number of an item: where a run resumes.
+        centred: the share of crops whose middle is a pixel of a class, every class of the area as often: rare ones are
+            seen.
+    """
+
+    def __init__(
+        self,
+        areas: Sequence[tuple[Area, float]],
+        length: int,
+        size: int,
+        gsd: float,
+        rule: Normalisation,
+        seed: int = 0,
+        *,
+        first: int = 0,
+        centred: float = 0.0,
+    ) -> None:
+        self.areas = [area for area, _ in areas]
+        weights = np.array([weight for _, weight in areas])
+        self.chances = weights / weights.sum()
+        self.length, self.size, self.gsd, self.rule, self.seed = length, size, gsd, rule, seed
+        self.first, self.centred = first, centred
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Item:
+        rng = np.random.default_rng((self.seed, index + self.first))
+        while True:
+            area = self.areas[rng.choice(len(self.areas), p=self.chances)]
+            scale = math.exp(rng.uniform(math.log(SCALES[0]), math.log(SCALES[1])))
+            middle = _of_a_class(area, rng) if self.centred and rng.random() < self.centred else None
+            image, ids, labels, seen = _turned_crop(area, self.size, self.gsd * scale / area.gsd, rng, middle)
+            if seen.mean() > 0.3:
+                break
+        if area.labelled:
+            self.change(image, ids, labels, seen, self.gsd * scale, rng)
+        image = _colours(image, rng)
+        if rng.random() < 0.15:
+            seen &= _half_plane(self.size, rng)
+        valid = seen & area.labelled
+        return {
+            "image": torch.from_numpy(self.rule.apply(image.numpy(), seen)),
+            "labels": _plane(labels),
+            "seen": _plane(seen),
+            "valid": _plane(valid),
+            **self.targets(ids, labels, valid),
+        }
+
+    def change(
+        self,
+        image: Tensor,
+        ids: NDArray[np.int32],
+        labels: NDArray[np.uint8],
+        seen: NDArray[np.bool_],
+        gsd: float,
+        rng: np.random.Generator,
+    ) -> None:
+        """Change a labelled crop of this resolution in place."""
+
+    def targets(self, ids: NDArray[np.int32], labels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> Item:
+        """What else the outputs of a network are compared with."""
+        return {}
+
+
+class RoofCrops(Crops):
+    """Crops with single roofs, to which roofs of other places are added. Beside what `Crops` have, of (1, S, S):
+
+    "border" 0 or 1, "distance" 0 to 1 and "certain" (where single roofs are known); "direction" (2, S, S) where asked
+    for.
+
+    Args:
+        areas, length, size, gsd, rule, seed, more: as `Crops` takes them.
+        direction: whether the walls' direction is wanted.
     """
 
     def __init__(
@@ -53,51 +124,39 @@ class RoofCrops(Dataset[Item]):
         seed: int = 0,
         *,
         direction: bool = False,
-        first: int = 0,
+        **more: Any,
     ) -> None:
-        self.areas = [area for area, _ in areas]
-        weights = np.array([weight for _, weight in areas])
-        self.chances = weights / weights.sum()
+        super().__init__(areas, length, size, gsd, rule, seed, **more)
         self.donors = [(area, box) for area in self.areas for box in _boxes(area)]
-        self.length, self.size, self.gsd, self.rule, self.seed = length, size, gsd, rule, seed
-        self.direction, self.first = direction, first
+        self.direction = direction
 
-    def __len__(self) -> int:
-        return self.length
+    def change(
+        self,
+        image: Tensor,
+        ids: NDArray[np.int32],
+        labels: NDArray[np.uint8],
+        seen: NDArray[np.bool_],
+        gsd: float,
+        rng: np.random.Generator,
+    ) -> None:
+        """Add roofs to some crops."""
+        if self.donors and rng.random() < PASTED:
+            self._paste(image, ids, labels, seen, gsd, rng)
 
-    def __getitem__(self, index: int) -> Item:
-        rng = np.random.default_rng((self.seed, index + self.first))
-        while True:
-            area = self.areas[rng.choice(len(self.areas), p=self.chances)]
-            scale = math.exp(rng.uniform(math.log(SCALES[0]), math.log(SCALES[1])))
-            image, ids, roof, seen = _turned_crop(area, self.size, self.gsd * scale / area.gsd, rng)
-            if seen.mean() > 0.3:
-                break
-        if self.donors and area.labelled and rng.random() < PASTED:
-            self._paste(image, ids, roof, seen, self.gsd * scale, rng)
-        image = _colours(image, rng)
-        if rng.random() < 0.15:
-            seen &= _half_plane(self.size, rng)
-        valid = seen & area.labelled
-        certain = valid & ((ids > 0) == roof)
-        item = {
-            "image": torch.from_numpy(self.rule.apply(image.numpy(), seen)),
-            "roof": _plane(roof),
+    def targets(self, ids: NDArray[np.int32], labels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> Item:
+        """What tells roofs apart."""
+        found = {
             "border": _plane(border_of(ids)),
             "distance": _plane(depth_of(ids)),
-            "seen": _plane(seen),
-            "valid": _plane(valid),
-            "certain": _plane(certain),
+            "certain": _plane(valid & ((ids > 0) == (labels > 0))),
         }
-        if self.direction:
-            item["direction"] = torch.from_numpy(walls_of(ids))
-        return item
+        return found | ({"direction": torch.from_numpy(walls_of(ids))} if self.direction else {})
 
     def _paste(
         self,
         image: Tensor,
         ids: NDArray[np.int32],
-        roof: NDArray[np.bool_],
+        labels: NDArray[np.uint8],
         seen: NDArray[np.bool_],
         gsd: float,
         rng: np.random.Generator,
@@ -116,12 +175,12 @@ class RoofCrops(Dataset[Item]):
             inside = cut[0].numpy() > 0.5
             top, left = (int(rng.integers(0, self.size - n)) for n in inside.shape)
             window = np.s_[top : top + inside.shape[0], left : left + inside.shape[1]]
-            if (inside & (roof[window] | ~seen[window])).any():
+            if (inside & ((labels[window] > 0) | ~seen[window])).any():
                 continue
             target = image[(slice(None), *window)]
             target.copy_(torch.where(torch.from_numpy(inside), part, target))
             ids[window][inside] = ids.max() + 1
-            roof[window] |= inside
+            labels[window][inside] = 1
 
 
 def _plane(values: NDArray[Any]) -> Tensor:
@@ -143,23 +202,35 @@ def _boxes(area: Area) -> list[tuple[slice, slice]]:
     ]
 
 
+def _of_a_class(area: Area, rng: np.random.Generator) -> tuple[float, float] | None:
+    """The place of a pixel of one of the area's classes, rows and columns; None where nothing is known."""
+    counts = np.bincount(area.labels[area.valid])
+    if not area.labelled or not counts.any():
+        return None
+    at = np.flatnonzero((area.labels == rng.choice(np.flatnonzero(counts))) & area.valid)
+    row, column = divmod(int(at[rng.integers(len(at))]), area.labels.shape[1])
+    return float(row), float(column)
+
+
 def _turned_crop(
-    area: Area, size: int, ratio: float, rng: np.random.Generator
-) -> tuple[Tensor, NDArray[np.int32], NDArray[np.bool_], NDArray[np.bool_]]:
-    """A window of an area, turned and mirrored: image in 0..1, ids, roof, what is seen, of `size` pixels.
+    area: Area, size: int, ratio: float, rng: np.random.Generator, about: tuple[float, float] | None = None
+) -> tuple[Tensor, NDArray[np.int32], NDArray[np.uint8], NDArray[np.bool_]]:
+    """A window of an area, turned and mirrored: image in 0..1, ids, labels, what is seen, of `size` pixels.
 
     Args:
         area: what is beyond it is not valid.
         size: pixels a side of the crop.
         ratio: the area's pixels in one of the crop.
         rng: chooses the place and the turn: any angle, or as often a multiple of 90 degrees.
+        about: where its middle is wanted, rows and columns; as near to it as the area goes.
     """
     quarter = rng.random() < 0.5
     angle = rng.integers(4) * math.pi / 2 if quarter else rng.uniform(0, 2 * math.pi)
     mirror = 1 if rng.random() < 0.5 else -1
     cos, sin = math.cos(angle), math.sin(angle)
     reach = size * ratio * (abs(cos) + abs(sin)) / 2  # half the side of what is seen
-    middle = [rng.uniform(min(reach, n / 2), max(n - reach, n / 2)) for n in area.ids.shape]
+    limits = [(min(reach, n / 2), max(n - reach, n / 2)) for n in area.ids.shape]
+    middle = [rng.uniform(*limit) for limit in limits] if about is None else np.clip(about, *np.transpose(limits))
     starts = [max(0, math.floor(m - reach - 2)) for m in middle]
     stops = [min(n, math.ceil(m + reach + 2)) for m, n in zip(middle, area.ids.shape, strict=True)]
     window = np.s_[starts[0] : stops[0], starts[1] : stops[1]]
@@ -167,15 +238,14 @@ def _turned_crop(
     image = torch.from_numpy(area.image[(slice(None), *window)]).float() / 255
     if ratio > 1.2:
         image = resize(image, (max(1, round(seen[0] / ratio)), max(1, round(seen[1] / ratio))))
-    labels = torch.from_numpy(np.stack([area.ids[window], area.roof[window], area.valid[window]]).astype(np.float32))
+    layers = torch.from_numpy(np.stack([area.ids[window], area.labels[window], area.valid[window]]).astype(np.float32))
     steps = (torch.arange(size) - (size - 1) / 2) * ratio
     v, u = torch.meshgrid(steps, steps * mirror, indexing="ij")
     y, x = middle[0] + u * sin + v * cos - starts[0], middle[1] + u * cos - v * sin - starts[1]
     grid = torch.stack([2 * x / seen[1] - 1, 2 * y / seen[0] - 1], -1)[None].float()
     image = F.grid_sample(image[None], grid, padding_mode="border", align_corners=False)[0]
-    labels = F.grid_sample(labels[None], grid, mode="nearest", align_corners=False)[0]
-    ids, roof, valid = labels.numpy()
-    return image, ids.astype(np.int32), roof > 0.5, valid > 0.5
+    ids, labels, valid = F.grid_sample(layers[None], grid, mode="nearest", align_corners=False)[0].numpy()
+    return image, ids.astype(np.int32), labels.astype(np.uint8), valid > 0.5
 
 
 def _colours(image: Tensor, rng: np.random.Generator) -> Tensor:

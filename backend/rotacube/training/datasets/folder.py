@@ -17,10 +17,11 @@ from rotacube.training.datasets.areas import Area, Faults, TileFiles, picture, p
 from rotacube.training.datasets.outlines import outlined
 
 
-def folder_areas(folder: Path, gsd: float | None, faults: Faults) -> Iterator[Area]:
+def folder_areas(folder: Path, gsd: float | None, faults: Faults, classes: int = 0) -> Iterator[Area]:
     """The tiles of a folder, one after the other.
 
-    `images/` has 8-bit RGB images, `masks/` masks of the same names, 0 and 255 or 1. Where they are there,
+    `images/` has 8-bit RGB images, `masks/` masks of the same names, 0 and 255 or 1, or numbers of classes and 255
+    where nobody knows. Where they are there,
     `instances/` has a number a roof, `valid/` 0 where nothing is known, and a `.geojson` (CRS84, or its own `crs`)
     outlines of roofs, which are used for images with a georeference.
 
@@ -28,6 +29,7 @@ def folder_areas(folder: Path, gsd: float | None, faults: Faults) -> Iterator[Ar
         folder: named after its place.
         gsd: metres a pixel; that of each image's georeference if None.
         faults: damaged tiles.
+        classes: how many there are; 0: masks are of roofs.
 
     Raises:
         DatasetDamaged: a folder is missing or empty, or a tile is damaged and not to be skipped.
@@ -41,7 +43,7 @@ def folder_areas(folder: Path, gsd: float | None, faults: Faults) -> Iterator[Ar
         files = TileFiles(path, picture(masks, folder / "masks", name), **beside)
         try:
             size, place = (gsd, None) if gsd and not outlines else _georeference(path, gsd)
-            area = read_tile(folder.name, files, size)
+            area = read_tile(folder.name, files, size, classes)
             if outlines and place:
                 area = replace(area, ids=outlined(outlines[0], place[0], place[1], area.roof))
         except DatasetDamaged as error:

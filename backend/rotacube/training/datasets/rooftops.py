@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import rasterio
 from affine import Affine
 
-from rotacube.errors import DatasetDamaged, OptionsRefused
+from rotacube.errors import DatasetDamaged
 from rotacube.training.datasets.areas import (
     Area,
     Faults,
+    LabelledSet,
     Split,
     TileFiles,
+    listed,
     picture,
     pictures,
     read_tile,
     read_tiles,
     single_roofs,
-    split_named,
     web_gsd,
     web_tile,
 )
@@ -72,7 +71,7 @@ def negatives(root: Path, split: Split, faults: Faults, *, left_out: str = "mins
     folder = root / "negatives"
     images = pictures(folder / "images")
     areas: list[Area] = []
-    for name in _listed(folder, split):
+    for name in listed(folder, split):
         if not left_out or not name.startswith(left_out):
             gsd = 0.06 if name.startswith("caliterra") else 0.1
             areas += read_tiles("negatives", [TileFiles(picture(images, folder / "images", name))], gsd, faults)
@@ -88,52 +87,26 @@ def _listed_set(name: str, gsd: float) -> Read:
     def read(root: Path, split: Split, faults: Faults) -> list[Area]:
         folder = root / name
         images = pictures(folder / "images")
-        return read_tiles(name, [_files(folder, images, tile) for tile in _listed(folder, split)], gsd, faults)
+        return read_tiles(name, [_files(folder, images, tile) for tile in listed(folder, split)], gsd, faults)
 
     return read
 
 
-class RoofSet(NamedTuple):
-    """A rooftop set: how it is read, and whether weights that it taught may be given away."""
-
-    read: Read
-    open: bool
+def _rooftops(read: Read, *, free: bool) -> LabelledSet:
+    return LabelledSet("rooftop", read, ("background", "roof"), free)
 
 
-SETS = {
-    "kampala": RoofSet(kampala, True),
-    "banepa": RoofSet(banepa, True),
-    "dhaka": RoofSet(dhaka, True),
-    "negatives": RoofSet(negatives, True),
-    "south_tyrol": RoofSet(_listed_set("south_tyrol", 0.138), False),
-    "enschede": RoofSet(_listed_set("enschede", 0.08), False),
-    "sofia": RoofSet(_listed_set("sofia", 0.12), False),
-    "coxsbazar": RoofSet(coxsbazar, False),
-    "all_negatives": RoofSet(all_negatives, False),
+ROOFTOPS = {
+    "kampala": _rooftops(kampala, free=True),
+    "banepa": _rooftops(banepa, free=True),
+    "dhaka": _rooftops(dhaka, free=True),
+    "negatives": _rooftops(negatives, free=True),
+    "south_tyrol": _rooftops(_listed_set("south_tyrol", 0.138), free=False),
+    "enschede": _rooftops(_listed_set("enschede", 0.08), free=False),
+    "sofia": _rooftops(_listed_set("sofia", 0.12), free=False),
+    "coxsbazar": _rooftops(coxsbazar, free=False),
+    "all_negatives": _rooftops(all_negatives, free=False),
 }
-
-
-def read_rooftops(root: Path, name: str, split: Split, faults: Faults | None = None) -> list[Area]:
-    """The areas of a set's split.
-
-    Args:
-        root: the data folder, which holds `rooftop`.
-        name: a key of `SETS`.
-        split: by place; neighbours never lie in two.
-        faults: where damaged tiles are counted; without it they are refused.
-
-    Raises:
-        OptionsRefused: there is no such set.
-        DatasetDamaged: the set's folder is missing or not whole.
-    """
-    if name not in SETS:
-        raise OptionsRefused(f"There is no rooftop set '{name}'. There are: {', '.join(SETS)}.")
-    return SETS[name].read(root / "rooftop", split_named(split), faults or Faults())
-
-
-def sets_at(root: Path) -> list[str]:
-    """The sets whose folders are there."""
-    return [name for name in SETS if (root / "rooftop" / name).is_dir()]
 
 
 def unlabelled_areas(root: Path, name: str, faults: Faults) -> list[Area]:
@@ -153,17 +126,7 @@ def drawn_areas(count: int, size: int, gsd: float, seed: int = 0, *, mix: bool =
     """Scenes of our own generator: with `mix` terraces, blocks, car parks and yards among them."""
     for index in range(count):
         scene = draw_scene(seed + index, size, size, gsd, setting=MIX[index % len(MIX)] if mix else None)
-        yield Area("drawn", scene.image, scene.ids > 0, scene.ids, ~scene.nodata, gsd)
-
-
-def _listed(folder: Path, split: Split) -> list[str]:
-    """The names in the set's `splits.json`."""
-    path = folder / "splits.json"
-    try:
-        names: list[str] = json.loads(path.read_text(encoding="utf-8"))[split.replace("validation", "val")]
-    except (OSError, ValueError, KeyError) as error:
-        raise DatasetDamaged(f"'{path}' is missing or does not name its split '{split}'.") from error
-    return names
+        yield Area("drawn", scene.image, (scene.ids > 0).astype(np.uint8), scene.ids, ~scene.nodata, gsd)
 
 
 def _files(folder: Path, images: dict[str, Path], name: str) -> TileFiles:
@@ -220,17 +183,18 @@ def _mosaic(
         return []
     size = next(iter(parts.values())).valid.shape[0]
     image = np.zeros((3, high * size, wide * size), np.uint8)
-    roof, valid = np.zeros((2, high * size, wide * size), bool)
+    labels = np.zeros((high * size, wide * size), np.uint8)
+    valid = np.zeros(labels.shape, bool)
     for (x, y), tile in parts.items():
         place = np.s_[(y - top) * size : (y - top + 1) * size, (x - left) * size : (x - left + 1) * size]
-        image[(slice(None), *place)], roof[place], valid[place] = tile.image, tile.roof, tile.valid
+        image[(slice(None), *place)], labels[place], valid[place] = tile.image, tile.labels, tile.valid
     gsd = web_gsd(zoom, top + high / 2, size)
     if outlines is None:
-        ids = single_roofs(roof, gsd)
+        ids = single_roofs(labels > 0, gsd)
     else:
         (x, y), path = next(iter(tiles.items()))
         with rasterio.open(path) as source:
             first = source.transform
             crs = source.crs
-        ids = outlined(outlines, first * Affine.translation((left - x) * size, (top - y) * size), crs, roof)
-    return [Area(folder.name, image, roof, ids, valid, gsd)]
+        ids = outlined(outlines, first * Affine.translation((left - x) * size, (top - y) * size), crs, labels > 0)
+    return [Area(folder.name, image, labels, ids, valid, gsd)]

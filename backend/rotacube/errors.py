@@ -101,6 +101,12 @@ class DatasetDamaged(RotacubeError):
     code = "dataset_damaged"
 
 
+class LayerRefused(RotacubeError):
+    """A layer of polygons is missing, cannot be read, or holds nothing that can be used."""
+
+    code = "layer_refused"
+
+
 class TrainingFailed(RotacubeError):
     """Training cannot go on: its loss is no number."""
 

@@ -13,13 +13,13 @@ from typing import Annotated
 import typer
 
 from rotacube import __version__
-from rotacube.cli import bench, doctor, eval, map, models, serve, train
+from rotacube.cli import bench, dataset, doctor, eval, map, models, serve, train
 from rotacube.cli.terminal import err
 from rotacube.errors import RotacubeError
 
 app = typer.Typer(
     name="rotacube",
-    help="Rooftops from imagery, mapped with ConvNeXt-Cube networks.",
+    help="Rooftops and plants from imagery, with Cube and rotation-invariant networks.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.command("map")(map.map_raster)
 app.command("eval")(eval.evaluate)
 app.command("train")(train.train)
+app.add_typer(dataset.app, name="dataset")
 app.add_typer(models.app, name="models")
 app.command("serve")(serve.serve)
 app.command("doctor")(doctor.doctor)
@@ -49,7 +50,7 @@ def main() -> None:
 
 @app.callback(invoke_without_command=True)
 def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
-    """Rooftops from imagery, mapped with ConvNeXt-Cube networks."""
+    """Rooftops and plants from imagery, with Cube and rotation-invariant networks."""
     if version:
         print(__version__)
         raise typer.Exit

@@ -22,14 +22,14 @@ def train(
     import torch
 
     from rotacube.inference.device import choose_place
-    from rotacube.training.datasets.areas import known_root
+    from rotacube.training.datasets.areas import data_root, known_root
 
     try:
         from rotacube.training.recipe import read_recipe
 
         chosen = read_recipe(recipe, changes)
-        root = known_root()
-        from rotacube.training.finish import finish
+        root = known_root() if chosen.data.sets else data_root() or Path()
+        from rotacube.training.finish import finish, held_out
         from rotacube.training.fit import fit
         from rotacube.training.report import write_report
     except ModuleNotFoundError as error:
@@ -40,5 +40,5 @@ def train(
     network = fit(chosen, root, folder, progress=err.is_terminal)
     model = output or folder / "model"
     card = finish(network, chosen, root, model, choose_place(), say)
-    report = write_report(card, folder, model, root)
+    report = write_report(card, folder, model, (areas for _, areas in held_out(chosen, root)))
     say(f"{model} is written; {report} shows how it came about.")

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from rotacube.errors import DatasetDamaged
 from rotacube.training.datasets.areas import Area, Faults
 from rotacube.training.datasets.crops import Crops, Item, RoofCrops
+from rotacube.training.datasets.folder import split_areas
 from rotacube.training.datasets.rooftops import drawn_areas, unlabelled_areas
 from rotacube.training.datasets.sets import read_set
 from rotacube.training.recipe import Recipe
@@ -36,6 +37,10 @@ def training_areas(root: Path, recipe: Recipe) -> tuple[list[tuple[Area, float]]
         found = read_set(root, name, "train", faults, classes=list(recipe.classes))
         sizes = np.array([area.valid.sum() * area.gsd**2 for area in found])
         areas += [(area, share * size / sizes.sum()) for area, size in zip(found, sizes, strict=True)]
+    if recipe.data.folder:
+        found = split_areas(Path(recipe.data.folder), "train", faults)
+        sizes = np.array([area.valid.sum() for area in found], float)
+        areas += [(area, size / sizes.sum()) for area, size in zip(found, sizes, strict=True) if size]
     if recipe.data.unlabelled_share:
         seen = [area for name in recipe.data.sets for area in unlabelled_areas(root, name, faults)]
         if not seen:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from rotacube.inference.device import Place
 from rotacube.models.card import ModelCard, Separation
-from rotacube.models.store import LoadedModel, save_model
+from rotacube.models.store import LoadedModel, load_model, save_model
 from rotacube.networks.dense import FURTHER, DenseNetwork
 from rotacube.networks.registry import NETWORKS
-from rotacube.training.datasets.areas import Area, Split
+from rotacube.training.datasets.areas import Area, Faults, Split
+from rotacube.training.datasets.folder import read_description, split_areas
 from rotacube.training.datasets.sets import read_set, sets_at
 from rotacube.training.evaluate import Answer, ask, measure
 from rotacube.training.metrics import Roofs, compare_classes, compare_roofs
@@ -54,11 +55,38 @@ def finish(network: DenseNetwork, recipe: Recipe, root: Path, folder: Path, plac
     card = save_model(network, fields | {"accuracy": {}}, folder)
     model = LoadedModel(card, network, folder)
     accuracy: dict[str, float] = {}
-    for name in tested(recipe, root):
-        say(f"Measuring on the test split of {name}")
-        for town, found in measure(model, read_set(root, name, "test", classes=list(recipe.classes)), place).items():
+    for name, areas in held_out(recipe, root):
+        say(f"Measuring on {name}")
+        for town, found in measure(model, areas, place).items():
             accuracy |= {f"{town} {key}": round(value, 4) for key, value in found.items()}
+    if recipe.data.folder and recipe.init:
+        accuracy |= _before(recipe, root, place, say)
     return save_model(network, fields | {"accuracy": accuracy}, folder)
+
+
+def _before(recipe: Recipe, root: Path, place: Place, say: Say) -> dict[str, float]:
+    """How good the model that a recipe starts from is where the new one was measured; nothing if its classes differ."""
+    first = load_model(recipe.init)
+    if [part.name for part in first.card.classes] != list(recipe.classes):
+        return {}
+    say(f"Measuring {recipe.init} there, to compare")
+    found = [measure(first, areas, place) for _, areas in held_out(recipe, root)]
+    return {
+        f"{town} before: {key}": round(value, 4)
+        for towns in found
+        for town, figures in towns.items()
+        for key, value in figures.items()
+        if key in ("iou", "mean iou", "roofs f1")
+    }
+
+
+def held_out(recipe: Recipe, root: Path) -> Iterator[tuple[str, list[Area]]]:
+    """What a model is measured on, place by place: test splits of sets, and what a folder holds out."""
+    if recipe.data.folder:
+        yield "what is held out", split_areas(Path(recipe.data.folder), "test", Faults())
+    else:
+        for name in tested(recipe, root):
+            yield f"the test split of {name}", read_set(root, name, "test", classes=list(recipe.classes))
 
 
 def tested(recipe: Recipe, root: Path) -> list[str]:
@@ -136,13 +164,17 @@ def choose_cuts(answers: Sequence[Answer]) -> tuple[float, Separation]:
 
 
 def _areas(recipe: Recipe, root: Path, split: Split) -> list[Area]:
-    return [area for name in recipe.data.sets for area in read_set(root, name, split, classes=list(recipe.classes))]
+    found = split_areas(Path(recipe.data.folder), split, Faults()) if recipe.data.folder else []
+    classes = list(recipe.classes)
+    return found + [area for name in recipe.data.sets for area in read_set(root, name, split, classes=classes)]
 
 
 def _fields(recipe: Recipe) -> dict[str, Any]:
     """The card's fields, but for what is measured."""
     data, schedule = recipe.data, recipe.schedule
     sets = ", ".join(f"{name} {share:.0%}" for name, share in data.sets.items())
+    taught = f"Polygons on {read_description(Path(data.folder)).get('raster', 'a raster')}" if data.folder else ""
+    taught = taught or f"The training splits (by place) of {sets}"
     drawn = f", {data.drawn} drawn scenes {data.drawn_share:.0%}" if data.drawn else ""
     further = list(recipe.options.get("further", ()))
     return {
@@ -160,7 +192,7 @@ def _fields(recipe: Recipe) -> dict[str, Any]:
         ],
         "threshold": 0.5,
         "further": [{"name": name, **FURTHER[name]._asdict()} for name in further],
-        "training_data": f"The training splits (by place) of {sets}{drawn}. {schedule.steps} steps of {data.batch} "
+        "training_data": f"{taught}{drawn}. {schedule.steps} steps of {data.batch} "
         f"crops of {data.crop} px at {recipe.gsd} m x 0.5 to 2, from {recipe.init or 'random weights'}"
         + (f", taught by {recipe.teacher}" if recipe.teacher else "")
         + ".",

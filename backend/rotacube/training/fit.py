@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor, nn
 
 from rotacube.errors import OptionsRefused
 from rotacube.models.store import load_model
@@ -99,5 +101,22 @@ def start(recipe: Recipe) -> DenseNetwork:
             raise OptionsRefused("A timm file fits ConvNeXt networks only.")
         load_timm_encoder(network, Path(recipe.init))
     elif recipe.init:
-        network.load_state_dict(load_model(recipe.init).network.state_dict())
+        _take_over(network, load_model(recipe.init).network)
     return network
+
+
+def _take_over(network: nn.Module, other: nn.Module) -> None:
+    """Give a network the weights of another one, but for a head of other classes.
+
+    Raises:
+        OptionsRefused: it is another network.
+    """
+    own, theirs = network.state_dict(), other.state_dict()
+    odd = {name for name in own.keys() | theirs.keys() if _shape(own, name) != _shape(theirs, name)}
+    if any(not name.startswith("head.") for name in odd):
+        raise OptionsRefused("The recipe's network is not that of the model that it starts from.")
+    network.load_state_dict({name: theirs[name] for name in theirs.keys() - odd}, strict=False)
+
+
+def _shape(tensors: Mapping[str, Tensor], name: str) -> tuple[int, ...] | None:
+    return tuple(tensors[name].shape) if name in tensors else None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rotacube.errors import OptionsRefused, first_line
 from rotacube.models.card import Color, Line, Normalisation
+from rotacube.models.store import find_model
+from rotacube.training.datasets.folder import read_description
 
 FOLDER = Path(__file__).parent / "recipes"
 IMAGENET = Normalisation(scale=255.0, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
@@ -22,12 +24,14 @@ class _Strict(BaseModel):
 class Data(_Strict):
     """Which sets teach, and how often each is drawn.
 
-    `sets` are names of `datasets.sets.SETS` with the share of crops of each; `drawn` scenes of our own generator
-    have the share `drawn_share`, with `drawn_mix` terraces, blocks, car parks and yards among them; unlabelled imagery
-    of those sets has `unlabelled_share`; `centred` is the share of crops about a pixel of a class, each class as often.
+    `folder` is one that `rotacube dataset from-labels` wrote; `sets` are names of `datasets.sets.SETS` with the share
+    of crops of each; `drawn` scenes of our own generator have the share `drawn_share`, with `drawn_mix` terraces,
+    blocks, car parks and yards among them; unlabelled imagery of those sets has `unlabelled_share`; `centred` is the
+    share of crops about a pixel of a class, each class as often.
     """
 
     sets: dict[str, float] = Field(default_factory=dict)
+    folder: str = ""
     drawn: int = Field(default=0, ge=0, le=2000)
     drawn_share: float = Field(default=0.0, ge=0)
     drawn_mix: bool = True
@@ -40,8 +44,8 @@ class Data(_Strict):
 
     @model_validator(mode="after")
     def _teaches(self) -> Data:
-        if not self.sets and not self.drawn:
-            raise ValueError("it names neither sets nor drawn scenes")
+        if not self.sets and not self.drawn and not self.folder:
+            raise ValueError("it names neither sets nor drawn scenes nor a folder")
         return self
 
 
@@ -78,7 +82,7 @@ class Recipe(_Strict):
     licence, attribution, notice.
     """
 
-    task: Literal["rooftops", "plants"] = "rooftops"
+    task: Line = "rooftops"
     classes: dict[Line, Color] = Field(default={"background": "#f2efe9", "roof": "#e4572e"}, min_length=2)
     architecture: str
     options: dict[str, Any] = Field(default_factory=dict)
@@ -126,6 +130,8 @@ def read_recipe(name: str, changes: list[str] | None = None) -> Recipe:
             raise OptionsRefused(f"The recipe '{path}' is no YAML of keys and values.")
         for change in changes or []:
             _change(content, change)
+        if "model" in content:
+            content = _of_a_model(content)
         return Recipe.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
@@ -133,6 +139,43 @@ def read_recipe(name: str, changes: list[str] | None = None) -> Recipe:
         raise OptionsRefused(f"The recipe '{name}' is not valid at '{place}': {first['msg']}.") from error
     except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
         raise OptionsRefused(f"The recipe '{path}' cannot be read ({first_line(error)}).") from error
+
+
+def _of_a_model(content: dict[str, Any]) -> dict[str, Any]:
+    """What a recipe says that starts from an installed model, `model`, and learns from a folder, `data`.
+
+    Raises:
+        OptionsRefused: it does not name both.
+        DatasetDamaged: the folder is none that `rotacube dataset from-labels` wrote.
+        ModelMissing, ModelDamaged: there is no such model.
+    """
+    model, folder, crops = content.pop("model"), content.get("data"), content.pop("crops", {})
+    if not model or not isinstance(folder, str) or not folder:
+        raise OptionsRefused("Say what learns from what: --set model=NAME --set data=FOLDER, of 'dataset from-labels'.")
+    card, _ = find_model(str(model))
+    classes = read_description(Path(folder))["classes"]
+    known = {part.name: part.color for part in card.classes}
+    return {
+        "task": card.task,
+        "classes": classes,
+        "architecture": card.architecture,
+        "options": card.options,
+        "init": str(model),
+        "gsd": card.gsd,
+        "tile": card.tile,
+        "overlap": card.overlap,
+        "normalisation": card.normalisation.model_dump(),
+        **content,
+        "data": {"folder": folder, **crops},
+        "card": {
+            "name": f"{card.name}-tuned"[:100],
+            "title": f"{card.title}, tuned"[:500],
+            "licence": card.licence,
+            "attribution": card.attribution,
+            "notice": card.notice if classes == known else "",
+            **content.get("card", {}),
+        },
+    }
 
 
 def _change(content: dict[str, Any], change: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from rotacube.files import write_text
 from rotacube.inference.device import Place, choose_place
 from rotacube.models.card import ModelCard, read_card
 from rotacube.models.store import load_model
-from rotacube.training.datasets.areas import known_root
+from rotacube.training.datasets.areas import Area, known_root
 from rotacube.training.datasets.sets import SETS, read_set, sets_at
 from rotacube.training.evaluate import Answer, ask
 from rotacube.training.fit import read_losses
@@ -30,18 +30,17 @@ SIDE = 384
 """Pixels of a panel's side."""
 
 
-def write_report(card: ModelCard, folder: Path, model: Path, root: Path) -> Path:
+def write_report(card: ModelCard, folder: Path, model: Path, places: Iterable[list[Area]]) -> Path:
     """Write `report.md` with its pictures into a training's folder.
 
     Args:
         card: of the model that came about.
         folder: of the training, with its log.
         model: the model's folder.
-        root: the data folder.
+        places: what was held out, place by place.
     """
     _curves(read_losses(folder), folder / "curves.png")
-    sets = sets_at(root, [part.name for part in card.classes])
-    shown = write_panels(model, root, folder / "panels", choose_place(), sets, folder / "confusion.png")
+    shown = write_panels(model, folder / "panels", choose_place(), places, folder / "confusion.png")
     lines = [f"# {card.title}", "", card.training_data, "", "![losses](curves.png)", "", "| | |", "|---|---|"]
     lines += [f"| {key} | {value:.3f} |" for key, value in card.accuracy.items()]
     lines += ["", "Pixels of the test splits, true class by found class:", "", "![confusion](confusion.png)", ""]
@@ -53,24 +52,23 @@ def write_report(card: ModelCard, folder: Path, model: Path, root: Path) -> Path
 
 
 def write_panels(
-    model: Path, root: Path, folder: Path, place: Place, sets: Sequence[str], confusion: Path | None = None
+    model: Path, folder: Path, place: Place, places: Iterable[list[Area]], confusion: Path | None = None
 ) -> list[Path]:
     """Write panels of held-out windows, the same for every model: of each place in turn, where there is something.
 
     Args:
         model: its folder.
-        root: the data folder.
         folder: takes the pictures.
         place: where the network runs.
-        sets: whose test splits are shown.
+        places: what is shown, place by place.
         confusion: takes a picture of how classes are confused in them.
     """
     loaded, windows = load_model(str(model)), []
     classes = [part.name for part in loaded.card.classes]
     counts = np.zeros((len(classes), len(classes)), np.int64)
-    for name in sets:
+    for areas in places:
         towns: list[Answer] = []
-        for answer in ask(loaded, read_set(root, name, "test", classes=classes), place):
+        for answer in ask(loaded, areas, place):
             found = answer.labels(loaded.card.threshold)
             counts += compare_classes(answer.area.labels, found, answer.area.valid, len(classes))
             towns += [part for part in _windows(answer) if part.area.roof.mean() > 0.03]
@@ -127,6 +125,7 @@ def _confusion(counts: NDArray[np.int64], names: list[str], path: Path) -> None:
 
 
 if __name__ == "__main__":  # pictures for docs/: of those places alone that anybody may show
-    names = sets_at(known_root(), [part.name for part in read_card(Path(sys.argv[1])).classes])
-    shown = [name for name in names if SETS[name].open]
-    write_panels(Path(sys.argv[1]), known_root(), Path(sys.argv[2]), choose_place(), shown)
+    root, classes = known_root(), [part.name for part in read_card(Path(sys.argv[1])).classes]
+    names = [name for name in sets_at(root, classes) if SETS[name].open]
+    shown = (read_set(root, name, "test", classes=classes) for name in names)
+    write_panels(Path(sys.argv[1]), Path(sys.argv[2]), choose_place(), shown)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Container, Iterator
 from dataclasses import replace
 from math import sqrt
 from pathlib import Path
@@ -13,11 +14,43 @@ from affine import Affine
 
 from rotacube.errors import DatasetDamaged, OptionsRefused
 from rotacube.raster.ground import Ground
-from rotacube.training.datasets.areas import Area, Faults, TileFiles, picture, pictures, read_tile
+from rotacube.training.datasets.areas import Area, Faults, Split, TileFiles, listed, picture, pictures, read_tile
 from rotacube.training.datasets.outlines import outlined
 
+DESCRIPTION = "dataset.json"
 
-def folder_areas(folder: Path, gsd: float | None, faults: Faults, classes: int = 0) -> Iterator[Area]:
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """What `rotacube dataset from-labels` says of the folder that it wrote: classes with their colours, and more.
+
+    Raises:
+        DatasetDamaged: it says nothing.
+    """
+    path = folder / DESCRIPTION
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content["classes"], dict) or not all(isinstance(c, str) for c in content["classes"].values()):
+            raise ValueError("no classes")
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise DatasetDamaged(f"'{path}' is missing or damaged: write the folder with 'dataset from-labels'.") from error
+    return dict(content)
+
+
+def split_areas(folder: Path, split: Split, faults: Faults) -> list[Area]:
+    """The tiles of a split of a folder that `rotacube dataset from-labels` wrote; what it holds out is both
+    validation and test.
+
+    Raises:
+        DatasetDamaged: the folder is not whole.
+    """
+    content = read_description(folder)
+    names = set(listed(folder, "train" if split == "train" else "validation"))
+    return list(folder_areas(folder, float(content["gsd"]), faults, len(content["classes"]), only=names))
+
+
+def folder_areas(
+    folder: Path, gsd: float | None, faults: Faults, classes: int = 0, *, only: Container[str] | None = None
+) -> Iterator[Area]:
     """The tiles of a folder, one after the other.
 
     `images/` has 8-bit RGB images, `masks/` masks of the same names, 0 and 255 or 1, or numbers of classes and 255
@@ -30,6 +63,7 @@ def folder_areas(folder: Path, gsd: float | None, faults: Faults, classes: int =
         gsd: metres a pixel; that of each image's georeference if None.
         faults: damaged tiles.
         classes: how many there are; 0: masks are of roofs.
+        only: names of tiles; all if None.
 
     Raises:
         DatasetDamaged: a folder is missing or empty, or a tile is damaged and not to be skipped.
@@ -39,6 +73,8 @@ def folder_areas(folder: Path, gsd: float | None, faults: Faults, classes: int =
     more = {name: pictures(folder / name) for name in ("instances", "valid") if (folder / name).is_dir()}
     outlines = sorted(folder.glob("*.geojson")) if "instances" not in more else []
     for name, path in images.items():
+        if only is not None and name not in only:
+            continue
         beside = {kind: picture(found, folder / kind, name) for kind, found in more.items()}
         files = TileFiles(path, picture(masks, folder / "masks", name), **beside)
         try:

@@ -86,12 +86,12 @@ def table(sections, monkeypatch, tmp_path):
 
 def test_the_table_is_printed_and_written_where_asked(table, tmp_path):
     code, out = table()
-    assert code == 0 and "45.10 (-0.5%)" in out and "47.07 (-2.8%)" in out and "not built" in out
+    assert code == 0 and "45.10 (-0.5%)" in out and "47.07 (-2.8%)" in out and "finds objects" in out
     assert "name one with --record" in out and list(tmp_path.iterdir()) == []
     code, out = table("--record", "page.md")
     assert code == 0 and "page.md is written." in out
     page = (tmp_path / "page.md").read_text()
-    assert page.startswith("# The networks") and "| Mask R-CNN | not built | 44 |" in page
+    assert page.startswith("# The networks") and "| Mask R-CNN | finds objects | 44 |" in page
     assert [p.name for p in tmp_path.iterdir()] == ["page.md"]
 
 

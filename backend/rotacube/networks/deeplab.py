@@ -24,14 +24,16 @@ class ResNet50(nn.Module):
     Args:
         bands: input bands.
         widths: of the stem and the four stages, before their expansion.
+        dilated: without it the last stage is strided, as it was at first: output stride 32.
     """
 
-    def __init__(self, bands: int, widths: tuple[int, ...]) -> None:
+    def __init__(self, bands: int, widths: tuple[int, ...], *, dilated: bool = True) -> None:
         super().__init__()
         self.stem = nn.Sequential(conv_norm(bands, widths[0], 7, stride=2), nn.MaxPool2d(3, 2, 1))
         self.stages = nn.ModuleList()
         inputs = widths[0]
-        layout = zip(widths, (3, 4, 6, 3), (1, 2, 2, 1), (1, 1, 1, 2), strict=True)
+        last = (1, 2) if dilated else (2, 1)
+        layout = zip(widths, (3, 4, 6, 3), (1, 2, 2, last[0]), (1, 1, 1, last[1]), strict=True)
         for inner, depth, stride, dilation in layout:
             blocks = []
             for i in range(depth):
@@ -42,11 +44,16 @@ class ResNet50(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The maps at a quarter and at a sixteenth of the resolution."""
-        low: Tensor = self.stages[0](self.stem(x))
-        high = low
-        for stage in self.stages[1:]:
-            high = stage(high)
-        return low, high
+        maps = self.every(x)
+        return maps[0], maps[-1]
+
+    def every(self, x: Tensor) -> list[Tensor]:
+        """The maps of the four stages."""
+        maps, x = [], self.stem(x)
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps
 
 
 class AtrousPyramid(nn.Module):

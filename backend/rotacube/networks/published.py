@@ -14,7 +14,7 @@ class Building(NamedTuple):
 
     Attributes:
         title: as printed.
-        network: the name in our registry; None for what is not built.
+        network: the name in our registry; None for what finds objects.
         accuracy: IoU and F1 on WBD, IoU and F1 on WHU.
         parameters: millions.
         flops: "FLOPs" at 3x512x512, in units of 1e9; what counts as one operation differs from row to row.

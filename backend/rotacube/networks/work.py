@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from rotacube.networks.mask_rcnn import CELLS, MASK_CELLS, MaskRCNN
 from rotacube.networks.registry import create_model
 from rotacube.nn import Involution2d, KroneckerFusion, RotationConv2d
 from rotacube.ops._dispatch import plain_operators
@@ -73,6 +74,37 @@ def count_work(network: nn.Module, image: Tensor) -> Work:
         for handle in handles:
             handle.remove()
     return Work(sum(p.numel() for p in network.parameters()), counter.get_total_flops() // 2 + own)
+
+
+class _Regions(nn.Module):
+    """What Mask R-CNN computes for an image, for so many regions and masks whatever lies on it."""
+
+    def __init__(self, network: MaskRCNN, regions: int, masks: int) -> None:
+        super().__init__()
+        self.network, self.regions, self.masks = network, regions, masks
+
+    def forward(self, image: Tensor) -> None:
+        maps = self.network.maps(image)
+        for part in maps:
+            seen = self.network.propose(part)
+            self.network.objectness(seen)
+            self.network.moves(seen)
+        width = maps[0].shape[1]
+        hidden = self.network.second(image.new_empty(self.regions, width, CELLS, CELLS))
+        self.network.score(hidden)
+        self.network.correct(hidden)
+        self.network.draw(image.new_empty(self.masks, width, MASK_CELLS, MASK_CELLS))
+
+
+def mask_rcnn_work(bands: int = 3, side: int = 512, regions: int = 1000, masks: int = 100) -> Work:
+    """Count Mask R-CNN on ResNet-50, whose work depends on how many regions and masks an image has.
+
+    >>> mask_rcnn_work().parameters
+    43970133
+    """
+    with torch.device("meta"):
+        network = _Regions(MaskRCNN(bands), regions, masks).eval()
+        return count_work(network, torch.empty(1, bands, side, side))
 
 
 def network_work(name: str, bands: int = 3, classes: int = 2, side: int = 512, **options: Any) -> Work:

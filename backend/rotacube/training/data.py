@@ -61,11 +61,12 @@ class CropData(lightning.LightningDataModule):
         root: the data folder.
         recipe: names the sets.
         first: the step from which on crops are wanted.
+        ids: whether crops have the numbers of their roofs.
     """
 
-    def __init__(self, root: Path, recipe: Recipe, first: int = 0) -> None:
+    def __init__(self, root: Path, recipe: Recipe, first: int = 0, *, ids: bool = False) -> None:
         super().__init__()
-        self.root, self.recipe, self.first, self.note = root, recipe, first, ""
+        self.root, self.recipe, self.first, self.ids, self.note = root, recipe, first, ids, ""
 
     def train_dataloader(self) -> DataLoader[Item]:
         """A crop a number: the same whoever draws it, so that a resumed run sees what it would have seen."""
@@ -77,7 +78,8 @@ class CropData(lightning.LightningDataModule):
         more: dict[str, Any] = {"seed": recipe.seed, "first": first, "centred": data.centred}
         kind = Crops
         if recipe.task == "rooftops":
-            kind, more["direction"] = RoofCrops, "direction" in recipe.options.get("further", ())
+            kind, more["ids"] = RoofCrops, self.ids
+            more["direction"] = "direction" in recipe.options.get("further", ())
         crops = kind(areas, length, data.crop, recipe.gsd, recipe.normalisation, **more)
         many = {"prefetch_factor": 4, "persistent_workers": True} if data.workers else {}
         return DataLoader(crops, data.batch, num_workers=data.workers, **many)  # type: ignore[arg-type]

@@ -40,13 +40,41 @@ def fit(recipe: Recipe, root: Path, folder: Path, *, progress: bool = True) -> D
         TrainingFailed: the loss is no number.
     """
     lightning.seed_everything(recipe.seed, verbose=False)
-    torch.set_float32_matmul_precision("high")
-    folder.mkdir(parents=True, exist_ok=True)
     network = start(recipe)
     teacher = load_model(recipe.teacher).network if recipe.teacher else None
     if teacher is not None and not isinstance(teacher, DenseNetwork):
         raise OptionsRefused(f"The teacher '{recipe.teacher}' does not label pixels.")
-    task = DenseTask(network, recipe.losses, recipe.schedule, teacher=teacher, folder=folder)
+    carry_out(
+        DenseTask(network, recipe.losses, recipe.schedule, teacher=teacher, folder=folder),
+        recipe,
+        root,
+        folder,
+        progress=progress,
+    )
+    return network.eval()
+
+
+def carry_out(
+    task: lightning.LightningModule,
+    recipe: Recipe,
+    root: Path,
+    folder: Path,
+    *,
+    progress: bool = True,
+    ids: bool = False,
+) -> None:
+    """Train a task on a recipe's crops, from the folder's checkpoint on; its weights are the averaged ones then.
+
+    Args:
+        task: what a step is.
+        recipe: data, steps, precision.
+        root: the data folder.
+        folder: takes checkpoints and the log of losses.
+        progress: whether a bar is shown.
+        ids: whether crops have the numbers of their roofs.
+    """
+    torch.set_float32_matmul_precision("high")
+    folder.mkdir(parents=True, exist_ok=True)
     last = folder / LAST
     done = torch.load(last, map_location="cpu", weights_only=True)["global_step"] if last.is_file() else 0
     average = EMAWeightAveraging(decay=recipe.schedule.average)
@@ -66,8 +94,8 @@ def fit(recipe: Recipe, root: Path, folder: Path, *, progress: bool = True) -> D
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-    trainer.fit(task, datamodule=CropData(root, recipe, done), ckpt_path=last if done else None, weights_only=True)
-    return network.eval()
+    crops = CropData(root, recipe, done, ids=ids)
+    trainer.fit(task, datamodule=crops, ckpt_path=last if done else None, weights_only=True)
 
 
 def read_losses(folder: Path) -> list[dict[str, float]]:
@@ -75,7 +103,7 @@ def read_losses(folder: Path) -> list[dict[str, float]]:
     pieces = sorted((folder / "log").glob("from-*/metrics.csv"))
     starts = [int(path.parent.name.removeprefix("from-")) for path in pieces]
     rows: list[dict[str, float]] = []
-    for path, stop in zip(pieces, [*starts[1:], None], strict=True):
+    for path, stop in zip(pieces, [*starts, None][1:], strict=True):
         with path.open(encoding="utf-8") as file:
             read = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
         rows += [row for row in read if stop is None or row["step"] < stop]

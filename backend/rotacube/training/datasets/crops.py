@@ -112,6 +112,7 @@ class RoofCrops(Crops):
     Args:
         areas, length, size, gsd, rule, seed, more: as `Crops` takes them.
         direction: whether the walls' direction is wanted.
+        ids: whether "ids" (1, S, S) are, a number a roof.
     """
 
     def __init__(
@@ -124,11 +125,12 @@ class RoofCrops(Crops):
         seed: int = 0,
         *,
         direction: bool = False,
+        ids: bool = False,
         **more: Any,
     ) -> None:
         super().__init__(areas, length, size, gsd, rule, seed, **more)
         self.donors = [(area, box) for area in self.areas for box in _boxes(area)]
-        self.direction = direction
+        self.direction, self.ids = direction, ids
 
     def change(
         self,
@@ -150,7 +152,9 @@ class RoofCrops(Crops):
             "distance": _plane(depth_of(ids)),
             "certain": _plane(valid & ((ids > 0) == (labels > 0))),
         }
-        return found | ({"direction": torch.from_numpy(walls_of(ids))} if self.direction else {})
+        if self.direction:
+            found["direction"] = torch.from_numpy(walls_of(ids))
+        return found | ({"ids": _plane(ids)} if self.ids else {})
 
     def _paste(
         self,

@@ -40,7 +40,7 @@ def finish(network: DenseNetwork, recipe: Recipe, root: Path, folder: Path, plac
         place: where the network runs.
         say: is told what is going on.
     """
-    draft = LoadedModel(_draft(_fields(recipe)), network, folder)
+    draft = LoadedModel(draft_card(recipe), network, folder)
     say("Choosing the temperature, the threshold and the depth of seeds on validation")
     answers = list(ask(draft, _areas(recipe, root, "validation"), place))
     temperature = choose_temperature(answers)
@@ -200,7 +200,7 @@ def _fields(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _draft(fields: dict[str, Any]) -> ModelCard:
-    """The card of a network that is not saved yet."""
+def draft_card(recipe: Recipe) -> ModelCard:
+    """The card of a network that is not saved yet, nothing chosen and nothing measured."""
     weights = {"file": "none.safetensors", "sha256": "0" * 64, "parameters": 0}
-    return ModelCard.model_validate({**fields, "accuracy": {}, "weights": weights})
+    return ModelCard.model_validate({**_fields(recipe), "accuracy": {}, "weights": weights})

@@ -128,8 +128,8 @@ def read_recipe(name: str, changes: list[str] | None = None) -> Recipe:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise OptionsRefused(f"The recipe '{path}' is no YAML of keys and values.")
-        for change in changes or []:
-            _change(content, change)
+        for text in changes or []:
+            change(content, text)
         if "model" in content:
             content = _of_a_model(content)
         return Recipe.model_validate(content)
@@ -178,14 +178,19 @@ def _of_a_model(content: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _change(content: dict[str, Any], change: str) -> None:
-    key, equals, value = change.partition("=")
+def change(content: dict[str, Any], text: str) -> None:
+    """Change a recipe's content by "key=value", the key with dots into it.
+
+    Raises:
+        OptionsRefused: the text is none of that kind, or leads nowhere.
+    """
+    key, equals, value = text.partition("=")
     *parents, last = key.split(".")
     if not equals or not last:
-        raise OptionsRefused(f"--set takes key=value, say schedule.steps=500, not '{change}'.")
+        raise OptionsRefused(f"--set takes key=value, say schedule.steps=500, not '{text}'.")
     place = content
     for parent in parents:
         place = place.setdefault(parent, {})
         if not isinstance(place, dict):
-            raise OptionsRefused(f"--set {change}: '{parent}' of the recipe has no keys below it.")
+            raise OptionsRefused(f"--set {text}: '{parent}' of the recipe has no keys below it.")
     place[last] = yaml.safe_load(value) if value else ""

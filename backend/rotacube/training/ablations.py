@@ -1,0 +1,236 @@
+"""The papers' ablations, small: each variant trained from random weights with several seeds, all else equal.
+
+`python -m rotacube.training.ablations FOLDER PAGE [STUDY ...] [KEY=VALUE ...]` carries out what is not done yet and
+writes the page from all that is. A run is a folder with its checkpoints and a `result.json`; killed, it goes on. No run
+chooses anything: the threshold is 0.5 and there is no temperature, so test figures are those of the training alone.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from rotacube.files import write_text
+from rotacube.inference.device import Place, choose_place
+from rotacube.models.store import LoadedModel
+from rotacube.training.datasets.areas import known_root
+from rotacube.training.datasets.sets import read_set
+from rotacube.training.evaluate import measure, measure_turned
+from rotacube.training.finish import draft_card
+from rotacube.training.fit import fit
+from rotacube.training.recipe import Recipe, change
+
+SEEDS = (1, 2, 3)
+Figures = dict[str, float]
+_PLANTS = {"soil": "#c9b18c", "potato": "#8fd14f", "weed": "#d7263d"}
+_SCHEDULE = {"steps": 400, "rate": 2e-3, "decay": 0.01, "average": 0.98, "warm_up": 0.1}
+
+
+@dataclass(frozen=True)
+class Study:
+    """One question.
+
+    Attributes:
+        title: the question.
+        claim: what the paper says, with the figures that it prints.
+        base: of a recipe, but for architecture and options.
+        variants: architecture and options by name.
+        figures: what is compared, as `rotacube eval` names it; means over the places.
+    """
+
+    title: str
+    claim: str
+    base: Mapping[str, Any]
+    variants: Mapping[str, tuple[str, Mapping[str, Any]]]
+    figures: tuple[str, ...] = ("iou", "turned iou", "quarter turn")
+    options: Mapping[str, Any] = field(default_factory=lambda: {"width": 0.25})
+
+
+_ROOFS = {
+    "data": {"sets": {"kampala": 0.5, "banepa": 0.5}, "crop": 128, "batch": 8},
+    "schedule": _SCHEDULE,
+}
+_FIELD = {
+    "task": "plants",
+    "classes": _PLANTS,
+    "gsd": 0.004,
+    "tile": 256,
+    "overlap": 64,
+    "data": {"sets": {"potato": 1.0}, "crop": 128, "batch": 8, "centred": 0.6},
+    "losses": {"weights": [0.6, 1.0, 2.0]},
+    "schedule": _SCHEDULE,
+}
+
+STUDIES = {
+    "cube": Study(
+        "Cube convolution in UNet's last stage",
+        "Cube Kernel, tables 2 and 3, IoU on WBD: UNet 0.7775, UNet + Conv 0.7990, UNet + Cube 0.8607.",
+        _ROOFS,
+        {name: (name, {}) for name in ("unet", "unet-conv", "unet-cube")},
+        ("iou",),
+    ),
+    "stride": Study(
+        "Stride of the Cube",
+        "Cube Kernel, IoU on WBD: stride 1 0.8394, stride 2 0.8607, a normal kernel 0.7990.",
+        _ROOFS,
+        {
+            "stride 1": ("unet-cube", {"cube": {"stride": 1}}),
+            "stride 2": ("unet-cube", {}),
+            "a normal kernel": ("unet-conv", {}),
+        },
+        ("iou",),
+    ),
+    "placement": Study(
+        "Where Cube and Involution stand in UNet",
+        "Cube Kernel, table 2, IoU on WBD: UNet+Cube 0.8607, Cube+UNet 0.8224, Involution+UNet 0.8380, UNet+Involution "
+        "0.7054, Invo+UNet+Cube 0.7762, Invo+Cube+UNet 0.8083.",
+        _ROOFS,
+        {
+            name: (name, {})
+            for name in (
+                "unet-cube",
+                "cube-unet",
+                "involution-unet",
+                "unet-involution",
+                "involution-unet-cube",
+                "involution-cube-unet",
+            )
+        },
+        ("iou",),
+    ),
+    "router": Study(
+        "Channel router, spatial attention and the lattice of the Cube",
+        "Cube Kernel: each of reconstruction, routing and attention on and off; on is better.",
+        _ROOFS,
+        {
+            "none": ("unet-cube", {}),
+            "router": ("unet-cube", {"cube": {"router": True}}),
+            "attention": ("unet-cube", {"cube": {"attention": True}}),
+            "router and attention": ("unet-cube", {"cube": {"router": True, "attention": True}}),
+            "grouped instead of the lattice": ("unet-cube", {"cube": {"mode": "grouped"}}),
+        },
+        ("iou",),
+    ),
+    "orientations": Study(
+        "Orientations of RI-UNet, the same augmentation for all",
+        "Accelerated Rotation-Invariant Convolution, accuracy on drone imagery at 256: 1 orientation 90.7%, 4 91.9%, "
+        "8 93.9%.",
+        _FIELD,
+        {
+            "unet": ("unet", {}),
+            "1 orientation": ("ri-unet-1", {}),
+            "4 orientations": ("ri-unet-4", {}),
+            "8 orientations": ("ri-unet-8", {}),
+            "p4-unet (ours)": ("p4-unet", {}),
+        },
+        ("mean iou", "accuracy", "turned iou", "quarter turn"),
+    ),
+}
+
+
+def run(study: str, variant: str, seed: int, folder: Path, root: Path, place: Place, changes: Sequence[str]) -> Figures:
+    """Train and measure one variant with one seed, unless that was done.
+
+    Args:
+        study: a key of `STUDIES`.
+        variant: of it.
+        seed: of the weights and of the crops.
+        folder: of all runs.
+        root: the data folder.
+        place: where it is measured.
+        changes: of the recipe, "key=value".
+    """
+    known = STUDIES[study]
+    own = folder / study / variant.replace(" ", "-") / str(seed)
+    result = own / "result.json"
+    if result.is_file():
+        found: Figures = json.loads(result.read_text(encoding="utf-8"))
+        return found
+    architecture, options = known.variants[variant]
+    content = {
+        **json.loads(json.dumps(known.base)),
+        "architecture": architecture,
+        "options": {**known.options, **options},
+        "seed": seed,
+        "card": {"name": "ablation", "title": "Ablation", "licence": "none", "attribution": "none"},
+    }
+    for text in changes:
+        change(content, text)
+    recipe = Recipe.model_validate(content)
+    network = fit(recipe, root, own, progress=False)
+    model = LoadedModel(draft_card(recipe), network, own)
+    classes = list(recipe.classes)
+    areas = [area for name in recipe.data.sets for area in read_set(root, name, "test", classes=classes)]
+    places = measure(model, areas, place)
+    if {"turned iou", "quarter turn"} & set(known.figures):
+        for name, more in measure_turned(model, areas, place).items():
+            places[name] |= more
+    found = {key: mean(figures[key] for figures in places.values() if key in figures) for key in known.figures}
+    found["parameters"] = sum(p.numel() for p in network.parameters())
+    found["steps"] = recipe.schedule.steps
+    write_text(result, json.dumps(found))
+    return found
+
+
+def page(folder: Path) -> str:
+    """The page of all runs that are done."""
+    lines = [
+        "# The papers' ablations, small",
+        "",
+        "Written by `make ablations`. Networks of a quarter of the width, from random weights; test splits of Kampala "
+        "and Banepa (roofs) and of the potato field (plants). Small data and small budgets: these figures are not "
+        "comparable with the papers', their order may be. Mean of the seeds, and their standard deviation.",
+    ]
+    for name, study in STUDIES.items():
+        lines += ["", f"## {study.title}", "", f"The paper: {study.claim}", ""]
+        rows = {
+            variant: [
+                json.loads(path.read_text(encoding="utf-8"))
+                for path in sorted((folder / name / variant.replace(" ", "-")).glob("*/result.json"))
+            ]
+            for variant in study.variants
+        }
+        lines += [_line(["variant", "M", "steps", "seeds", *study.figures]), _line(["---"] * (4 + len(study.figures)))]
+        for variant, found in rows.items():
+            if not found:
+                lines.append(_line([variant, *[""] * 3, *["not measured"] * len(study.figures)]))
+                continue
+            size, steps = found[0]["parameters"] / 1e6, found[0]["steps"]
+            cells = [spread([each[key] for each in found]) for key in study.figures]
+            lines.append(_line([variant, f"{size:.2f}", f"{steps:g}", str(len(found)), *cells]))
+    return "\n".join(lines) + "\n"
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation.
+
+    >>> spread([0.5, 0.6]), spread([0.5])
+    ('0.550 ± 0.071', '0.500')
+    """
+    return f"{mean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def main(folder: Path, target: Path, *words: str) -> None:
+    """Carry out the studies that are named, or all, seed by seed, and write the page after each."""
+    chosen = [word for word in words if "=" not in word] or list(STUDIES)
+    changes = [word for word in words if "=" in word]
+    root, place = known_root(), choose_place()
+    for seed in SEEDS:
+        for study in chosen:
+            for variant in STUDIES[study].variants:
+                found = run(study, variant, seed, folder, root, place, changes)
+                print(f"{study}, {variant}, seed {seed}: {found}", flush=True)
+            write_text(target, page(folder))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])

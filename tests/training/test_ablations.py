@@ -1,0 +1,54 @@
+"""Ablations: a run is done once, and the page says what was measured and what was not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rotacube.networks.registry import NETWORKS, create_model
+from rotacube.training import ablations as module
+from rotacube.training import data
+from rotacube.training.ablations import STUDIES, Study, main, page, spread
+from rotacube.training.datasets.areas import Area
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_each_variant_is_a_network(name):
+    study = STUDIES[name]
+    for architecture, options in study.variants.values():
+        assert architecture in NETWORKS
+        create_model(architecture, 3, 2, **{**study.options, "width": 0.0625, **options})
+
+
+def test_a_study_is_carried_out_seed_by_seed_and_once(tmp_path, monkeypatch, cpu):
+    labels = np.kron(np.eye(6), np.ones((16, 16))).astype(np.uint8)
+    image = np.repeat((labels * 150 + 40)[None], 3, 0).astype(np.uint8)
+    area = Area("dhaka", image, labels, labels.astype(np.int32), np.ones(labels.shape, bool), 0.15)
+    for where in (data, module):
+        monkeypatch.setattr(where, "read_set", lambda root, name, split, faults=None, *, classes: [area])
+    base = {
+        "tile": 64,
+        "overlap": 32,
+        "precision": "32-true",
+        "data": {"sets": {"dhaka": 1}, "crop": 64, "batch": 2, "workers": 0},
+        "schedule": {"steps": 2, "rate": 1e-3, "average": 0.5},
+    }
+    variants = {"plain": ("unet", {}), "a Cube": ("unet-cube", {})}
+    study = Study("Which?", "None.", base, variants, ("iou", "quarter turn"), {"width": 0.0625})
+    monkeypatch.setattr(module, "STUDIES", {"small": study})
+    monkeypatch.setattr(module, "SEEDS", (1, 2))
+    monkeypatch.setattr(module, "choose_place", lambda: cpu)
+    monkeypatch.setattr(module, "known_root", lambda: tmp_path)
+    assert "| plain |  |  |  | not measured | not measured |" in page(tmp_path / "runs")
+    main(tmp_path / "runs", tmp_path / "page.md", "schedule.steps=3")
+    written = (tmp_path / "page.md").read_text()
+    assert written.count("| 3 | 2 |") == 2 and "not measured" not in written and "±" in written
+    fitted = []
+    monkeypatch.setattr(module, "fit", lambda *given, **more: fitted.append(given))
+    main(tmp_path / "runs", tmp_path / "page.md", "small")
+    assert not fitted and (tmp_path / "page.md").read_text() == written
+
+
+def test_the_spread_is_that_of_the_sample():
+    values = [0.2, 0.4, 0.9]
+    assert spread(values) == f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"

@@ -161,13 +161,20 @@ def _list_installed(as_json: bool) -> None:
         for folder in model_folders():
             out.print(f"  {folder}", markup=False)
         return
-    shown = Table("name", "title", "resolution", "classes", "roofs F1 on test splits", "licence")
+    shown = Table("name", "title", "resolution", "classes", "on test splits", "licence")
     for card, _ in found:
-        roofs = {key: value for key, value in card.accuracy.items() if key.endswith(" roofs f1")}
-        places = ", ".join(f"{key.removesuffix(' roofs f1')} {value:.2f}" for key, value in roofs.items())
         names = ", ".join(c.name for c in card.classes)
-        shown.add_row(*map(escape, (card.name, card.title, f"{card.gsd} m", names, places, card.licence)))
+        shown.add_row(*map(escape, (card.name, card.title, f"{card.gsd} m", names, _measured(card), card.licence)))
     out.print(shown)
+
+
+def _measured(card: ModelCard) -> str:
+    """The figure that says most of a model, by place: F1 of single roofs, or the mean IoU of its classes."""
+    for key, name in ((" roofs f1", "roofs F1"), (" mean iou", "mean IoU"), (" iou", "IoU")):
+        places = {k.removesuffix(key): value for k, value in card.accuracy.items() if k.endswith(key)}
+        if places:
+            return f"{name}: " + ", ".join(f"{place} {value:.2f}" for place, value in places.items())
+    return ""
 
 
 def _network_info(name: str, as_json: bool) -> None:

@@ -123,10 +123,10 @@ def _by_metric(model: ModelInfo) -> Dict[str, Dict[str, float]]:
 
 
 def _quality(model: ModelInfo) -> str:
-    """From the worst to the best place: single roofs first, then the overlap with the truth; else what was measured."""
+    """From the worst to the best place: single roofs, then the overlap with the truth; else what was measured."""
     measured = _by_metric(model)
-    shown = {name: measured[name] for name in ("roofs f1", "iou") if name in measured}
-    texts = {"roofs f1": tr("single roofs F1 {range}"), "iou": "IoU {range}"}
+    shown = {name: measured[name] for name in ("roofs f1", "mean iou", "iou") if name in measured}
+    texts = {"roofs f1": tr("single roofs F1 {range}"), "mean iou": tr("mean IoU {range}"), "iou": "IoU {range}"}
     return ", ".join(
         texts.get(name, name + " {range}").format(range=_range(list(values.values())))
         for name, values in (shown or dict(list(measured.items())[:2])).items()

@@ -211,6 +211,9 @@ def test_accuracy_and_licence_are_in_sight(qgis_app):
     box.close()
     picker.set_models([dataclasses.replace(MODEL, notice="For research only.")])
     assert picker.notice.text() == "For research only." and not picker.notice.isHidden()
+    plants = {"peanut mean iou": 0.8, "potato mean iou": 0.5, "peanut weed recall": 0.7}
+    picker.set_models([dataclasses.replace(MODEL, accuracy=plants)])
+    assert picker.facts.text().startswith("mean IoU 0.50–0.80")
     picker.set_models([dataclasses.replace(MODEL, accuracy={}, licence="")])
     assert picker.facts.text().startswith("<a href")
     picker.set_waiting("not yet")

@@ -34,9 +34,8 @@ def test_a_study_is_carried_out_seed_by_seed_and_once(tmp_path, monkeypatch, cpu
         "schedule": {"steps": 2, "rate": 1e-3, "average": 0.5},
     }
     variants = {"plain": ("unet", {}), "a Cube": ("unet-cube", {})}
-    study = Study("Which?", "None.", base, variants, ("iou", "quarter turn"), {"width": 0.0625})
+    study = Study("Which?", "None.", base, variants, ("iou", "quarter turn"), {"width": 0.0625}, seeds=(1, 2))
     monkeypatch.setattr(module, "STUDIES", {"small": study})
-    monkeypatch.setattr(module, "SEEDS", (1, 2))
     monkeypatch.setattr(module, "choose_place", lambda: cpu)
     monkeypatch.setattr(module, "known_root", lambda: tmp_path)
     assert "| plain |  |  |  | not measured | not measured |" in page(tmp_path / "runs")

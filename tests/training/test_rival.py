@@ -9,6 +9,7 @@ from test_fit import a_recipe
 from rotacube.networks.mask_rcnn import MaskRCNN, Objects
 from rotacube.training import data
 from rotacube.training import rival as module
+from rotacube.training.data import CropData
 from rotacube.training.datasets.areas import Area
 from rotacube.training.fit import LAST, carry_out, read_losses
 from rotacube.training.rival import RivalTask, measured, objects_of
@@ -61,7 +62,14 @@ def test_it_trains_on_the_crops_of_a_recipe(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "DRAWN_SIDE", 160)
     recipe = a_recipe(schedule={"steps": 4})
     network = MaskRCNN(3, backbone="lite", width=8, hidden=16)
-    carry_out(RivalTask(network, recipe.schedule), recipe, tmp_path, tmp_path / "run", progress=False, ids=True)
+    carry_out(
+        RivalTask(network, recipe.schedule),
+        recipe.schedule,
+        tmp_path / "run",
+        lambda done: CropData(tmp_path, recipe, done, ids=True),
+        precision=recipe.precision,
+        progress=False,
+    )
     assert (tmp_path / "run" / LAST).is_file()
     rows = read_losses(tmp_path / "run")
     assert {"loss/objectness", "loss/draw"} <= rows[0].keys() and np.isfinite([row["loss"] for row in rows]).all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import lightning
@@ -20,7 +20,7 @@ from rotacube.networks.lite_unet import LiteUNet, load_imagenet
 from rotacube.networks.pretrained import load_timm_encoder
 from rotacube.networks.registry import build_network
 from rotacube.training.data import CropData
-from rotacube.training.recipe import Recipe
+from rotacube.training.recipe import Recipe, Schedule
 from rotacube.training.task import DenseTask
 
 LAST = "last.ckpt"
@@ -44,58 +44,56 @@ def fit(recipe: Recipe, root: Path, folder: Path, *, progress: bool = True) -> D
     teacher = load_model(recipe.teacher).network if recipe.teacher else None
     if teacher is not None and not isinstance(teacher, DenseNetwork):
         raise OptionsRefused(f"The teacher '{recipe.teacher}' does not label pixels.")
-    carry_out(
-        DenseTask(network, recipe.losses, recipe.schedule, teacher=teacher, folder=folder),
-        recipe,
-        root,
-        folder,
-        progress=progress,
-    )
+    task = DenseTask(network, recipe.losses, recipe.schedule, teacher=teacher, folder=folder)
+
+    def data(done: int) -> CropData:
+        return CropData(root, recipe, done)
+
+    carry_out(task, recipe.schedule, folder, data, precision=recipe.precision, progress=progress)
     return network.eval()
 
 
 def carry_out(
     task: lightning.LightningModule,
-    recipe: Recipe,
-    root: Path,
+    schedule: Schedule,
     folder: Path,
+    data: Callable[[int], lightning.LightningDataModule],
     *,
+    precision: str,
     progress: bool = True,
-    ids: bool = False,
 ) -> None:
-    """Train a task on a recipe's crops, from the folder's checkpoint on; its weights are the averaged ones then.
+    """Train a task, from the folder's checkpoint on; its weights are the averaged ones then.
 
     Args:
         task: what a step is.
-        recipe: data, steps, precision.
-        root: the data folder.
+        schedule: how many steps, how often they are kept, how weights are averaged.
         folder: takes checkpoints and the log of losses.
+        data: makes what teaches from a step on.
+        precision: Lightning's.
         progress: whether a bar is shown.
-        ids: whether crops have the numbers of their roofs.
     """
     torch.set_float32_matmul_precision("high")
     folder.mkdir(parents=True, exist_ok=True)
     last = folder / LAST
     done = torch.load(last, map_location="cpu", weights_only=True)["global_step"] if last.is_file() else 0
-    average = EMAWeightAveraging(decay=recipe.schedule.average)
+    average = EMAWeightAveraging(decay=schedule.average)
     trainer = lightning.Trainer(
-        max_steps=recipe.schedule.steps,
-        precision=recipe.precision,  # type: ignore[arg-type]
+        max_steps=schedule.steps,
+        precision=precision,  # type: ignore[arg-type]
         gradient_clip_val=1.0,
-        log_every_n_steps=min(10, recipe.schedule.checkpoint_steps),
+        log_every_n_steps=min(10, schedule.checkpoint_steps),
         logger=CSVLogger(folder, name="log", version=f"from-{done:07d}"),
         callbacks=[
             average,
             ModelCheckpoint(
-                folder, "step", every_n_train_steps=recipe.schedule.checkpoint_steps, save_last=True, save_top_k=0
+                folder, "step", every_n_train_steps=schedule.checkpoint_steps, save_last=True, save_top_k=0
             ),
         ],
         enable_progress_bar=progress,
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-    crops = CropData(root, recipe, done, ids=ids)
-    trainer.fit(task, datamodule=crops, ckpt_path=last if done else None, weights_only=True)
+    trainer.fit(task, datamodule=data(done), ckpt_path=last if done else None, weights_only=True)
 
 
 def read_losses(folder: Path) -> list[dict[str, float]]:

@@ -21,12 +21,14 @@ from rotacube.files import write_text
 from rotacube.models.store import find_model
 from rotacube.networks.lite_unet import load_imagenet
 from rotacube.networks.mask_rcnn import MaskRCNN
+from rotacube.training.data import CropData
 from rotacube.training.datasets.areas import Area, known_root
 from rotacube.training.datasets.sets import read_set
 from rotacube.training.evaluate import at_gsd
 from rotacube.training.fit import carry_out
 from rotacube.training.metrics import LEAST, Roofs, compare_roofs
 from rotacube.training.recipe import Recipe, Schedule, read_recipe
+from rotacube.training.task import schedule_of
 
 SIDE, OVERLAP = 768, 256
 """Pixels of the windows that it sees, and by how much they overlap: it finds each roof whole in one of them."""
@@ -50,11 +52,9 @@ class RivalTask(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW; warm-up, then a cosine to nothing."""
-        optimiser = torch.optim.AdamW(self.network.parameters(), weight_decay=self.schedule.decay)
-        cycle = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, self.schedule.rate, self.schedule.steps, pct_start=self.schedule.warm_up, cycle_momentum=False
+        return schedule_of(
+            torch.optim.AdamW(self.network.parameters(), weight_decay=self.schedule.decay), self.schedule
         )
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
 
 def objects_of(ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,7 +119,13 @@ def main(name: str, folder: Path, page: Path, *changes: str) -> None:
     network = MaskRCNN(3, backbone="lite", width=96, hidden=256)
     load_imagenet(network.lite)
     began = time.monotonic()
-    carry_out(RivalTask(network, recipe.schedule), recipe, root, folder, ids=True)
+    carry_out(
+        RivalTask(network, recipe.schedule),
+        recipe.schedule,
+        folder,
+        lambda done: CropData(root, recipe, done, ids=True),
+        precision=recipe.precision,
+    )
     hours = (time.monotonic() - began) / 3600
     card, _ = find_model(recipe.card["name"])
     lines = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import lightning
@@ -95,10 +95,7 @@ class DenseTask(lightning.LightningModule):
                     groups.append({"params": chosen, "weight_decay": self.schedule.decay if decayed else 0.0})
                     rates.append(rate)
         optimiser = torch.optim.AdamW(groups)
-        cycle = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, rates, total_steps=self.schedule.steps, pct_start=self.schedule.warm_up, cycle_momentum=False
-        )
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+        return schedule_of(optimiser, self.schedule, rates)
 
     def _failure(self, batch: Batch) -> TrainingFailed:
         kept = ""
@@ -110,6 +107,20 @@ class DenseTask(lightning.LightningModule):
             f"The loss is no number at step {self.global_step}.{kept} Lower the rate (--set schedule.rate=...), or "
             "look for damaged images."
         )
+
+
+def schedule_of(
+    optimiser: torch.optim.Optimizer, schedule: Schedule, rates: Sequence[float] = ()
+) -> OptimizerLRScheduler:
+    """Warm-up, then a cosine to nothing, step by step; of each group's own highest rate where there are several."""
+    cycle = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser,
+        list(rates) or schedule.rate,
+        total_steps=schedule.steps,
+        pct_start=schedule.warm_up,
+        cycle_momentum=False,
+    )
+    return {"optimizer": optimiser, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
 
 def _deepest(network: DenseNetwork) -> nn.Module:

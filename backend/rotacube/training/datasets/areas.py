@@ -197,7 +197,7 @@ def read_tile(name: str, files: TileFiles, gsd: float, classes: int = 0) -> Area
     Raises:
         DatasetDamaged: a file is missing or truncated, of another size, or holds values that mean nothing.
     """
-    bands = _read(files.image)
+    bands = read_picture(files.image)
     if len(bands) not in (3, 4) or bands.dtype != np.uint8:
         raise DatasetDamaged(f"The image '{files.image}' has to have three bands of 8 bits, or four with an alpha.")
     shape = (bands.shape[1], bands.shape[2])
@@ -271,7 +271,12 @@ def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(image[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]
 
 
-def _read(path: Path) -> NDArray[np.uint8]:
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """The bands of an image, (bands, H, W).
+
+    Raises:
+        DatasetDamaged: it is missing, truncated or no image.
+    """
     if not path.is_file():
         raise DatasetDamaged(f"The file '{path}' is missing from the dataset.")
     try:
@@ -286,7 +291,7 @@ def _read(path: Path) -> NDArray[np.uint8]:
 
 def _layer(path: Path, shape: tuple[int, int]) -> NDArray[np.uint8]:
     """The first band of a file that has to have this size."""
-    band: NDArray[np.uint8] = _read(path)[0]
+    band: NDArray[np.uint8] = read_picture(path)[0]
     if band.shape != shape:
         raise DatasetDamaged(
             f"'{path}' has {band.shape[1]} x {band.shape[0]} pixels, its image {shape[1]} x {shape[0]}."

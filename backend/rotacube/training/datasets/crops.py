@@ -75,7 +75,7 @@ class Crops(Dataset[Item]):
                 break
         if area.labelled:
             self.change(image, ids, labels, seen, self.gsd * scale, rng)
-        image = _colours(image, rng)
+        image = vary_colours(image, rng)
         if rng.random() < 0.15:
             seen &= _half_plane(self.size, rng)
         valid = seen & area.labelled
@@ -252,7 +252,7 @@ def _turned_crop(
     return image, ids.astype(np.int32), labels.astype(np.uint8), valid > 0.5
 
 
-def _colours(image: Tensor, rng: np.random.Generator) -> Tensor:
+def vary_colours(image: Tensor, rng: np.random.Generator) -> Tensor:
     """Vary light, colour, haze, sharpness and noise as other sensors and days would."""
 
     def draw(low: float, high: float, *shape: int) -> Any:

@@ -22,6 +22,7 @@ MADE = ("build/", "dist/", ".venv")  # by commands, not by hand
 SUFFIXES = (".py", ".md", ".sh", ".txt", ".toml", ".html", ".cpp", ".cu", ".h")
 OPERATORS = sorted({p.stem for p in BACKEND.glob("ops/[!_]*.py")} - {"status", "rotation_plan"})
 SHARED = {"__init__", "registry", "layers", "dense", "pretrained", "published", "sizes", "work"}
+RIVAL = {"boxes", "mask_rcnn"}  # finds objects: it is measured against, and no map is made with it
 
 
 def quoted(page):
@@ -140,5 +141,5 @@ def test_operator_came_with_all_that_belongs_to_it(name):
 
 def test_every_family_of_networks_is_reached_by_the_registry():
     files = {path.stem for path in BACKEND.glob("networks/*.py")}
-    assert files >= SHARED
-    assert {network.build.__module__.rpartition(".")[2] for network in NETWORKS.values()} == files - SHARED
+    assert files >= SHARED | RIVAL
+    assert {network.build.__module__.rpartition(".")[2] for network in NETWORKS.values()} == files - SHARED - RIVAL

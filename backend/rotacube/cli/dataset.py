@@ -18,6 +18,11 @@ app = typer.Typer(help="Training tiles from polygons on a map, and tiles for oth
 TILE = typer.Option(help="Pixels of a tile's side.", min=64, max=4096)
 
 
+@app.callback()
+def root() -> None:
+    """Training tiles from polygons on a map, and tiles for other tools."""
+
+
 @app.command("from-labels")
 def from_labels(
     raster: Annotated[str, typer.Argument(help="What GDAL opens: an orthophoto with a CRS.")],

@@ -34,6 +34,25 @@ def in_one_step(path: Path, make_folder: bool = False) -> Iterator[Path]:
         ) from error
 
 
+@contextmanager
+def new_folder(path: Path, *parts: str) -> Iterator[Path]:
+    """Gives a folder to fill, beside `path`; it takes its name if nothing was raised.
+
+    Args:
+        path: the final name, which nothing has yet.
+        parts: folders that it starts with.
+
+    Raises:
+        OutputUnwritable: it is there already, or cannot be written.
+    """
+    if path.exists():
+        raise OutputUnwritable(f"'{path}' is there already. Choose a folder that is not.")
+    with in_one_step(path, make_folder=True) as new:
+        for part in parts:
+            (new / part).mkdir(parents=True)
+        yield new
+
+
 def is_file(path: Path) -> bool:
     """Whether there is a file that may be looked at; `Path.is_file` raises where it may not."""
     try:

@@ -20,6 +20,8 @@
     bad_event       an event that is no JSON after two tiles
     no_result       the job finishes without a result
     slow            0.3 s a tile instead of 0.02 s
+
+One file, though a long one: QGIS's Python starts it as a script, and it imports nothing of the project.
 """
 
 import argparse

@@ -15,11 +15,11 @@ from torchmetrics import classification as oracle
 from rotacube.models.card import Separation
 from rotacube.models.store import LoadedModel, load_model
 from rotacube.networks.dense import DenseNetwork
-from rotacube.training.datasets.areas import Area, single_roofs
+from rotacube.training.datasets.areas import Area, single_roofs, write_picture
 from rotacube.training.datasets.sets import read_set
 from rotacube.training.evaluate import Answer, Tally, ask, at_gsd, measure, measure_turned, steps, turned
 from rotacube.training.finish import choose_cuts, choose_temperature, confusion
-from rotacube.training.panels import panel, write_picture
+from rotacube.training.panels import panel
 
 COLOURS = {"soil": "#ff0000", "crop": "#00ff00", "weed": "#0000ff"}
 
@@ -77,7 +77,7 @@ def test_answers_are_those_of_the_pixels(model, cpu):
     (answer,) = ask(model, [area], cpu)
     assert answer.logits.shape == answer.further["distance"].shape == (1, 90, 130)
     valid = area.valid
-    np.testing.assert_allclose(answer.chance[valid], area.image[0][valid] / 255, atol=1e-4)
+    np.testing.assert_allclose(answer.chances[1][valid], area.image[0][valid] / 255, atol=1e-4)
     np.testing.assert_allclose(answer.further["distance"][0][valid], area.image[1][valid] / 255, atol=1e-4)
     for name in ("labels", "ids", "valid"):
         np.testing.assert_array_equal(getattr(answer.area, name), getattr(area, name))

@@ -141,7 +141,10 @@ def test_a_card_says_what_was_measured(tmp_path, monkeypatch, cpu):
     from rotacube.training.datasets.rooftops import drawn_areas
 
     scenes = list(drawn_areas(2, 160, 0.3, seed=1))
-    monkeypatch.setattr(module, "read_set", lambda root, name, split, classes: scenes[: 1 if split == "test" else 2])
+    for where in (data, module):
+        monkeypatch.setattr(
+            where, "read_set", lambda root, name, split, *more, **named: scenes[: 1 + (split != "test")]
+        )
     monkeypatch.setattr(module, "tested", lambda recipe, root: ["drawn"])
     recipe = a_recipe(data={"sets": {"dhaka": 1.0}, "drawn": 2, "drawn_share": 1, "crop": 64, "batch": 2})
     network, said = start(recipe).eval(), []

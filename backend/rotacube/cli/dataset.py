@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-from rotacube.cli.terminal import err, say
+from rotacube.cli.terminal import err, say, stop_event
 from rotacube.errors import OptionsRefused
 from rotacube.models import DEFAULT
 
@@ -44,9 +42,7 @@ def from_labels(
     from rotacube.training.datasets.from_labels import write_tiles
 
     card, _ = find_model(model)
-    stop = threading.Event()
-    signal.signal(signal.SIGINT, lambda *_: stop.set())
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stop = stop_event()
     with Progress(TextColumn("Tiles"), BarColumn(), MofNCompleteColumn(), console=err, transient=True) as bar:
         task = bar.add_task("", total=None)
         written = write_tiles(

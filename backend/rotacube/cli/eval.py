@@ -39,9 +39,9 @@ def evaluate(
     from rotacube.files import write_text
     from rotacube.inference.device import choose_place
     from rotacube.models.store import load_model
-    from rotacube.training.datasets.areas import Faults
+    from rotacube.training.datasets.areas import Faults, write_picture
     from rotacube.training.evaluate import TURN, measure, measure_turned
-    from rotacube.training.panels import panel, write_picture
+    from rotacube.training.panels import panel
 
     loaded, place, faults = load_model(model), choose_place(precision), Faults(skip=skip_damaged)
     shown = 0

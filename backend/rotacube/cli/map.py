@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +9,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from rotacube.cli.terminal import clock, err, out, say
+from rotacube.cli.terminal import clock, err, out, say, stop_event
 from rotacube.models import DEFAULT
 
 if TYPE_CHECKING:
@@ -58,9 +56,7 @@ def map_raster(
     request = MapRequest(raster, model, (Product("mask", output),), bounds, bounds_crs, reading, overwrite)
     place = choose_place(precision)
     loaded = load_model(model)
-    stop = threading.Event()
-    signal.signal(signal.SIGINT, lambda *_: stop.set())
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stop = stop_event()
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

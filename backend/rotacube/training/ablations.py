@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -149,6 +150,9 @@ STUDIES = {
 }
 
 
+_scenes = lru_cache(maxsize=1)(read_scenes)  # all folds and variants see the same
+
+
 def run(study: str, variant: str, seed: int, folder: Path, root: Path, place: Place, changes: Sequence[str]) -> Figures:
     """Train and measure one variant with one seed, unless that was done.
 
@@ -174,7 +178,7 @@ def run(study: str, variant: str, seed: int, folder: Path, root: Path, place: Pl
             change(base, text)
         schedule = Schedule.model_validate(base["schedule"])
         options, precision = {**known.options, **options}, base["precision"]
-        scenes = read_scenes(root, known.scenes)
+        scenes = _scenes(root, known.scenes)
         found = train_fold(architecture, options, scenes, seed - 1, schedule, own, precision)
         write_text(result, json.dumps(found | {"steps": schedule.steps}))
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from rotacube.errors import DatasetDamaged
-from rotacube.training.datasets.areas import Area, Faults
+from rotacube.training.datasets.areas import Area, Faults, Split
 from rotacube.training.datasets.crops import Crops, Item, RoofCrops
 from rotacube.training.datasets.folder import split_areas
 from rotacube.training.datasets.rooftops import drawn_areas, unlabelled_areas
@@ -20,6 +21,18 @@ from rotacube.training.recipe import Recipe
 
 log = logging.getLogger(__name__)
 DRAWN_SIDE = 512
+
+
+def labelled_areas(root: Path, recipe: Recipe, split: Split, faults: Faults) -> Iterator[tuple[float, list[Area]]]:
+    """The areas of a split, set by set and then of the folder, each with its share of the crops.
+
+    Raises:
+        DatasetDamaged: a set is not whole, and `faults` does not skip what is damaged.
+    """
+    for name, share in recipe.data.sets.items():
+        yield share, read_set(root, name, split, faults, classes=list(recipe.classes))
+    if recipe.data.folder:
+        yield 1.0, split_areas(Path(recipe.data.folder), split, faults)
 
 
 def training_areas(root: Path, recipe: Recipe) -> tuple[list[tuple[Area, float]], str]:
@@ -33,14 +46,9 @@ def training_areas(root: Path, recipe: Recipe) -> tuple[list[tuple[Area, float]]
     """
     faults = Faults(skip=recipe.data.skip_damaged)
     areas: list[tuple[Area, float]] = []
-    for name, share in recipe.data.sets.items():
-        found = read_set(root, name, "train", faults, classes=list(recipe.classes))
+    for share, found in labelled_areas(root, recipe, "train", faults):
         sizes = np.array([area.valid.sum() * area.gsd**2 for area in found])
         areas += [(area, share * size / sizes.sum()) for area, size in zip(found, sizes, strict=True)]
-    if recipe.data.folder:
-        found = split_areas(Path(recipe.data.folder), "train", faults)
-        sizes = np.array([area.valid.sum() for area in found], float)
-        areas += [(area, size / sizes.sum()) for area, size in zip(found, sizes, strict=True) if size]
     if recipe.data.unlabelled_share:
         seen = [area for name in recipe.data.sets for area in unlabelled_areas(root, name, faults)]
         if not seen:

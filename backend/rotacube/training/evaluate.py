@@ -61,12 +61,6 @@ class Answer:
         """The probability of each class, (classes, H, W)."""
         return probabilities(self.logits)
 
-    @property
-    def chance(self) -> NDArray[np.float32]:
-        """The probability of class 1, (H, W)."""
-        chance: NDArray[np.float32] = self.chances[1]
-        return chance
-
     def labels(self, threshold: float) -> NDArray[np.uint8]:
         """The class of each pixel, (H, W): of two classes the second where its probability is above the threshold."""
         return class_ids(self.logits, threshold)
@@ -82,7 +76,7 @@ class Answer:
         """The single roofs of the pixels whose probability is above the threshold."""
         depth, border = (self.further[name][0] if name in self.further else None for name in ("distance", "border"))
         least = math.ceil(how.smallest / self.area.gsd**2)
-        found = (self.chance > threshold) & self.area.valid
+        found = (self.labels(threshold) > 0) & self.area.valid
         return separate_roofs(found, depth, border, seed=how.seed, weight=how.border, smallest=least)
 
 

@@ -15,7 +15,8 @@ from rotacube.models.card import ModelCard, Separation
 from rotacube.models.store import LoadedModel, load_model, save_model
 from rotacube.networks.dense import FURTHER, DenseNetwork
 from rotacube.networks.registry import NETWORKS
-from rotacube.training.datasets.areas import Area, Faults, Split
+from rotacube.training.data import labelled_areas
+from rotacube.training.datasets.areas import Area, Faults
 from rotacube.training.datasets.folder import read_description, split_areas
 from rotacube.training.datasets.sets import read_set, sets_at
 from rotacube.training.evaluate import Answer, ask, measure
@@ -42,7 +43,8 @@ def finish(network: DenseNetwork, recipe: Recipe, root: Path, folder: Path, plac
     """
     draft = LoadedModel(draft_card(recipe), network, folder)
     say("Choosing the temperature, the threshold and the depth of seeds on validation")
-    answers = list(ask(draft, _areas(recipe, root, "validation"), place))
+    areas = (area for _, found in labelled_areas(root, recipe, "validation", Faults()) for area in found)
+    answers = list(ask(draft, areas, place))
     temperature = choose_temperature(answers)
     network.scale_logits(1 / temperature)
     answers = [replace(answer, logits=answer.logits / temperature) for answer in answers]
@@ -55,9 +57,9 @@ def finish(network: DenseNetwork, recipe: Recipe, root: Path, folder: Path, plac
     card = save_model(network, fields | {"accuracy": {}}, folder)
     model = LoadedModel(card, network, folder)
     accuracy: dict[str, float] = {}
-    for name, areas in held_out(recipe, root):
+    for name, held in held_out(recipe, root):
         say(f"Measuring on {name}")
-        for town, found in measure(model, areas, place).items():
+        for town, found in measure(model, held, place).items():
             accuracy |= {f"{town} {key}": round(value, 4) for key, value in found.items()}
     if recipe.data.folder and recipe.init:
         accuracy |= _before(recipe, root, place, say)
@@ -161,12 +163,6 @@ def choose_cuts(answers: Sequence[Answer]) -> tuple[float, Separation]:
         separation = max(ways, key=lambda way: f1(threshold, way))
         threshold = max(THRESHOLDS, key=lambda cut: f1(cut, separation))
     return threshold, separation
-
-
-def _areas(recipe: Recipe, root: Path, split: Split) -> list[Area]:
-    found = split_areas(Path(recipe.data.folder), split, Faults()) if recipe.data.folder else []
-    classes = list(recipe.classes)
-    return found + [area for name in recipe.data.sets for area in read_set(root, name, split, classes=classes)]
 
 
 def _fields(recipe: Recipe) -> dict[str, Any]:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 
-from rotacube.files import in_one_step
 from rotacube.models.card import ModelCard
 from rotacube.training.evaluate import Answer
 
@@ -53,18 +49,3 @@ def coloured(image: NDArray[np.uint8], ids: NDArray[np.int32]) -> NDArray[np.uin
     roofs = ids > 0
     shown[:, roofs] = (0.3 * image[:, roofs] + 0.7 * colours[ids[roofs]].T).astype(np.uint8)
     return shown
-
-
-def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
-    """Write (3, H, W) as PNG, or as JPEG where the name says so.
-
-    Raises:
-        OutputUnwritable: the file cannot be written.
-    """
-    _, height, width = picture.shape
-    driver = "JPEG" if path.suffix == ".jpg" else "PNG"
-    with (
-        in_one_step(path, make_folder=True) as new,
-        rasterio.open(new, "w", driver=driver, width=width, height=height, count=3, dtype="uint8") as target,
-    ):
-        target.write(picture)

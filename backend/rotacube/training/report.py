@@ -18,12 +18,12 @@ from rotacube.files import write_text
 from rotacube.inference.device import Place, choose_place
 from rotacube.models.card import ModelCard, read_card
 from rotacube.models.store import load_model
-from rotacube.training.datasets.areas import Area, known_root
+from rotacube.training.datasets.areas import Area, known_root, write_picture
 from rotacube.training.datasets.sets import SETS, read_set, sets_at
 from rotacube.training.evaluate import Answer, ask
 from rotacube.training.fit import read_losses
 from rotacube.training.metrics import compare_classes
-from rotacube.training.panels import panel, write_picture
+from rotacube.training.panels import panel
 
 PANELS = 10
 SIDE = 384

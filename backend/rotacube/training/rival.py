@@ -28,7 +28,7 @@ from rotacube.training.evaluate import at_gsd
 from rotacube.training.fit import carry_out
 from rotacube.training.metrics import LEAST, Roofs, compare_roofs
 from rotacube.training.recipe import Recipe, Schedule, read_recipe
-from rotacube.training.task import schedule_of
+from rotacube.training.task import plain_optimiser
 
 SIDE, OVERLAP = 768, 256
 """Pixels of the windows that it sees, and by how much they overlap: it finds each roof whole in one of them."""
@@ -52,9 +52,7 @@ class RivalTask(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW; warm-up, then a cosine to nothing."""
-        return schedule_of(
-            torch.optim.AdamW(self.network.parameters(), weight_decay=self.schedule.decay), self.schedule
-        )
+        return plain_optimiser(self.network, self.schedule)
 
 
 def objects_of(ids: Tensor) -> tuple[Tensor, Tensor]:

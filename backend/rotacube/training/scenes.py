@@ -18,7 +18,7 @@ from rotacube.networks.registry import build_network
 from rotacube.training.datasets.scenes import SceneCrops, Scenes
 from rotacube.training.fit import carry_out
 from rotacube.training.recipe import IMAGENET, Schedule
-from rotacube.training.task import schedule_of
+from rotacube.training.task import plain_optimiser
 
 BATCH = 32
 
@@ -39,9 +39,7 @@ class SceneTask(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW; warm-up, then a cosine to nothing."""
-        return schedule_of(
-            torch.optim.AdamW(self.network.parameters(), weight_decay=self.schedule.decay), self.schedule
-        )
+        return plain_optimiser(self.network, self.schedule)
 
 
 class SceneData(lightning.LightningDataModule):

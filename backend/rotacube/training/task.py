@@ -123,6 +123,11 @@ def schedule_of(
     return {"optimizer": optimiser, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
 
+def plain_optimiser(network: nn.Module, schedule: Schedule) -> OptimizerLRScheduler:
+    """AdamW for all weights alike; warm-up, then a cosine to nothing."""
+    return schedule_of(torch.optim.AdamW(network.parameters(), weight_decay=schedule.decay), schedule)
+
+
 def _deepest(network: DenseNetwork) -> nn.Module:
     """The module that gives a network's coarsest maps."""
     blocks = network.blocks if isinstance(network, LiteUNet) else network.stages

@@ -20,6 +20,7 @@ from skimage.measure import label, regionprops
 from torch import Tensor
 
 from rotacube.errors import DatasetDamaged, OptionsRefused, first_line
+from rotacube.files import in_one_step
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -287,6 +288,21 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         raise DatasetDamaged(
             f"The file '{path}' cannot be read ({first_line(error)}): it is truncated or no image."
         ) from error
+
+
+def write_picture(path: Path, bands: NDArray[np.uint8]) -> None:
+    """Write (bands, H, W) as PNG, or as JPEG where the name says so.
+
+    Raises:
+        OutputUnwritable: the file cannot be written.
+    """
+    count, height, width = bands.shape
+    driver = "JPEG" if path.suffix == ".jpg" else "PNG"
+    with (
+        in_one_step(path, make_folder=True) as new,
+        rasterio.open(new, "w", driver=driver, width=width, height=height, count=count, dtype="uint8") as target,
+    ):
+        target.write(bands)
 
 
 def _layer(path: Path, shape: tuple[int, int]) -> NDArray[np.uint8]:

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.features import shapes
 from skimage.measure import label, regionprops
 
-from rotacube.errors import DatasetDamaged, OutputUnwritable
-from rotacube.files import in_one_step
-from rotacube.training.datasets.areas import Area
+from rotacube.errors import DatasetDamaged
+from rotacube.files import new_folder
+from rotacube.training.datasets.areas import Area, write_picture
 
 UNKNOWN = 255
 COCO = "annotations.json"
@@ -50,19 +49,15 @@ def write_coco(
         OutputUnwritable: the folder is there, or cannot be written.
         DatasetDamaged: no tile holds anything that is known.
     """
-    if output.exists():
-        raise OutputUnwritable(f"'{output}' is there already. Choose a folder that is not.")
     images: list[dict[str, Any]] = []
     objects: list[dict[str, Any]] = []
-    with in_one_step(output, make_folder=True) as new:
-        for kind in ("images", "masks"):
-            (new / kind).mkdir(parents=True)
+    with new_folder(output, "images", "masks") as new:
         for tile in _tiles(areas, side):
             number = len(images) + 1
             height, width = tile.valid.shape
             name = f"{tile.name}_{number:05d}.png"
-            _write_png(new / "images" / name, np.where(tile.valid, tile.image, 0).astype(np.uint8))
-            _write_png(new / "masks" / name, np.where(tile.valid, tile.labels, UNKNOWN).astype(np.uint8)[None])
+            write_picture(new / "images" / name, np.where(tile.valid, tile.image, 0).astype(np.uint8))
+            write_picture(new / "masks" / name, np.where(tile.valid, tile.labels, UNKNOWN).astype(np.uint8)[None])
             images.append({"id": number, "file_name": name, "width": width, "height": height, "gsd": tile.gsd})
             for made in _objects(tile):
                 objects.append({"id": len(objects) + 1, "image_id": number, **made})
@@ -111,10 +106,3 @@ def _outline(part: Any, size: tuple[int, ...]) -> dict[str, Any]:
     changes = np.flatnonzero(np.diff(line)) + 1
     counts = np.diff(np.concatenate([[0], changes, [len(line)]])).tolist()
     return {**found, "segmentation": {"size": list(size), "counts": [0, *counts] if line[0] else counts}}
-
-
-def _write_png(path: Path, bands: NDArray[np.uint8]) -> None:
-    count, height, width = bands.shape
-    shape = {"count": count, "height": height, "width": width, "dtype": "uint8"}
-    with rasterio.open(path, "w", driver="PNG", **shape) as target:
-        target.write(bands)

@@ -110,25 +110,13 @@ class RoofCrops(Crops):
     for.
 
     Args:
-        areas, length, size, gsd, rule, seed, more: as `Crops` takes them.
+        given, more: as `Crops` takes them.
         direction: whether the walls' direction is wanted.
         ids: whether "ids" (1, S, S) are, a number a roof.
     """
 
-    def __init__(
-        self,
-        areas: Sequence[tuple[Area, float]],
-        length: int,
-        size: int,
-        gsd: float,
-        rule: Normalisation,
-        seed: int = 0,
-        *,
-        direction: bool = False,
-        ids: bool = False,
-        **more: Any,
-    ) -> None:
-        super().__init__(areas, length, size, gsd, rule, seed, **more)
+    def __init__(self, *given: Any, direction: bool = False, ids: bool = False, **more: Any) -> None:
+        super().__init__(*given, **more)
         self.donors = [(area, box) for area in self.areas for box in _boxes(area)]
         self.direction, self.ids = direction, ids
 

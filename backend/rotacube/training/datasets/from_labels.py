@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -17,8 +18,8 @@ from rasterio.features import rasterize
 from shapely.affinity import affine_transform
 from shapely.geometry.base import BaseGeometry
 
-from rotacube.errors import JobCancelled, LayerRefused, OutputUnwritable
-from rotacube.files import in_one_step
+from rotacube.errors import JobCancelled, LayerRefused
+from rotacube.files import new_folder
 from rotacube.models.card import ModelCard
 from rotacube.raster.file_source import FileSource
 from rotacube.raster.grid import Box
@@ -85,8 +86,6 @@ def write_tiles(
         JobCancelled: it was cancelled; nothing is left.
         RotacubeError: of the raster, as `FileSource` has them.
     """
-    if output.exists():
-        raise OutputUnwritable(f"'{output}' is there already. Choose a folder that is not.")
     with FileSource(raster, card, reading) as source:
         drawn = read_polygons(polygons, source.grid.crs, class_field)
         around = read_polygons(area, source.grid.crs) if area else Polygons([], [])
@@ -103,9 +102,7 @@ def write_tiles(
             notes.append(f"{(~inside).sum()} of {len(shapes)} polygons lie outside of the raster.")
         boxes = _boxes([*shapes[inside], *known], source.grid.extent, side)
         pixels, doubtful, made = np.zeros(len(classes), np.int64), 0, {}
-        with in_one_step(output, make_folder=True) as new:
-            for kind in ("images", "masks", "instances", "valid"):
-                (new / kind).mkdir(parents=True)
+        with new_folder(output, "images", "masks", "instances", "valid") as new:
             for done, box in enumerate(boxes, start=1):
                 if cancelled():
                     raise JobCancelled("The tiles were cancelled; nothing was written.")
@@ -114,7 +111,13 @@ def write_tiles(
                 sure &= seen
                 if sure.any():
                     name = f"{box.top // side:05d}_{box.left // side:05d}"
-                    _write(new, name, _bytes(values, card), (labels, ids, sure), source.grid.transform, box, source)
+                    layers: dict[str, NDArray[Any]] = {
+                        "images": _bytes(values, card),
+                        "masks": labels[None],
+                        "instances": ids.astype(np.uint16)[None],
+                        "valid": (sure * np.uint8(255))[None],
+                    }
+                    _write(new, name, layers, box, source)
                     made[name] = np.bincount(labels[sure], minlength=len(classes))
                     pixels += made[name]
                     doubtful += int((twice & seen).sum())
@@ -207,31 +210,14 @@ def _bytes(values: NDArray[np.float32], card: ModelCard) -> NDArray[np.uint8]:
     return pixels
 
 
-def _write(
-    folder: Path,
-    name: str,
-    image: NDArray[np.uint8],
-    layers: tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.bool_]],
-    transform: Affine,
-    box: Box,
-    source: FileSource,
-) -> None:
-    labels, ids, sure = layers
-    place = {"crs": source.grid.crs, "transform": transform * Affine.translation(box.left, box.top)}
-    for kind, bands in _layers(image, labels, ids, sure):
-        path = folder / kind / f"{name}.tif"
+def _write(folder: Path, name: str, layers: Mapping[str, NDArray[Any]], box: Box, source: FileSource) -> None:
+    """Write a tile's layers (bands, H, W), each into the folder of its name."""
+    transform = source.grid.transform * Affine.translation(box.left, box.top)
+    for kind, bands in layers.items():
         shape = {"count": len(bands), "height": box.height, "width": box.width, "dtype": bands.dtype}
-        with rasterio.open(path, "w", **PROFILE, **shape, **place) as target:
+        place = {"crs": source.grid.crs, "transform": transform}
+        with rasterio.open(folder / kind / f"{name}.tif", "w", **PROFILE, **shape, **place) as target:
             target.write(bands)
-
-
-def _layers(
-    image: NDArray[np.uint8], labels: NDArray[np.uint8], ids: NDArray[np.int32], sure: NDArray[np.bool_]
-) -> Iterator[tuple[str, NDArray[np.generic]]]:
-    yield "images", image
-    yield "masks", labels[None]
-    yield "instances", ids.astype(np.uint16)[None]
-    yield "valid", (sure * np.uint8(255))[None]
 
 
 def _split(made: dict[str, NDArray[np.int64]]) -> dict[str, list[str]]:

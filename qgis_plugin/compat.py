@@ -11,6 +11,7 @@ except ImportError:
     from qgis.PyQt.QtWidgets import QAction
 
 RASTER_LAYERS = getattr(Qgis, "LayerFilter", QgsMapLayerProxyModel.Filter).RasterLayer
+POLYGON_LAYERS = getattr(Qgis, "LayerFilter", QgsMapLayerProxyModel.Filter).PolygonLayer
 WKT_PREFERRED = getattr(Qgis, "CrsWktVariant", QgsCoordinateReferenceSystem.WktVariant).WKT_PREFERRED
 ALPHA_BAND = getattr(Qgis, "RasterColorInterpretation", QgsRaster.ColorInterpretation).AlphaBand
 TASK_FLAGS = QgsTask.Flag.CanCancel
@@ -31,6 +32,7 @@ def is_alive(qobject) -> bool:
 
 __all__ = [
     "ALPHA_BAND",
+    "POLYGON_LAYERS",
     "RASTER_LAYERS",
     "TASK_FLAGS",
     "WKT_PREFERRED",

@@ -21,7 +21,7 @@ from .gui import format as fmt
 from .gui.dock import RotacubeDock
 from .gui.shown_result import ShownResult
 from .i18n import tr
-from .layers import output, results, source
+from .layers import further, output, results, source
 from .layers.watch import MaskFiles
 from .notify import BACKEND, RUN, Notifier, log
 from .run import Order, Run, build_request
@@ -133,9 +133,8 @@ class Controller(QObject):
         elif self._run.cancelling:
             self._supervisor.stop(wait=False)
             self._end_run()
-            self._notify.warning(
-                tr("The backend did not react and was stopped; nothing was written. Run starts it again.")
-            )
+            text = tr("The backend did not react and was stopped; nothing was written. Run starts it again.")
+            self._notify.warning(text)
         else:
             self._run.cancel()
             self._dock.set_cancelling()
@@ -201,6 +200,7 @@ class Controller(QObject):
         self._task.start()
         run.progressed.connect(self._dock.set_progress)
         run.progressed.connect(self._task.tell)
+        run.stepped.connect(self._dock.set_step)
         run.tile.connect(self._live.add)
         run.interrupted.connect(self._interrupted)
         run.finished.connect(self._finished)
@@ -215,14 +215,14 @@ class Controller(QObject):
         self._open(finished, self._run)
 
     def _open(self, finished: results.Finished, run: Optional[Run] = None) -> None:
-        """Open the mask in a thread: that reads the file, and takes its time."""
+        """Open what was made in a thread: that reads the files, and takes its time."""
         opened = partial(self._opened, finished, run)
         thread = QThread.currentThread()
         self._background.call(
-            lambda: results.mask_layer(finished, thread), opened, lambda error: self._not_opened(error, run)
+            lambda: further.opened(finished, thread), opened, lambda error: self._not_opened(error, run)
         )
 
-    def _opened(self, finished: results.Finished, run: Optional[Run], layer: QgsRasterLayer) -> None:
+    def _opened(self, finished: results.Finished, run: Optional[Run], made: further.Opened) -> None:
         if run is not None and run.project_gone:
             self._end_run()
             text = tr("The mask of “{}”, from the project before, is ready: {}")
@@ -236,10 +236,10 @@ class Controller(QObject):
         except results.ResultUnreadable as error:
             self._not_opened(error, run)
             return
-        if shown:
-            layer = shown[0]
-        else:
+        layer = shown[0] if shown else made.mask
+        if not shown:
             results.add(layer, self._project)
+        further.add(made.beside, self._project)
         if run is not None:
             self._end_run(done=True)
             self._live.remove_after_refresh()

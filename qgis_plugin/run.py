@@ -7,15 +7,15 @@ them. Only `Run` needs an event loop.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Iterable, Optional
+from typing import Iterable, Optional, Tuple
 
-from qgis.core import QgsCoordinateTransformContext, QgsMapLayer, QgsRasterLayer, QgsReferencedRectangle
+from qgis.core import QgsCoordinateTransformContext, QgsMapLayer, QgsRasterLayer, QgsReferencedRectangle, QgsVectorLayer
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
 from .client.http import Client
 from .client.schema import FINAL_STATES, MASK, BackendError, JobInfo, JobRequest, JobResult, ModelInfo, ProductRequest
 from .i18n import tr
-from .layers import output, reading, source
+from .layers import further, output, polygons, reading, source
 from .layers.results import Finished
 from .signals.background import Background
 from .signals.job import JobSignals
@@ -29,6 +29,9 @@ class Order:
     model: ModelInfo
     output: str = ""  # as the user gave it; empty for a temporary file
     area: Optional[QgsReferencedRectangle] = None  # the whole layer if None
+    within: Optional[QgsVectorLayer] = None  # polygons, outside of which all is nodata
+    selected_only: bool = False  # of these polygons
+    further: Tuple[str, ...] = ()  # kinds of products beside the mask
     black_is_nodata: bool = False
     replace: bool = False  # whether the user agreed to overwrite a file
     any_resolution: bool = False  # whether the user agreed to map what the model is not made for
@@ -53,6 +56,9 @@ def build_request(
     origin = source.from_layer(order.layer)
     bounds = source.bounds(order.area, origin, context) if order.area is not None else None
     path = output.resolve(order.output, origin.name, origin.path, open_layers, order.replace)
+    within = "" if order.within is None else polygons.path_of(order.within, order.selected_only, context)
+    products = [ProductRequest(path), *(further.request(kind, path) for kind in order.further)]
+    output.check_beside([product.path for product in products[1:]], open_layers, order.replace)
     shown = reading.as_shown(order.layer, order.model.bands)
     nodata = [*shown.nodata, *([reading.BLACK] if order.black_is_nodata else [])]
     if len(nodata) > reading.MOST_RANGES:
@@ -61,7 +67,7 @@ def build_request(
     return JobRequest(
         raster=origin.path,
         model=order.model.name,
-        products=[ProductRequest(path)],
+        products=products,
         bounds=bounds,
         bounds_crs=source.crs_text(origin.crs) if bounds else None,
         bands=shown.bands,
@@ -71,6 +77,8 @@ def build_request(
         any_resolution=order.any_resolution,
         allow_network=order.allow_network,
         overwrite=order.replace,
+        within=within,
+        zones=within if further.STATISTICS in order.further else "",
     )
 
 
@@ -94,6 +102,7 @@ class Run(QObject):
     """Submits a job and follows it. Exactly one of `finished`, `failed` and `cancelled` comes, unless it is dropped."""
 
     progressed = pyqtSignal(int, int, object)
+    stepped = pyqtSignal(str, float)
     tile = pyqtSignal(object, object)
     interrupted = pyqtSignal(int)
     finished = pyqtSignal(object)
@@ -151,7 +160,9 @@ class Run(QObject):
     def _state(self, job: JobInfo) -> None:
         if self._over:
             return
-        if job.state == "running" and job.tiles_total:
+        if job.state == "running" and job.step:
+            self.stepped.emit(job.step, job.step_share)
+        elif job.state == "running" and job.tiles_total:
             self.progressed.emit(job.tiles_done, job.tiles_total, job.seconds_left)
         elif job.state == "cancelled":
             self._over = True

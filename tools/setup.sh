@@ -31,7 +31,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   rm -f build-apt.log
 fi
 
-if ! "$PYTHON" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then
+if ! "$PYTHON" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
   PYTHON=$QGIS_PYTHON
 fi
 

@@ -134,6 +134,12 @@ class ProductMissing(RotacubeError):
     status = 404
 
 
+class JobDamaged(RotacubeError):
+    """What a run that was cut off has left cannot be gone on with: it is damaged, or was found with something else."""
+
+    code = "job_damaged"
+
+
 class JobCancelled(RotacubeError):
     """The job was cancelled; nothing was written."""
 

@@ -15,7 +15,7 @@ from .. import paths
 from . import environment
 from .gpu import Gpu
 
-MINIMUM = (3, 10)
+MINIMUM = (3, 11)
 _LINUX, _WINDOWS = sys.platform.startswith("linux"), os.name == "nt"
 _INDEX_OPTIONS = ("-i", "--index-url", "--extra-index-url", "--no-index")
 _INDEX_VARIABLES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX")
@@ -77,7 +77,7 @@ def python_candidates() -> List[str]:
     chosen = environment.setting("base_python")
     if chosen:
         return [chosen]
-    names = ["python3.12", "python3.13", "python3.11", "python3.10", "python3", "python"]
+    names = ["python3.12", "python3.13", "python3.11", "python3", "python"]
     found = [shutil.which(name) for name in names]
     if sys.platform == "darwin":
         frameworks = Path("/Library/Frameworks/Python.framework/Versions")

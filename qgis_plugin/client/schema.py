@@ -122,6 +122,12 @@ class JobRequest:
     any_resolution: bool = False
     allow_network: bool = False
     overwrite: bool = False
+    threshold: Optional[float] = None
+    smallest: Optional[float] = None
+    within: str = ""
+    zones: str = ""
+    zone_field: str = ""
+    resume: bool = False
 
     def to_json(self) -> Dict[str, Any]:
         """The body of the request, without what is left to the backend."""
@@ -186,6 +192,8 @@ class JobInfo:
     tiles_done: int = 0
     tiles_total: int = 0
     seconds_left: Optional[float] = None
+    step: str = ""
+    step_share: float = 0.0
     result: Optional[JobResult] = None
     error: Optional[ErrorBody] = None
 

@@ -28,9 +28,11 @@ from .. import paths
 from ..i18n import tr
 from ..run import Order
 from . import format as fmt
+from .further_picker import FurtherPicker
 from .labels import note
 from .layer_picker import LayerPicker
 from .model_picker import ModelPicker
+from .polygon_picker import PolygonPicker
 from .result_view import ResultView
 from .setup_page import SetupPage
 
@@ -65,12 +67,15 @@ class RotacubeDock(QgsDockWidget):
         model = self.model_picker.current()
         if model is None:
             return None
-        area = None if self.area_layer.isChecked() else shown
+        area = shown if self.area_canvas.isChecked() else None
         return Order(
             self.layer_picker.current(),
             model,
             self.output_text(),
             area,
+            self.polygons.layer() if self.area_polygons.isChecked() else None,
+            self.polygons.selected_only(),
+            self.further.kinds(),
             black_is_nodata=self.layer_picker.black_is_nodata(),
             replace=self.output_was_confirmed(),
             any_resolution=self.layer_picker.any_resolution(),
@@ -114,6 +119,12 @@ class RotacubeDock(QgsDockWidget):
         self.bar.setRange(0, max(1, total))
         self.bar.setValue(done)
         self.progress_label.setText(fmt.progress(done, total, seconds_left))
+
+    def set_step(self, what: str, share: float) -> None:
+        """All tiles are done, and so much of what comes then."""
+        self.bar.setRange(0, 100)
+        self.bar.setValue(round(100 * share))
+        self.progress_label.setText(fmt.step(what, share))
 
     def set_cancelling(self) -> None:
         """The cancel is on its way."""
@@ -167,6 +178,7 @@ class RotacubeDock(QgsDockWidget):
         self.model_picker.combo.currentIndexChanged.connect(self._model_changed)
         self._build_area()
         self._build_output()
+        self.further = FurtherPicker()
         form = QFormLayout()
         form.setContentsMargins(0, 0, 0, 0)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -179,11 +191,12 @@ class RotacubeDock(QgsDockWidget):
             (tr("Model"), self.model_picker, self.model_picker.combo),
             (tr("&Area"), self.area, self.area_layer),
             (tr("Mas&k"), self.output, self.output.lineEdit()),
+            (tr("And"), self.further, self.further),
         ):
             label = QLabel(text)
             label.setBuddy(buddy)
             form.addRow(label, widget)
-        self._inputs = (self.layer_picker, self.model_picker, self.area, self.output)
+        self._inputs = (self.layer_picker, self.model_picker, self.area, self.output, self.further)
 
         self.bar = QProgressBar()
         self.bar.setObjectName("rotacubeProgress")
@@ -233,6 +246,13 @@ class RotacubeDock(QgsDockWidget):
         self.area_canvas = QRadioButton(tr("Map v&iew"))
         self.area_canvas.setObjectName("rotacubeAreaCanvas")
         self.area_canvas.setToolTip(tr("What the map canvas shows when Run is pressed"))
+        self.area_polygons = QRadioButton(tr("Polygons"))
+        self.area_polygons.setObjectName("rotacubeAreaPolygons")
+        self.area_polygons.setToolTip(tr("What lies in the polygons of a layer; outside is no data"))
+        self.polygons = PolygonPicker()
+        self.polygons.layers_changed.connect(self._polygons_changed)
+        self.area_polygons.toggled.connect(self.polygons.setVisible)
+        self.polygons.hide()
         self.area_layer.setChecked(True)
         self.area = QWidget()
         self.area_note = note(tr("The map is turned: the upright box around what it shows is mapped."))
@@ -247,11 +267,20 @@ class RotacubeDock(QgsDockWidget):
         row = QHBoxLayout()
         row.setSpacing(14)
         column.addLayout(row)
+        column.addWidget(self.polygons)
         column.addWidget(self.area_note)
-        for button in (self.area_layer, self.area_canvas):
+        for button in (self.area_layer, self.area_canvas, self.area_polygons):
             self._area_group.addButton(button)
             row.addWidget(button)
         row.addStretch(1)
+        self._polygons_changed()
+
+    def _polygons_changed(self) -> None:
+        """Polygons can be chosen where there are any."""
+        there = self.polygons.layer() is not None
+        self.area_polygons.setEnabled(there)
+        if not there and self.area_polygons.isChecked():
+            self.area_layer.setChecked(True)
 
     def _build_output(self) -> None:
         self.output = QgsFileWidget()
@@ -307,6 +336,7 @@ class RotacubeDock(QgsDockWidget):
 
     def _model_changed(self) -> None:
         self.layer_picker.set_model(self.model_picker.current())
+        self.further.set_model(self.model_picker.current())
 
     def _describe_area(self) -> None:
         self.area_note.setVisible(self._map_turned and self.area_canvas.isChecked())

@@ -24,6 +24,17 @@ def progress(done: int, total: int, seconds_left: Optional[float]) -> str:
     return text + ", " + tr("{time} left").format(time=duration(seconds_left))
 
 
+def step(what: str, share: float) -> str:
+    """What the backend does after the last tile, and how far it is."""
+    known = {
+        "Telling roofs apart": tr("telling roofs apart"),
+        "Outlining patches": tr("outlining patches"),
+        "Drawing outlines": tr("drawing outlines"),
+        "Counting zones": tr("counting zones"),
+    }
+    return f"{known.get(what, what)}, {per_cent(share, 1)}"
+
+
 def number(value: float, decimals: int = 0) -> str:
     """A number with the separators of the language that the texts are in."""
     return locale().toString(float(value), "f", decimals)

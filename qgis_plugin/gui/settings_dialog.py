@@ -114,7 +114,7 @@ class SettingsDialog(QDialog):
         form.addRow(tr("Model folders"), models)
 
         self.base = QgsFileWidget()
-        self.base.setDialogTitle(tr("Choose a Python 3.10 or newer"))
+        self.base.setDialogTitle(tr("Choose a Python 3.11 or newer"))
         self.base.lineEdit().setPlaceholderText(tr("[the best one found]"))
         self.wheels = QLineEdit()
         self.wheels.setPlaceholderText(tr("[package index]"))

@@ -79,6 +79,18 @@ def resolve(text: str, source_name: str, source_path: str, layers: Iterable[QgsM
     return str(path)
 
 
+def check_beside(paths: List[str], layers: Iterable[QgsMapLayer], replace: bool) -> None:
+    """Check the files beside the mask, whose names follow from its.
+
+    Raises:
+        OutputExists: if there is one and `replace` is false.
+    """
+    for path in paths:
+        if Path(path).exists() and not replace:
+            shown = [layer for layer in layers if _same(Path(path), source.path_of(layer))]
+            raise OutputExists(path, shown[0].name() if shown else None)
+
+
 def _check_existing(path: Path, source_path: str, layers: List[QgsMapLayer]) -> None:
     if _same(path, source_path):
         raise OutputRefused(

@@ -29,7 +29,8 @@ from ..i18n import tr
 from . import classes, source
 
 GROUP = "Rotacube"
-_KEYWORD = "rotacube"
+KEYWORD = "rotacube"
+"""Of the masks' metadata."""
 _RESULT = "rotacube_result"
 
 
@@ -152,7 +153,7 @@ def provenance(finished: Finished) -> QgsLayerMetadata:
     metadata.addHistoryItem(f"{when} Rotacube {paths.version()} {result.device}, {result.seconds:.1f} s")
     metadata.addHistoryItem(json.dumps(request.to_json(), ensure_ascii=False))
     metadata.addHistoryItem(json.dumps({_RESULT: dataclasses.asdict(result)}, ensure_ascii=False))
-    metadata.setKeywords({"gmd:topicCategory": ["imagery"], _KEYWORD: [request.model]})
+    metadata.setKeywords({"gmd:topicCategory": ["imagery"], KEYWORD: [request.model]})
     metadata.setRights([model.attribution])
     metadata.setLicenses([model.licence])
     return metadata
@@ -160,7 +161,7 @@ def provenance(finished: Finished) -> QgsLayerMetadata:
 
 def is_mask(layer: Optional[QgsMapLayer]) -> bool:
     """Whether a layer is a mask of ours."""
-    return isinstance(layer, QgsRasterLayer) and _KEYWORD in layer.metadata().keywords()
+    return isinstance(layer, QgsRasterLayer) and KEYWORD in layer.metadata().keywords()
 
 
 def kept(layer: Optional[QgsMapLayer]) -> Optional[Kept]:

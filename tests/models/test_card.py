@@ -47,6 +47,7 @@ NORMAL = {"scale": 255, "mean": [0, 0, 0], "std": [1, 1, 1]}
         {"title": "a\x1b[31m"},
         {"accuracy": {"a" * 1000: 1.0}},
         {"bands": ["a" * 1000, "green", "blue"]},
+        *({"counts": {"here": counts}} for counts in ((5, 3, 4), (3, 5, 4), (5, 5, -1), (5, 5), (5, 5, 2.5))),
     ],
 )
 def test_a_card_that_does_not_fit_together_is_refused(changes, make_card):

@@ -20,6 +20,7 @@ from qgis_plugin.client.schema import ModelInfo, parse
 from qgis_plugin.client.supervisor import Launch, Supervisor
 from qgis_plugin.controller import Controller
 from qgis_plugin.gui.dock import RotacubeDock
+from qgis_plugin.layers import results
 
 gdal.UseExceptions()
 FAKE = Path(fake_backend.__file__)
@@ -187,6 +188,8 @@ class Desk:
         iface.canvas.setDestinationCrs(self.layer.crs())
         iface.canvas.setExtent(self.layer.extent())
         self.dock = RotacubeDock(iface.window)
+        for box in self.dock.further.boxes.values():
+            box.setChecked(False)
         self.controller = Controller(iface, self.dock, supervisor)
         iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.dock)
         self.added = QSignalSpy(self.controller.mask_added)
@@ -210,7 +213,8 @@ class Desk:
 
     def masks(self):
         group = QgsProject.instance().layerTreeRoot().findGroup("Rotacube")
-        return [node.layer() for node in group.findLayers()] if group else []
+        layers = [node.layer() for node in group.findLayers()] if group else []
+        return [layer for layer in layers if results.is_mask(layer)]
 
 
 @pytest.fixture

@@ -178,7 +178,7 @@ def test_python_is_checked_while_it_is_typed(qgis_app, tmp_path):
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [
-        ('{"python": "3.8", "torch": null, "missing": ["torch"]}', "This is Python 3.8; 3.10 or newer is needed."),
+        ('{"python": "3.8", "torch": null, "missing": ["torch"]}', "This is Python 3.8; 3.11 or newer is needed."),
         (
             '{"python": "3.11", "torch": null, "missing": ["torch", "rich"]}',
             "lacks what the backend needs: torch, rich.",

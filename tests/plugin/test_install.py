@@ -149,7 +149,7 @@ def test_set_up_without_a_python(tmp_path):
     script.write_text("#!/bin/sh\necho 3.8\n")
     script.chmod(0o755)
     ok, text = Told(script).end()
-    assert not ok and "No Python 3.10 or newer" in text
+    assert not ok and "No Python 3.11 or newer" in text
 
 
 def test_set_up_on_a_full_disk(tmp_path, monkeypatch):

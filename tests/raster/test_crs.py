@@ -76,13 +76,12 @@ def test_a_file_that_lost_its_place_is_not_kept(tmp_path, monkeypatch):
         Box(0, 0, 20, 30),
         CRS.from_epsg(32645).to_3d().to_wkt(),
         UTM,
-        colours={0: (0, 0, 0, 255)},
+        bands=[write.Band("0 background")],
         tags={},
-        band_tags={},
-        description="0 background",
+        colours={0: (0, 0, 0, 255)},
     )
     writer.open()
-    writer.write(Box(0, 0, 20, 30), np.zeros((20, 30), np.uint8))
+    writer.write(Box(0, 0, 20, 30), np.zeros((1, 20, 30), np.uint8))
     monkeypatch.setattr(rasterio, "open", rasterio.open)
     with pytest.raises(OutputUnwritable, match="would not say where"):
         writer.finish()

@@ -353,7 +353,7 @@ def test_a_silent_job_gives_signs_of_life(client, asked, monkeypatch):
 def test_jobs_wait_for_each_other_and_a_waiting_one_is_cancelled_at_once(client, asked, monkeypatch, tmp_path):
     started, goes_on = threading.Event(), threading.Event()
 
-    def work(request, model, *, on_tile, cancelled):
+    def work(request, model, *, cancelled, **_):
         started.set()
         while not cancelled() and not goes_on.wait(0.01):
             pass

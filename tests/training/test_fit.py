@@ -154,6 +154,8 @@ def test_a_card_says_what_was_measured(tmp_path, monkeypatch, cpu):
         assert card.accuracy[f"drawn {key}"] == pytest.approx(value, abs=1e-3)
     assert card.threshold in module.THRESHOLDS and card.separation.seed in module.SEEDS and len(said) == 2
     assert [output.name for output in card.further] == ["border", "distance"]
+    (truth, found, matched), table = card.counts[scenes[0].name], card.confusion[scenes[0].name]
+    assert truth > matched <= found and np.sum(table, 1) == pytest.approx(1, abs=1e-5)
     assert "dhaka 100%, 2 drawn scenes" in card.training_data and np.isfinite(list(card.accuracy.values())).all()
 
 
@@ -182,7 +184,7 @@ def test_plants_are_learned_and_measured_by_class(tmp_path, monkeypatch, cpu):
     assert card.task == "plants" and [part.name for part in card.classes] == ["soil", "potato", "weed"]
     np.testing.assert_allclose(np.sum(card.confusion["potato"], 1), 1, atol=1e-5)
     assert {"potato mean iou", "potato weed recall", "potato calibration error"} <= card.accuracy.keys()
-    assert "roof" not in str(card.accuracy)
+    assert "roof" not in str(card.accuracy) and not card.counts
     with pytest.raises(ValueError, match="a weight for each of the 3 classes"):
         Recipe.model_validate(recipe.model_dump() | {"losses": {"weights": [1, 2]}})
     with pytest.raises(ValueError, match="for rooftops alone"):

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from rotacube import __version__
-from rotacube.cli import bench, dataset, doctor, eval, map, models, serve, train
+from rotacube.cli import bench, dataset, doctor, eval, jobs, map, models, serve, train
 from rotacube.cli.terminal import err
 from rotacube.errors import RotacubeError
 
@@ -25,6 +25,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("map")(map.map_raster)
+app.command("jobs")(jobs.jobs)
 app.command("eval")(eval.evaluate)
 app.command("train")(train.train)
 app.add_typer(dataset.app, name="dataset")

@@ -24,6 +24,9 @@ def map_raster(
         tuple[float, float, float, float] | None, typer.Option(help="Left, bottom, right, top of the area to map.")
     ] = None,
     bounds_crs: Annotated[str | None, typer.Option(help="CRS of the bounds; the raster's own if absent.")] = None,
+    area: Annotated[
+        str, typer.Option(help="A layer of polygons to map within; outside is nodata.", show_default=False)
+    ] = "",
     bands: Annotated[str | None, typer.Option(help="The raster's bands in the model's order, such as 4,3,2.")] = None,
     nodata: Annotated[
         list[float] | None,
@@ -35,14 +38,41 @@ def map_raster(
     allow_network: Annotated[
         bool, typer.Option("--allow-network", help="Let the raster make requests over the network.")
     ] = False,
+    probability: Annotated[
+        Path | None, typer.Option(help="Also the probability of each class but the first: .tif.", show_default=False)
+    ] = None,
+    polygons: Annotated[
+        Path | None,
+        typer.Option(help="Also each roof, or each patch of a class, as a polygon: .gpkg or .fgb.", show_default=False),
+    ] = None,
+    statistics: Annotated[
+        Path | None,
+        typer.Option(help="Also area and share of each class with 95% intervals: .csv or .json.", show_default=False),
+    ] = None,
+    zones: Annotated[
+        str, typer.Option(help="A layer of polygons, in each of which statistics are wanted too.", show_default=False)
+    ] = "",
+    zone_field: Annotated[str, typer.Option(help="The field with the zones' names.", show_default=False)] = "",
+    threshold: Annotated[
+        float | None, typer.Option(help="Probability from which on a pixel is a roof; the model's own if absent.")
+    ] = None,
+    smallest: Annotated[
+        float | None, typer.Option(help="Square metres of the smallest roof or patch; the model's own if absent.")
+    ] = None,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a mask that is there.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with what the same command has left when it was cut off.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
-    """Map a raster: one class a pixel, on the model's grid. Ctrl-C cancels and leaves nothing behind."""
+    """Map a raster: one class a pixel, on the model's grid, and what is asked for beside it. Ctrl-C cancels and leaves
+    nothing behind.
+    """
     from rotacube.memory import set_allocator
 
     set_allocator()  # before PyTorch takes any
     from rotacube.inference.device import choose_place
+    from rotacube.inference.outputs import format_of
     from rotacube.inference.run import MapRequest, Product, run_map
     from rotacube.models.store import load_model
     from rotacube.raster.reading import NodataRange, Reading
@@ -53,7 +83,22 @@ def map_raster(
         any_resolution=any_resolution,
         allow_network=allow_network,
     )
-    request = MapRequest(raster, model, (Product("mask", output),), bounds, bounds_crs, reading, overwrite)
+    asked = {"mask": output, "probability": probability, "polygons": polygons, "statistics": statistics}
+    request = MapRequest(
+        raster,
+        model,
+        tuple(Product(kind, path, format_of(kind, path.name)) for kind, path in asked.items() if path is not None),
+        bounds,
+        bounds_crs,
+        reading,
+        overwrite,
+        threshold=threshold,
+        smallest=smallest,
+        within=area,
+        zones=zones,
+        zone_field=zone_field,
+        resume=resume,
+    )
     place = choose_place(precision)
     loaded = load_model(model)
     stop = stop_event()
@@ -61,18 +106,21 @@ def map_raster(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("tiles"),
+        TextColumn("{task.fields[unit]}"),
         TimeElapsedColumn(),
         TextColumn("{task.fields[left]}"),
     )
     with Progress(*columns, console=err) as bar:
-        task = bar.add_task(loaded.card.title, total=None, left="", visible=False)
+        task = bar.add_task(loaded.card.title, total=None, left="", unit="tiles", visible=False)
 
         def show(tile: Tile) -> None:
             left = "" if tile.seconds_left is None else f"{clock(tile.seconds_left)} left"
             bar.update(task, completed=tile.done, total=tile.total, left=left, visible=True)
 
-        result = run_map(request, loaded, place=place, on_tile=show, cancelled=stop.is_set)
+        def work(what: str, share: float) -> None:
+            bar.update(task, description=what, completed=round(100 * share), total=100, left="", unit="%", visible=True)
+
+        result = run_map(request, loaded, place=place, on_tile=show, on_step=work, cancelled=stop.is_set)
     _show(result)
     for note in result.notes:
         say(note)

@@ -5,7 +5,7 @@ Memory is flat: a run holds one strip, at most `COLUMN` pixels wide, and two bat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -98,6 +98,7 @@ class Engine:
         source: Source,
         area: Box | None = None,
         *,
+        done: Collection[Box] = (),
         on_tile: OnTile = lambda tile: None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Generator[Strip, None, None]:
@@ -107,6 +108,7 @@ class Engine:
             source: what is read, from one thread beside the caller's.
             area: a part of the source's grid that is not empty; the whole if None. Tiles that touch it are run whole:
                 a part gives the crop of the whole.
+            done: boxes of strips that are known already; they are not given again, and their tiles count as done.
             on_tile: called with each finished tile, in the order of the grid.
             cancelled: asked before each batch.
 
@@ -114,7 +116,7 @@ class Engine:
             JobCancelled: `cancelled` said so.
             ModelDamaged, RasterUnreadable: as `infer` says.
         """
-        run = _Run(self, source, area or Box(0, 0, source.height, source.width), on_tile, cancelled)
+        run = _Run(self, source, area or Box(0, 0, source.height, source.width), set(done), on_tile, cancelled)
         with ThreadPoolExecutor(1) as reader:
             for column in run.columns:
                 yield from run.column(column, reader)
@@ -152,9 +154,15 @@ class _Run:
     """One pass over an area: the grid, and how many tiles are done."""
 
     def __init__(
-        self, engine: Engine, source: Source, area: Box, on_tile: OnTile, cancelled: Callable[[], bool]
+        self,
+        engine: Engine,
+        source: Source,
+        area: Box,
+        known: set[Box],
+        on_tile: OnTile,
+        cancelled: Callable[[], bool],
     ) -> None:
-        self.engine, self.source, self.on_tile, self.cancelled = engine, source, on_tile, cancelled
+        self.engine, self.source, self.known, self.on_tile, self.cancelled = engine, source, known, on_tile, cancelled
         self.grid = TileGrid.over(source.height, source.width, engine.tile, engine.overlap)
         self.columns = list(_columns(area))
         self.total = sum(len(rows) * len(cols) for rows, cols in map(self._tiles, self.columns))
@@ -171,18 +179,25 @@ class _Run:
         tile = self.grid.rows.tile
         blended = np.zeros((sum(self.engine.channels.values()), tile, column.width), np.float32)
         valid = np.zeros((tile, column.width), bool)
+        wholes = {i: self._whole(column, i, i == rows[-1]) for i in rows}
+        known = {i for i in rows if wholes[i] in self.known}
         for i in rows:
             top = i * self.grid.rows.step
             strip = Box(top, column.left, top + tile, column.right)
-            for j, box_outputs, box_valid in self._predict(column, i, cols, reader):
+            if i in known and (i == rows[-1] or i + 1 in known):
+                for j in cols:
+                    self._report(column, i, j, None)
+                predicted: Iterator[tuple[int, NDArray[np.float32], NDArray[np.bool_]]] = iter(())
+            else:
+                predicted = self._predict(column, i, cols, reader)
+            for j, box_outputs, box_valid in predicted:
                 box = self.grid.box(i, j)
                 seen = box & strip
                 into, cut = seen.within(strip), seen.within(box)
                 blended[(slice(None), *into)] += box_outputs[(slice(None), *cut)]
                 valid[into] |= box_valid[cut]
-            end = column.bottom if i == rows[-1] else top + self.grid.rows.step
-            whole = Box(top, column.left, end, column.right) & column
-            if not whole.empty:
+            whole = wholes[i]
+            if not whole.empty and i not in known:
                 part = whole.within(strip)
                 further = self.engine.split(blended[(slice(None), *part)])
                 yield Strip(whole, further.pop("logits"), further, valid[part])
@@ -190,6 +205,12 @@ class _Run:
             for array in (blended, valid[None]):
                 array[:, :-done] = array[:, done:].copy()
                 array[:, -done:] = 0
+
+    def _whole(self, column: Box, i: int, last: bool) -> Box:
+        """The part of a column that no tile beyond row i can change, and none before it was the last to."""
+        top = i * self.grid.rows.step
+        end = column.bottom if last else top + self.grid.rows.step
+        return Box(top, column.left, end, column.right) & column
 
     def _predict(
         self, column: Box, i: int, cols: range, reader: ThreadPoolExecutor

@@ -1,73 +1,40 @@
-"""A run: what to map, checked before any work, then carried out from the raster to its products."""
+"""A run: from a checked request to its products, through strips that a later run can go on from."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
 from rotacube import __version__
-from rotacube.errors import OptionsRefused, RequestRefused
+from rotacube.errors import JobCancelled, OutputUnwritable
 from rotacube.inference.device import Place, choose_place
 from rotacube.inference.engine import Engine, TileLogits
+from rotacube.inference.findings import Finding, finding_of, names_of
 from rotacube.inference.labels import labels_of
-from rotacube.inference.outputs import KINDS, ClassTotal, Setting, Totals, opened
+from rotacube.inference.outputs import KINDS, ClassTotal, Output, Setting, Totals, opened
+from rotacube.inference.request import MapRequest, Product, card_of, prepared
+from rotacube.inference.store import Store, folder_of
+from rotacube.inference.within import Within
 from rotacube.models.card import ModelCard
-from rotacube.models.store import LoadedModel, load_model, network_of
-from rotacube.raster.destination import Destination, check_output, sweep
-from rotacube.raster.file_source import CACHE_BYTES, FileSource, all_nodata
+from rotacube.models.store import LoadedModel, load_model
+from rotacube.raster.destination import Destination, sweep
+from rotacube.raster.file_source import CACHE_BYTES, all_nodata
 from rotacube.raster.grid import Box
 from rotacube.raster.map_grid import Corners, metres
-from rotacube.raster.reading import AS_THE_FILE_SAYS, Reading
-from rotacube.texts import check_crs, check_output_name, check_raster
+
+__all__ = ["MapRequest", "MapResult", "Product", "Tile", "prepared", "run_map"]
+WORTH_KEEPING = 60.0
+"""Seconds of work from which on a run whose disk is full keeps what it found."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Product:
-    """A file that a run makes: of which kind (a key of `KINDS`), in which of its formats, where.
-
-    >>> Product("mask", Path("mask.tif")).format
-    'cog'
-    """
-
-    kind: str
-    path: Path
-    format: str = "cog"
-
-
-@dataclass(frozen=True)
-class MapRequest:
-    """What to map, in plain values: it can be sent to another process.
-
-    Attributes:
-        raster: what GDAL opens.
-        model: a model's name, or its folder.
-        products: what to make, each in a file of its own.
-        bounds: left, bottom, right, top of the area; the whole raster if None.
-        bounds_crs: of the bounds; the raster's own if None.
-        reading: the raster's bands, its validity, and what else its file does not say.
-        overwrite: whether files that are there may be replaced.
-
-    >>> MapRequest("town.tif", "rooftop-small", (Product("mask", Path("mask.tif")),)).overwrite
-    False
-    """
-
-    raster: str
-    model: str
-    products: tuple[Product, ...]
-    bounds: tuple[float, float, float, float] | None = None
-    bounds_crs: str | None = None
-    reading: Reading = AS_THE_FILE_SAYS
-    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,6 +77,7 @@ def run_map(
     *,
     place: Place | None = None,
     on_tile: Callable[[Tile], None] | None = None,
+    on_step: Callable[[str, float], None] = lambda what, share: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> MapResult:
     """Map a raster.
@@ -119,10 +87,12 @@ def run_map(
         model: the request's model, where it is loaded already.
         place: device and precision; the best there is if None.
         on_tile: called with each finished tile, in the order of the grid.
-        cancelled: asked before each batch; a true answer ends the run.
+        on_step: called after the last tile with what is being done, in words, and its share that is done.
+        cancelled: asked before each batch and each step; a true answer ends the run.
 
     Raises:
-        RotacubeError: a subclass that says what is wrong; nothing is left behind.
+        RotacubeError: a subclass that says what is wrong; nothing is left behind, but for the strips of a long run
+            whose disk was full.
         JobCancelled: `cancelled` said so; nothing is left behind.
 
     >>> request = MapRequest("town.tif", "rooftop-small", (Product("mask", Path("mask.tif")),))
@@ -133,26 +103,48 @@ def run_map(
     start = time.monotonic()
     model = model or load_model(request.model)
     place = place or choose_place()
-    card = model.card
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), prepared(request, card) as (source, area):
+    card = card_of(request, model.card)
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), prepared(request, card) as (seen, area):
+        source = seen.source
         log.info("%s, %d x %d pixels of %s: mapping", request.raster, area.width, area.height, metres(source.grid.gsd))
         for product in request.products:
             sweep(product.path.resolve().parent)
-        setting = Setting(source.grid, area, card, _provenance(request, card))
+        needs = {need for product in request.products for need in KINDS[product.kind].needs}
+        store = Store(folder_of(request.products[0].path), area, names_of(card, needs))
+        store.begin(_manifest(request, model.card, seen, area, place, store.names), resume=request.resume)
+
+        def step(what: str, share: float) -> None:
+            if cancelled():
+                raise JobCancelled("The job was cancelled; nothing was written.")
+            on_step(what, share)
+
+        tags = _provenance(request, card)
+        setting = Setting(source.grid, area, card, tags, store, step, request.zones, request.zone_field)
         totals = Totals(setting)
-        engine = Engine.of(model, place)
-        places = [(product.kind, Destination(product.path, request.overwrite)) for product in request.products]
-        outputs = [totals, *(KINDS[kind].make(destination, setting) for kind, destination in places)]
-        strips = engine.strips(source, area, on_tile=_Reporter(setting, on_tile), cancelled=cancelled)
-        # Closing the strips waits for the reader, which must not outlive the source.
-        with opened(outputs), closing(strips):
-            for strip in strips:
+        outputs = [totals, *(_output(product, request, setting) for product in request.products)]
+        found = _findings(Engine.of(model, place), seen, setting, _Reporter(setting, on_tile), cancelled)
+        try:
+            # Closing what is found waits for the reader, which must not outlive the source.
+            with opened(outputs), closing(found):
+                for finding in found:
+                    for output in outputs:
+                        output.write(finding)
+                if totals.empty:
+                    raise all_nodata(request.raster)
                 for output in outputs:
-                    output.write(strip)
-            if totals.empty:
-                raise all_nodata(request.raster)
-            for output in outputs:
-                output.finish()
+                    output.finish()
+                for output in outputs:
+                    output.place()
+        except OutputUnwritable as error:
+            if time.monotonic() - start < WORTH_KEEPING or not store.boxes:
+                store.drop()
+                raise
+            store.leave()
+            raise OutputUnwritable(f"{error.message} What was found is kept: resume the run to go on.") from error
+        except BaseException:
+            store.drop()
+            raise
+        store.drop()
         seconds = time.monotonic() - start
         for product in request.products:
             log.info("%s: %s written in %.1f s on %s", product.path, product.kind, seconds, place)
@@ -169,48 +161,44 @@ def run_map(
         )
 
 
-@contextmanager
-def prepared(request: MapRequest, card: ModelCard) -> Iterator[tuple[FileSource, Box]]:
-    """A request's source, open, and the part of its grid that is asked for; all that can be judged at once is checked.
-
-    Raises:
-        RequestRefused: a name is none that anything can have, or the products do not go together.
-        OptionsRefused: the model labels no pixels, or a product is none that a run can make.
-        ModelDamaged: the card names a network that there is not.
-        RasterMissing, RasterUnreadable, RasterNotGeoreferenced, RasterBands: the raster is not usable.
-        RasterNeedsNetwork, RasterResolution: nobody allowed the network, or a resolution far from the model's.
-        RasterEmpty: the area does not touch the raster.
-        OutputUnwritable: a product cannot be written.
-    """
-    _check_names(request)
-    if network_of(card).labels != "pixels":
-        raise OptionsRefused(f"The model '{card.name}' labels whole images, not pixels: choose another to map with.")
-    _check_products(request.products)
-    with FileSource(request.raster, card, request.reading) as source:
-        grid = source.grid
-        area = grid.box_of_bounds(request.bounds, request.bounds_crs) if request.bounds else grid.extent
-        for product in request.products:
-            check_output(product.path, request.overwrite, area.height * area.width, source.files)
-        yield source, area
+def _output(product: Product, request: MapRequest, setting: Setting) -> Output:
+    kind = KINDS[product.kind]
+    return kind.make(Destination(product.path, request.overwrite), setting, product.format)
 
 
-def _check_names(request: MapRequest) -> None:
-    check_raster(request.raster)
-    for product in request.products:
-        check_output_name(str(product.path))
-    if request.bounds_crs is not None:
-        check_crs(request.bounds_crs)
+def _findings(
+    engine: Engine, source: Within, setting: Setting, report: _Reporter, cancelled: Callable[[], bool]
+) -> Generator[Finding, None, None]:
+    """What was found before, then what is found now."""
+    store = setting.store
+    done = list(store.boxes)
+    for box in done:
+        yield store.finding(box)
+    strips = engine.strips(source, setting.area, done=done, on_tile=report, cancelled=cancelled)
+    with closing(strips):
+        for strip in strips:
+            known = replace(strip, valid=strip.valid & source.inside(strip.box))
+            finding = finding_of(known, setting.card, store.names)
+            store.add(finding)
+            yield finding
 
 
-def _check_products(products: tuple[Product, ...]) -> None:
-    if not products:
-        raise RequestRefused(f"Nothing is asked for. Name a product: {', '.join(KINDS)}.")
-    for product in products:
-        if product.kind not in KINDS or product.format not in KINDS[product.kind].formats:
-            known = ", ".join(f"{kind} ({' or '.join(about.formats)})" for kind, about in KINDS.items())
-            raise RequestRefused(f"There is no product '{product.kind}' as '{product.format}'. There are: {known}.")
-    if len({product.path for product in products}) < len(products):
-        raise RequestRefused("Two products have the same path. Give each a name of its own.")
+def _manifest(
+    request: MapRequest, card: ModelCard, seen: Within, area: Box, place: Place, names: list[str]
+) -> dict[str, Any]:
+    """All that strips depend on, under names that a person knows."""
+    source = seen.source
+    files = {str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in sorted(source.files.files)}
+    changed = card_of(request, card).model_dump(mode="json", exclude={"accuracy"})
+    return {
+        "version": __version__,
+        "the raster": [request.raster, files, source.grid.crs, list(source.grid.transform)],
+        "how it is read": asdict(request.reading),
+        "the area": [area.top, area.left, area.bottom, area.right, seen.mark],
+        "the model": changed,
+        "where it runs": str(place),
+        "what is kept": names,
+    }
 
 
 @dataclass

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from rotacube.errors import JobCancelled, JobMissing, PreviewMissing, ProductMissing, RotacubeError
+from rotacube.inference.request import card_of
 from rotacube.inference.run import MapRequest, MapResult, Product, Tile, prepared, run_map
 from rotacube.jobs.preview import draw_preview
 from rotacube.memory import give_back
@@ -26,6 +27,8 @@ PREVIEWS = 4096
 """How many previews a job keeps; the oldest are dropped."""
 EVENTS = 8192
 """How many events a job keeps; who comes later than that is told how it stood before the oldest."""
+STEP = 0.01
+"""The share of a step between two events."""
 KEPT = 50
 """How many jobs are remembered; beyond that the oldest that have ended are forgotten."""
 
@@ -50,6 +53,8 @@ class Snapshot:
     tiles_done: int = 0
     tiles_total: int = 0
     seconds_left: float | None = None
+    step: str = ""
+    step_share: float = 0.0
     result: MapResult | None = None
     error: Failure | None = None
 
@@ -120,6 +125,11 @@ class Job:
                     self._previews.popitem(last=False)
             self.now = replace(self.now, tiles_done=tile.done, tiles_total=tile.total, seconds_left=tile.seconds_left)
             self._append(TileDone(self.now.id, replace(tile, labels=None), picture is not None))
+
+    def add_step(self, what: str, share: float) -> None:
+        """Note how far the work after the last tile is, and say so where a hundredth more of it is done."""
+        if what != self.now.step or share - self.now.step_share >= STEP or share >= 1:
+            self.update(step=what, step_share=share, seconds_left=None)
 
     def preview(self, n: int) -> bytes:
         """PNG of a finished tile.
@@ -200,7 +210,7 @@ class Jobs:
             RotacubeError: the raster, the area, the model or a product is not usable.
         """
         card, _ = find_model(request.model)
-        with prepared(request, card):
+        with prepared(request, card_of(request, card)):
             pass
         job = Job(request)
         with self._lock:
@@ -251,6 +261,7 @@ class Jobs:
                 request,
                 model,
                 on_tile=lambda tile: job.add_tile(tile, model.card.classes),
+                on_step=job.add_step,
                 cancelled=lambda: job.cancelled,
             )
             log.info("job %s: finished in %.1f s", name, result.seconds)

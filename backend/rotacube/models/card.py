@@ -28,6 +28,7 @@ _CONTROL = r"\x00-\x1f\x7f-\x9f"
 Line = Annotated[str, Field(max_length=500, pattern=f"^[^{_CONTROL}]*$")]
 Text = Annotated[str, Field(max_length=10_000)]
 OptionName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
+Count = Annotated[int, Field(ge=0, le=10**9)]
 Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 
 
@@ -108,7 +109,8 @@ class ModelCard(_Strict):
     `tile` and `overlap` are pixels; `architecture` and `options` are a network's name and options, as `create_model`
     takes them. `further` says what the network gives beside its logits, `separation` how that makes single roofs;
     `notice` is what a person has to know before the model is used. `confusion` says by place, from validation, which
-    share of the pixels of each class (rows) is found as each class (columns).
+    share of the pixels of each class (rows) is found as each class (columns); `counts` how many roofs are there, how
+    many were found, and how many of these match.
     """
 
     format: int = Field(default=1, ge=1, le=1)
@@ -134,6 +136,7 @@ class ModelCard(_Strict):
     training_data: Text
     accuracy: dict[Line, float] = Field(max_length=1000)
     confusion: dict[Line, list[list[Annotated[float, Field(ge=0, le=1)]]]] = Field(default_factory=dict, max_length=100)
+    counts: dict[Line, tuple[Count, Count, Count]] = Field(default_factory=dict, max_length=100)
     weights: Weights
 
     @property
@@ -162,6 +165,8 @@ class ModelCard(_Strict):
         count = len(self.classes)
         if any([len(row) for row in table] != [count] * count for table in self.confusion.values()):
             raise ValueError(f"each table of confusion has {count} rows of {count} shares")
+        if any(matched > min(truth, found) for truth, found, matched in self.counts.values()):
+            raise ValueError("counts are the roofs that are there, found and matched: no more match than were found")
         if not 0 < self.gsd_factors[0] <= 1 <= self.gsd_factors[1]:
             raise ValueError("gsd_factors must be a factor up to 1 and one from 1 on")
         if self.overlap * 2 > self.tile:

@@ -40,6 +40,8 @@ _PARTS = {  # the package's layers
     "_bn2": "project.1",
 }
 _DECODER = (96, 64, 48, 32)
+_DROP = 0.2
+"""How often training leaves out the last block's change of an image; linearly less often before, as in the paper."""
 
 
 class _Depthwise(nn.Conv2d):
@@ -53,10 +55,15 @@ class _Depthwise(nn.Conv2d):
 
 
 class InvertedBlock(nn.Module):
-    """MobileNetV2's inverted residual: 1x1 to more channels, depthwise, 1x1 back."""
+    """MobileNetV2's inverted residual: 1x1 to more channels, depthwise, 1x1 back; in training `drop` of the images
+    go past it where they can.
+    """
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int, *, drop: float = 0.0
+    ) -> None:
         super().__init__()
+        self.drop = drop
         inner = inputs * expansion
         layers = [] if expansion == 1 else [_conv_norm(inputs, inner, 1)]
         layers.append(_conv_norm(inner, inner, kernel, stride, groups=inner))
@@ -68,7 +75,12 @@ class InvertedBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps `(B, inputs, H, W)` to `(B, outputs, H / stride, W / stride)`."""
         change: Tensor = self.project(self.depthwise(self.expand(x)))
-        return x + change if self.same else change
+        if not self.same:
+            return change
+        if self.training and self.drop:
+            kept = torch.rand(len(x), 1, 1, 1, device=x.device) >= self.drop
+            change = change * kept.to(change.dtype) / (1 - self.drop)
+        return x + change
 
 
 def _conv_norm(
@@ -110,12 +122,16 @@ class LiteUNet(DenseNetwork):
         self.blocks = nn.ModuleList()
         self.last: list[int] = []  # the last block of each resolution, which the decoder sees
         skips, inputs = [], stem
+        total = sum(row[0] for row in _STAGES)
         for (count, kernel, step, expansion, _), made in zip(_STAGES, channels, strict=True):
             for number in range(count):
                 if number == 0 and step == 2:
                     self.last.append(len(self.blocks) - 1)
                     skips.append(inputs)
-                self.blocks.append(InvertedBlock(inputs, made, kernel, step if number == 0 else 1, expansion))
+                drop = _DROP * len(self.blocks) / total
+                self.blocks.append(
+                    InvertedBlock(inputs, made, kernel, step if number == 0 else 1, expansion, drop=drop)
+                )
                 inputs = made
         widths = scaled(_DECODER, width)
         self.decoder = nn.ModuleList()

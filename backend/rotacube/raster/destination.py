@@ -15,7 +15,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -28,6 +28,8 @@ LONGEST = 180
 PART = ".rotacube-part"
 FOREIGN = 86_400.0
 """Seconds after which the temporary files of another machine, which nobody writes to, are taken for lost."""
+QUIET = 600.0
+"""Seconds without a new file after which a run of another machine is taken for dead."""
 _MARK = re.compile(r"\.(?P<host>[0-9a-f]{6})-(?P<pid>[0-9]+)-(?P<start>[0-9]+)-[0-9a-f]{8}\.[a-z.]+" + re.escape(PART))
 
 
@@ -101,7 +103,9 @@ class Destination:
                 os.fsync(self._folder)
 
 
-def check_output(output: Path, overwrite: bool, pixels: int, references: References) -> None:
+def check_output(
+    output: Path, overwrite: bool, pixels: int, references: References, suffixes: Sequence[str] = (".tif", ".tiff")
+) -> None:
     """Check, before any work, that a file can be written.
 
     Args:
@@ -109,9 +113,10 @@ def check_output(output: Path, overwrite: bool, pixels: int, references: Referen
         overwrite: whether a file that is there may be replaced.
         pixels: how many the mask has.
         references: the files that are read, which are never replaced.
+        suffixes: how its name may end.
 
     Raises:
-        OutputUnwritable: the folder is missing or not writable, the name is none for a GeoTIFF, something is there
+        OutputUnwritable: the folder is missing or not writable, the name has another end, something is there
             already or is read, or the disk is too full.
     """
     if "\0" in str(output):
@@ -121,7 +126,7 @@ def check_output(output: Path, overwrite: bool, pixels: int, references: Referen
             f"The name '{output.name[:40]}...' is too long: it may have {LONGEST} bytes. Choose a shorter one."
         )
     try:
-        _check_place(output, output.resolve(), overwrite, references)
+        _check_place(output, output.resolve(), overwrite, references, suffixes)
     except (OSError, ValueError, RuntimeError) as error:
         raise OutputUnwritable(f"'{output}' is no place for a file ({error}). Choose another one.") from error
     folder = output.resolve().parent
@@ -135,11 +140,11 @@ def check_output(output: Path, overwrite: bool, pixels: int, references: Referen
         )
 
 
-def _check_place(output: Path, target: Path, overwrite: bool, references: References) -> None:
+def _check_place(output: Path, target: Path, overwrite: bool, references: References, suffixes: Sequence[str]) -> None:
     if target.is_dir():
-        raise OutputUnwritable(f"'{output}' is a folder. Give the name of a file that ends in .tif.")
-    if output.suffix.lower() not in (".tif", ".tiff"):
-        raise OutputUnwritable(f"'{output.name}' does not end in .tif. The mask is a GeoTIFF: give it such a name.")
+        raise OutputUnwritable(f"'{output}' is a folder. Give the name of a file that ends in {suffixes[0]}.")
+    if output.suffix.lower() not in suffixes:
+        raise OutputUnwritable(f"'{output.name}' does not end in {suffixes[0]}. Give it such a name.")
     if not target.parent.is_dir():
         raise OutputUnwritable(f"The folder '{target.parent}' does not exist. Create it, or choose another place.")
     if target.exists() and not target.is_file():
@@ -189,6 +194,22 @@ def sweep(folder: Path) -> None:
                 lost = time.time() - path.stat().st_mtime > FOREIGN
             if lost:
                 path.unlink()
+
+
+def owner_mark() -> str:
+    """This process, in a text that `owner_lives` knows it by."""
+    return _process()
+
+
+def owner_lives(mark: Path) -> bool:
+    """Whether the process whose mark a file holds still works; of another machine's only what it did lately tells."""
+    try:
+        host, pid, start = mark.read_text(encoding="ascii").split("-")
+        if host == _host():
+            return _lives(int(pid), int(start))
+        return time.time() - mark.parent.stat().st_mtime < QUIET
+    except (OSError, ValueError):
+        return False
 
 
 def _link(part: Path, output: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +28,34 @@ EMPTY = 0.1
 Colour = tuple[int, int, int, int]
 
 
-class CogWriter:
-    """Writes one band of uint8, whose values stand for colours: `open`, `write`, `finish`, and `drop` in any case.
+@dataclass(frozen=True)
+class Band:
+    """What a file says of one of its bands.
 
-    After `finish` the file lies under its final name; `drop` without it leaves nothing.
+    Attributes:
+        description: map programs show it as the band's name.
+        tags: of the band.
+        scale: what its values are multiplied with.
+    """
+
+    description: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    scale: float = 1.0
+
+
+class CogWriter:
+    """Writes bands of uint8: `open`, `write`, `finish`, and `drop` in any case.
+
+    After `place` the file lies under its final name; `drop` without it leaves nothing.
 
     Args:
         destination: where it goes.
         box: the part of the grid that the file shows, in the grid's pixels.
         crs: WKT.
         transform: of that part.
-        colours: red, green, blue and opacity of values, 0 to 255.
+        bands: what there is of each.
         tags: provenance, stored in the file.
-        band_tags: of the band.
-        description: of the band, which map programs show as its name.
+        colours: red, green, blue and opacity of values, 0 to 255, where values of the only band stand for colours.
     """
 
     def __init__(
@@ -50,14 +65,13 @@ class CogWriter:
         crs: str,
         transform: rasterio.Affine,
         *,
-        colours: Mapping[int, Colour],
+        bands: Sequence[Band],
         tags: Mapping[str, str],
-        band_tags: Mapping[str, str],
-        description: str,
+        colours: Mapping[int, Colour] | None = None,
     ) -> None:
         self.box, self._crs, self._transform = box, crs, transform
         self._destination, self.output = destination, destination.output
-        self._colours, self._tags, self._band_tags, self._description = colours, tags, band_tags, description
+        self._bands, self._tags, self._colours = list(bands), tags, colours
         self._strips, self._whole = destination.part("strips"), destination.part("cog")
         self._file: Any = None
         self._written = 0
@@ -75,7 +89,7 @@ class CogWriter:
                 driver="GTiff",
                 width=self.box.width,
                 height=self.box.height,
-                count=1,
+                count=len(self._bands),
                 dtype="uint8",
                 nodata=NODATA,
                 crs=self._crs,
@@ -88,30 +102,34 @@ class CogWriter:
                 BIGTIFF="IF_SAFER",
                 SPARSE_OK=True,
             )
-            self._file.write_colormap(1, {**self._colours, NODATA: (0, 0, 0, 0)})
+            if self._colours is not None:
+                self._file.write_colormap(1, {**self._colours, NODATA: (0, 0, 0, 0)})
             self._file.update_tags(**self._tags)
-            self._file.update_tags(1, **self._band_tags)
-            self._file.set_band_description(1, self._description)
+            for number, band in enumerate(self._bands, 1):
+                self._file.update_tags(number, **band.tags)
+                self._file.set_band_description(number, band.description)
+            if any(band.scale != 1 for band in self._bands):
+                self._file.scales = [band.scale for band in self._bands]
         except GDAL_ERRORS as error:
-            raise _unwritable(self.output, error) from error
+            raise unwritable(self.output, error) from error
 
     def write(self, box: Box, values: NDArray[np.uint8]) -> None:
-        """Write the values of a part of the grid; what is nodata over a block's width is never written."""
+        """Write the values (bands, height, width) of a part of the grid; a block's width of nodata is never written."""
         top, left = box.top - self.box.top, box.left - self.box.left
         try:
             for start in range(0, box.width, BLOCK):
-                part = values[:, start : start + BLOCK]
+                part = values[..., start : start + BLOCK]
                 if (part != NODATA).any():
-                    self._written += part.size
-                    self._file.write(part, 1, window=Window(left + start, top, part.shape[1], box.height))
+                    self._written += part[0].size
+                    self._file.write(part, window=Window(left + start, top, part.shape[2], box.height))
         except GDAL_ERRORS as error:
-            raise _unwritable(self.output, error) from error
+            raise unwritable(self.output, error) from error
 
     def finish(self) -> None:
-        """Make the Cloud Optimized GeoTIFF, check it, and put it into its place.
+        """Make the Cloud Optimized GeoTIFF, and check it.
 
         Raises:
-            OutputUnwritable: the disk is full, the file does not say what it should, or its name was taken meanwhile.
+            OutputUnwritable: the disk is full, or the file does not say what it should.
         """
         try:
             self._file.close()
@@ -124,21 +142,36 @@ class CogWriter:
                 level=9,
                 blocksize=BLOCK,
                 # The most frequent value takes GDAL its time for every pixel, also where there is nothing.
-                overview_resampling="nearest" if self._written < EMPTY * self.box.height * self.box.width else "mode",
+                overview_resampling=self._overviews(),
                 bigtiff="IF_SAFER",
                 sparse_ok=True,
             )
             self._check()
+        except GDAL_ERRORS as error:
+            raise unwritable(self.output, error) from error
+
+    def place(self) -> None:
+        """Put it into its place.
+
+        Raises:
+            OutputUnwritable: the disk is full, or the file's name was taken meanwhile.
+        """
+        try:
             self._destination.put(self._whole)
         except GDAL_ERRORS as error:
-            raise _unwritable(self.output, error) from error
+            raise unwritable(self.output, error) from error
 
     def drop(self) -> None:
-        """Leave nothing but what `finish` has put in place; doing it twice is fine."""
+        """Leave nothing but what `place` has put in place; doing it twice is fine."""
         if self._file is not None and not self._file.closed:
             with contextlib.suppress(*GDAL_ERRORS):
                 self._file.close()
         self._destination.drop()
+
+    def _overviews(self) -> str:
+        if self._colours is None:
+            return "average"
+        return "nearest" if self._written < EMPTY * self.box.height * self.box.width else "mode"
 
     def _check(self) -> None:
         """Read the whole file as somebody will who has nothing but it: pixels, place and nodata."""
@@ -164,11 +197,12 @@ def _read_through(path: Path) -> None:
     """Read every block: GDAL reports some failed writes only here."""
     with rasterio.open(path) as file:
         for _, window in file.block_windows(1):
-            file.read(1, window=window)
+            file.read(window=window)
 
 
-def _unwritable(output: Path, error: Exception) -> OutputUnwritable:
+def unwritable(output: Path, error: Exception) -> OutputUnwritable:
+    """Why a file cannot be written, and what to do."""
     return OutputUnwritable(
-        f"The mask could not be written to '{output.parent}' ({cause_of(error)}). The disk may be full, or the folder "
-        "was taken away or renamed: free some space or choose another place. No part of the mask was left behind."
+        f"The map could not be written to '{output.parent}' ({cause_of(error)}). The disk may be full, or the folder "
+        "was taken away or renamed: free some space or choose another place. No part of it was left behind."
     )

@@ -25,11 +25,12 @@ def _rule(trouble: Callable[[str], str | None]) -> AfterValidator:
 
 RasterName = Annotated[str, _rule(trouble_of_raster)]
 FileName = Annotated[str, _rule(trouble)]
+Line = Annotated[str, Field(max_length=500)]
 CrsText = Annotated[str, _rule(trouble_of_crs)]
 BandNumber = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 JobState = Literal["queued", "running", "finished", "failed", "cancelled"]
-ProductKind = Literal["mask"]
-ProductFormat = Literal["cog"]
+ProductKind = Literal["mask", "probability", "polygons", "statistics"]
+ProductFormat = Literal["cog", "gpkg", "fgb", "csv", "json"]
 
 
 class ErrorBody(BaseModel):
@@ -109,8 +110,14 @@ class ProductRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: ProductKind = Field(description="what the file holds: `mask`, a class id a pixel")
-    format: ProductFormat = Field(description="`cog`, a Cloud Optimized GeoTIFF")
+    kind: ProductKind = Field(
+        description="what the file holds: `mask`, a class id a pixel; `probability` of each class but the first, in "
+        "254ths; `polygons`, each roof or patch; `statistics`, area and share of each class with 95% intervals"
+    )
+    format: ProductFormat = Field(
+        description="`cog`, a Cloud Optimized GeoTIFF, of `mask` and `probability`; `gpkg` or `fgb` of `polygons`; "
+        "`csv` or `json` of `statistics`"
+    )
     path: FileName = Field(description="where it is written, on the backend's machine")
 
 
@@ -148,6 +155,16 @@ class JobRequest(BaseModel):
     any_resolution: bool = Field(default=False, description="take a resolution outside of the model's `gsd_range`")
     allow_network: bool = Field(default=False, description="let the raster make requests over the network")
     overwrite: bool = Field(default=False, description="replace files that are there")
+    threshold: float | None = Field(
+        default=None, gt=0, lt=1, description="probability from which on a pixel is of class 1; the model's if absent"
+    )
+    smallest: float | None = Field(
+        default=None, ge=0, le=1e4, description="square metres of the smallest roof or patch; the model's if absent"
+    )
+    within: FileName = Field(default="", description="a layer of polygons, outside of which all is nodata")
+    zones: FileName = Field(default="", description="a layer of polygons, in each of which statistics are wanted too")
+    zone_field: Line = Field(default="", description="the field with the names of the zones; numbers if empty")
+    resume: bool = Field(default=False, description="go on with what the same request has left when it was cut off")
 
 
 class ClassArea(BaseModel):
@@ -193,6 +210,8 @@ class JobInfo(BaseModel):
     tiles_done: int = 0
     tiles_total: int = 0
     seconds_left: float | None = None
+    step: str = Field(default="", description="what is done after the last tile, in words; empty before")
+    step_share: float = Field(default=0.0, description="the share of that step that is done, 0 to 1")
     result: JobResult | None = None
     error: ErrorBody | None = None
 

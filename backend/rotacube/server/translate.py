@@ -29,6 +29,12 @@ def to_map(request: schema.JobRequest) -> MapRequest:
             allow_network=request.allow_network,
         ),
         overwrite=request.overwrite,
+        threshold=request.threshold,
+        smallest=request.smallest,
+        within=request.within,
+        zones=request.zones,
+        zone_field=request.zone_field,
+        resume=request.resume,
     )
 
 
@@ -51,10 +57,18 @@ def to_info(job: Snapshot) -> schema.JobInfo:
             any_resolution=reading.any_resolution,
             allow_network=reading.allow_network,
             overwrite=request.overwrite,
+            threshold=request.threshold,
+            smallest=request.smallest,
+            within=request.within,
+            zones=request.zones,
+            zone_field=request.zone_field,
+            resume=request.resume,
         ),
         tiles_done=job.tiles_done,
         tiles_total=job.tiles_total,
         seconds_left=job.seconds_left,
+        step=job.step,
+        step_share=job.step_share,
         result=None if job.result is None else _result(job.id, job.result),
         error=None if job.error is None else schema.ErrorBody(code=job.error.code, message=job.error.message),
     )

@@ -53,6 +53,7 @@ def finish(network: DenseNetwork, recipe: Recipe, root: Path, folder: Path, plac
         "threshold": threshold,
         "separation": separation.model_dump(),
         "confusion": confusion(answers, threshold, len(recipe.classes)),
+        "counts": {name: found[:3] for name, found in count_roofs(answers, threshold, separation).items()},
     }
     card = save_model(network, fields | {"accuracy": {}}, folder)
     model = LoadedModel(card, network, folder)
@@ -138,24 +139,28 @@ def confusion(answers: Sequence[Answer], threshold: float, classes: int) -> dict
     }
 
 
+def count_roofs(answers: Sequence[Answer], threshold: float, separation: Separation) -> dict[str, Roofs]:
+    """By place, the roofs of the places that have any."""
+    counts = {answer.area.name: Roofs() for answer in answers if (answer.area.ids > 0).any()}
+    for answer in answers:
+        area = answer.area
+        if area.name in counts:
+            found = compare_roofs(area.ids, answer.roofs(threshold, separation), area.certain, area.gsd)
+            counts[area.name] = counts[area.name].plus(found)
+    return counts
+
+
 def choose_cuts(answers: Sequence[Answer]) -> tuple[float, Separation]:
     """The threshold and the way to tell roofs apart with the best F1 of roofs.
 
     A place weighs as the square root of its roofs, as sure as its figure is; of equals the first is taken.
     """
-    places = sorted({answer.area.name for answer in answers if (answer.area.ids > 0).any()})
-    if not places:
+    if not any((answer.area.ids > 0).any() for answer in answers):
         return 0.5, Separation()
 
     def f1(threshold: float, separation: Separation) -> float:
-        counts = dict.fromkeys(places, Roofs())
-        for answer in answers:
-            area = answer.area
-            if area.name in counts:
-                found = compare_roofs(area.ids, answer.roofs(threshold, separation), area.certain, area.gsd)
-                counts[area.name] = counts[area.name].plus(found)
-        weights = [roofs.truth**0.5 for roofs in counts.values()]
-        return float(np.average([roofs.f1 for roofs in counts.values()], weights=weights))
+        counts = count_roofs(answers, threshold, separation).values()
+        return float(np.average([roofs.f1 for roofs in counts], weights=[roofs.truth**0.5 for roofs in counts]))
 
     threshold = 0.5
     for _ in range(2):  # one after the other: they hardly depend on each other

@@ -11,17 +11,25 @@ from affine import Affine
 from pyproj import CRS
 
 from rotacube.inference.engine import Strip
-from rotacube.inference.outputs import KINDS, Setting, Totals, opened
+from rotacube.inference.findings import finding_of, names_of
+from rotacube.inference.outputs import KINDS, Setting, Totals, format_of, opened
 from rotacube.inference.run import MapRequest, Product
+from rotacube.inference.store import Store
 from rotacube.raster.destination import Destination
 from rotacube.raster.grid import Box
 from rotacube.raster.map_grid import MapGrid
 
 
 @pytest.fixture
-def setting(make_card):
+def setting(make_card, tmp_path_factory):
     grid = MapGrid(40, 50, CRS.from_epsg(32645).to_wkt(), Affine(0.15, 0, 353000, 0, -0.15, 3060000), (0.15, 0.15))
-    return Setting(grid, Box(10, 5, 40, 45), make_card(), {"ROTACUBE_MODEL": "tiny"})
+    area = Box(10, 5, 40, 45)
+    store = Store(tmp_path_factory.mktemp("store") / "job", area, names_of(make_card(), {"chance"}))
+    return Setting(grid, area, make_card(), {"ROTACUBE_MODEL": "tiny"}, store)
+
+
+def made(kind, path, setting):
+    return KINDS[kind].make(Destination(path, False), setting, format_of(kind, path.name))
 
 
 def strips():
@@ -33,14 +41,17 @@ def strips():
 
 def test_several_outputs_take_the_same_strips(tmp_path, setting):
     totals = Totals(setting)
-    outputs = [totals, *(KINDS["mask"].make(Destination(tmp_path / f"{name}.tif", False), setting) for name in "ab")]
+    outputs = [totals, *(made("mask", tmp_path / f"{name}.tif", setting) for name in "ab")]
     assert totals.empty and list(tmp_path.iterdir()) == []
     with opened(outputs):
         for strip in strips():
             for output in outputs:
-                output.write(strip)
+                output.write(finding_of(strip, setting.card, setting.store.names))
         for output in outputs:
             output.finish()
+        assert not (tmp_path / "a.tif").exists(), "none is in its place before all are whole"
+        for output in outputs:
+            output.place()
     with rasterio.open(tmp_path / "a.tif") as file:
         labels = file.read(1)
         assert file.transform == setting.grid.transform_of(setting.area) and file.tags()["ROTACUBE_MODEL"] == "tiny"
@@ -54,12 +65,12 @@ def test_several_outputs_take_the_same_strips(tmp_path, setting):
 
 @pytest.mark.parametrize("until", ["open", "write"])
 def test_what_is_not_finished_leaves_nothing(until, tmp_path, setting):
-    outputs = [KINDS["mask"].make(Destination(tmp_path / f"{name}.tif", False), setting) for name in "ab"]
+    outputs = [made("mask", tmp_path / f"{name}.tif", setting) for name in "ab"]
 
     def work():
         with opened(outputs):
             if until == "write":
-                outputs[0].write(next(strips()))
+                outputs[0].write(finding_of(next(strips()), setting.card, setting.store.names))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -68,10 +79,7 @@ def test_what_is_not_finished_leaves_nothing(until, tmp_path, setting):
 
 
 def test_one_that_cannot_open_leaves_nothing_of_the_others(tmp_path, setting):
-    outputs = [
-        KINDS["mask"].make(Destination(path, False), setting)
-        for path in (tmp_path / "a.tif", tmp_path / "no" / "b.tif")
-    ]
+    outputs = [made("mask", path, setting) for path in (tmp_path / "a.tif", tmp_path / "no" / "b.tif")]
     with pytest.raises(Exception, match="could not be written"), opened(outputs):
         pass
     assert list(tmp_path.iterdir()) == []

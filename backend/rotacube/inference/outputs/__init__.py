@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from rotacube.inference.outputs.base import Output, Setting, opened
 from rotacube.inference.outputs.mask import Mask
+from rotacube.inference.outputs.polygons import Polygons
+from rotacube.inference.outputs.probability import Probability
+from rotacube.inference.outputs.statistics import Statistics
 from rotacube.inference.outputs.totals import ClassTotal, Totals
 from rotacube.raster.destination import Destination
 
-__all__ = ["KINDS", "ClassTotal", "Kind", "Output", "Setting", "Totals", "opened"]
+__all__ = ["KINDS", "ClassTotal", "Kind", "Output", "Setting", "Totals", "format_of", "opened"]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of product: the formats that it is written in, and what writes it."""
+    """A kind of product.
 
-    formats: tuple[str, ...]
-    make: Callable[[Destination, Setting], Output]
+    Attributes:
+        formats: how the names of its files end, by format; the first format is the usual one.
+        make: what writes it, from its place, what it is made of, and its format.
+        needs: the parts of the findings that it needs where the model has them, beside the class ids.
+    """
+
+    formats: Mapping[str, tuple[str, ...]]
+    make: Callable[[Destination, Setting, str], Output]
+    needs: frozenset[str] = field(default_factory=frozenset)
 
 
-KINDS = {"mask": Kind(("cog",), Mask)}
+_COG = {"cog": (".tif", ".tiff")}
+_ALL = frozenset({"chance", "distance", "border"})
+KINDS = {
+    "mask": Kind(_COG, Mask),
+    "probability": Kind(_COG, Probability, frozenset({"chance"})),
+    "polygons": Kind({"gpkg": (".gpkg",), "fgb": (".fgb",)}, Polygons, _ALL),
+    "statistics": Kind({"csv": (".csv",), "json": (".json",)}, Statistics, _ALL),
+}
+
+
+def format_of(kind: str, name: str) -> str:
+    """The format that a file's name asks for by its end; the kind's usual one where it asks for none."""
+    formats = KINDS[kind].formats
+    asked = [form for form, suffixes in formats.items() if name.lower().endswith(suffixes)]
+    return next(iter([*asked, *formats]))

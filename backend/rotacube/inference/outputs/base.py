@@ -1,49 +1,81 @@
-"""What a run makes of its strips: the protocol that every output keeps to."""
+"""What a run makes of what it finds: the protocol that every output keeps to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
-from rotacube.inference.engine import Strip
+from rotacube.inference.findings import Finding
+from rotacube.inference.pieces import Piece, Pieces, patches_of, roofs_of
+from rotacube.inference.store import Store
 from rotacube.models.card import ModelCard
 from rotacube.raster.grid import Box
 from rotacube.raster.map_grid import MapGrid
 
+ROOFS = "rooftops"
+"""The task of models that find single roofs."""
+
 
 @dataclass(frozen=True)
 class Setting:
-    """What an output is made of, beside the strips.
+    """What an output is made of.
 
     Attributes:
         grid: the map's.
         area: the part of the grid that is mapped.
-        card: of the model.
+        card: of the model, as the request changes it.
         tags: provenance.
+        store: keeps what was found, to be read again when all is.
+        step: is told what is being done after the last tile, and its share that is done; raises `JobCancelled`.
+        zones: a layer of polygons whose statistics are wanted; none if empty.
+        zone_field: the field with their names; they are numbered if empty.
     """
 
     grid: MapGrid
     area: Box
     card: ModelCard
     tags: Mapping[str, str]
+    store: Store
+    step: Callable[[str, float], None] = lambda what, share: None
+    zones: str = ""
+    zone_field: str = ""
+
+    @property
+    def of_roofs(self) -> bool:
+        """Whether the map's pieces are single roofs."""
+        return self.card.task == ROOFS
+
+    @cached_property
+    def pieces(self) -> tuple[Pieces, Piece]:
+        """The single roofs of the whole map, or the patches of its classes; found when they are first asked for."""
+        smallest = math.ceil(self.card.separation.smallest / (self.grid.gsd[0] * self.grid.gsd[1]))
+        splitter = roofs_of(self.card) if self.of_roofs else patches_of(smallest)
+        what = "Telling roofs apart" if self.of_roofs else "Outlining patches"
+        pieces = Pieces(self.store, self.store.folder / "pieces", splitter, smallest)
+        return pieces, pieces.find(lambda share: self.step(what, share))
 
 
 class Output(Protocol):
-    """Takes strips; is complete or absent.
+    """Takes what was found; is complete or absent.
 
-    `open` comes first, then `write` with strips that tile the area, then `finish`, which puts the result in its place.
-    `drop` comes last in any case, and leaves nothing but what `finish` has put in place.
+    `open` comes first, then `write` with findings that tile the area, then `finish`; where that has gone well for all
+    outputs of a run, `place` puts the result in its place. `drop` comes last in any case, and leaves nothing else.
     """
 
     def open(self) -> None:
         """Begin."""
 
-    def write(self, strip: Strip) -> None:
-        """Take a strip; its arrays hold until the next one."""
+    def write(self, finding: Finding) -> None:
+        """Take a finding; its arrays hold until the next one."""
 
     def finish(self) -> None:
+        """Make the result whole, beside its place."""
+
+    def place(self) -> None:
         """Put the result in its place."""
 
     def drop(self) -> None:

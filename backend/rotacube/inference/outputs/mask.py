@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from rotacube.inference.engine import Strip
-from rotacube.inference.labels import labels_of
+from rotacube.inference.findings import Finding
 from rotacube.inference.outputs.base import Setting
 from rotacube.raster.destination import Destination
-from rotacube.raster.write import CogWriter
+from rotacube.raster.write import NODATA, Band, CogWriter
 
 
 class Mask:
@@ -15,33 +14,38 @@ class Mask:
     Args:
         destination: where the file goes.
         setting: grid, area, classes and provenance.
+        form: "cog".
     """
 
-    def __init__(self, destination: Destination, setting: Setting) -> None:
-        self.card = setting.card
+    def __init__(self, destination: Destination, setting: Setting, form: str = "cog") -> None:
+        classes = setting.card.classes
+        names = ", ".join(f"{c.id} {c.name}" for c in classes)
         self._writer = CogWriter(
             destination,
             setting.area,
             setting.grid.crs,
             setting.grid.transform_of(setting.area),
-            colours={c.id: (*c.rgb, 255) for c in setting.card.classes},
+            bands=[Band(names, {f"CLASS_{c.id}": c.name for c in classes})],
             tags=setting.tags,
-            band_tags={f"CLASS_{c.id}": c.name for c in setting.card.classes},
-            description=", ".join(f"{c.id} {c.name}" for c in setting.card.classes),
+            colours={c.id: (*c.rgb, 255) for c in classes},
         )
 
     def open(self) -> None:
         """Begin the file under a temporary name."""
         self._writer.open()
 
-    def write(self, strip: Strip) -> None:
-        """Write a strip's class ids."""
-        if strip.valid.any():
-            self._writer.write(strip.box, labels_of(strip.logits, strip.valid, self.card))
+    def write(self, finding: Finding) -> None:
+        """Write a finding's class ids."""
+        if (finding.labels != NODATA).any():
+            self._writer.write(finding.box, finding.labels[None])
 
     def finish(self) -> None:
-        """Make the Cloud Optimized GeoTIFF and move it into place."""
+        """Make the Cloud Optimized GeoTIFF."""
         self._writer.finish()
+
+    def place(self) -> None:
+        """Move it into place."""
+        self._writer.place()
 
     def drop(self) -> None:
         """Leave nothing but the finished file."""

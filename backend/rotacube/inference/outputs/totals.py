@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rotacube.inference.engine import Strip
-from rotacube.inference.labels import labels_of
+from rotacube.inference.findings import Finding
 from rotacube.inference.outputs.base import Setting
 from rotacube.models.card import CardClass
 from rotacube.raster.write import NODATA
@@ -38,19 +37,19 @@ class Totals:
     def open(self) -> None:
         """Nothing is needed."""
 
-    def write(self, strip: Strip) -> None:
-        """Count a strip."""
-        if not strip.valid.any():
-            self.nodata += strip.valid.size
-            return
-        labels = labels_of(strip.logits, strip.valid, self.setting.card)
+    def write(self, finding: Finding) -> None:
+        """Count a finding."""
+        labels = finding.labels
         counts = np.bincount(labels.ravel(), minlength=NODATA + 1)
         self.nodata += int(counts[NODATA])
         self._pixels += counts[: len(self._pixels)]
-        self._area += counts[: len(self._area)] * (self.setting.grid.area(strip.box) / labels.size)
+        self._area += counts[: len(self._area)] * (self.setting.grid.area(finding.box) / labels.size)
 
     def finish(self) -> None:
         """Nothing is left to do."""
+
+    def place(self) -> None:
+        """It has no place but here."""
 
     def drop(self) -> None:
         """Nothing is kept elsewhere."""

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from rotacube.models.card import Normalisation
 from rotacube.training.datasets.areas import Area, resize
+from rotacube.training.datasets.colours import recolour, vary_colours
 from rotacube.training.datasets.targets import border_of, depth_of, walls_of
 
 SCALES = (0.5, 2.0)
@@ -129,9 +130,10 @@ class RoofCrops(Crops):
         gsd: float,
         rng: np.random.Generator,
     ) -> None:
-        """Add roofs to some crops."""
+        """Add roofs to some crops, and colour roofs and ground anew."""
         if self.donors and rng.random() < PASTED:
             self._paste(image, ids, labels, seen, gsd, rng)
+        recolour(image, ids, labels, rng)
 
     def targets(self, ids: NDArray[np.int32], labels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> Item:
         """What tells roofs apart."""
@@ -238,34 +240,6 @@ def _turned_crop(
     image = F.grid_sample(image[None], grid, padding_mode="border", align_corners=False)[0]
     ids, labels, valid = F.grid_sample(layers[None], grid, mode="nearest", align_corners=False)[0].numpy()
     return image, ids.astype(np.int32), labels.astype(np.uint8), valid > 0.5
-
-
-def vary_colours(image: Tensor, rng: np.random.Generator) -> Tensor:
-    """Vary light, colour, haze, sharpness and noise as other sensors and days would."""
-
-    def draw(low: float, high: float, *shape: int) -> Any:
-        return torch.from_numpy(rng.uniform(low, high, shape or None) * np.ones(shape or 1)).float()
-
-    grey = image.mean(0, keepdim=True)
-    image = grey + (image - grey) * draw(0.2, 1.6)
-    image = image.clamp(0, 1) ** draw(0.6, 1.6)
-    centre = image.mean()
-    image = (image - centre) * draw(0.6, 1.5) + centre + draw(-0.15, 0.15)
-    image = image * draw(0.86, 1.14, 3, 1, 1)
-    if rng.random() < 0.2:  # haze
-        share = draw(0.1, 0.4)
-        image = image * (1 - share) + share * draw(0.6, 0.95, 3, 1, 1)
-    size = image.shape[1]
-    if rng.random() < 0.3:  # a coarser or softer sensor
-        small = int(size * rng.uniform(0.35, 0.85))
-        image = resize(resize(image, (small, small)), (size, size))
-    elif rng.random() < 0.15:  # sharpened
-        soft = resize(resize(image, (size // 2, size // 2)), (size, size))
-        image = image + (image - soft) * draw(0.3, 1.0)
-    if rng.random() < 0.3:
-        noise = rng.standard_normal(image.shape, dtype=np.float32)
-        image = image + torch.from_numpy(noise) * draw(0.0, 0.05)
-    return image.clamp(0, 1)
 
 
 def _half_plane(size: int, rng: np.random.Generator) -> NDArray[np.bool_]:

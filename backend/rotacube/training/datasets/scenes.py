@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from rotacube.errors import DatasetDamaged, OptionsRefused
 from rotacube.models.card import Normalisation
 from rotacube.training.datasets.areas import pictures, read_picture, resize
-from rotacube.training.datasets.crops import vary_colours
+from rotacube.training.datasets.colours import vary_colours
 
 FOLDS = 5
 

@@ -1,0 +1,129 @@
+"""Polygons: each roof, or each patch of a class, with what is known of it."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from rotacube.inference.findings import Finding
+from rotacube.inference.outputs.base import Setting
+from rotacube.inference.pieces import Piece, PieceBlock
+from rotacube.raster.destination import Destination
+from rotacube.raster.gdal import GDAL_ERRORS
+from rotacube.raster.write import unwritable
+from rotacube.vector.regularise import Regularised, regularise, simplify
+from rotacube.vector.writing import LayerWriter
+
+DRIVERS = {"gpkg": "GPKG", "fgb": "FlatGeobuf"}
+TOLERANCE = 1.5
+"""Pixels by which the outline of a patch may move."""
+
+
+class Polygons:
+    """Writes a layer of polygons when all is found.
+
+    Args:
+        destination: where the file goes.
+        setting: grid, area, classes and provenance.
+        form: a key of `DRIVERS`.
+    """
+
+    def __init__(self, destination: Destination, setting: Setting, form: str) -> None:
+        self.destination, self.setting = destination, setting
+        self._part = setting.store.folder / f"{uuid.uuid4().hex[:8]}.{form}"  # FlatGeobuf insists on the name's end
+        name = "roofs" if setting.of_roofs else "patches"
+        self._writer = LayerWriter(self._part, DRIVERS[form], name, setting.grid.crs, setting.tags)
+
+    def open(self) -> None:
+        """Nothing is needed."""
+
+    def write(self, finding: Finding) -> None:
+        """What is found is read again from the store."""
+
+    def finish(self) -> None:
+        """Outline everything, and write the layer.
+
+        Raises:
+            OutputUnwritable: the disk is full.
+            JobCancelled: somebody asked for it.
+        """
+        pieces, table = self.setting.pieces
+        try:
+            self._writer.add(_NOTHING.shapes, self._fields(table, _NOTHING, _NOTHING.shapes, _NOTHING.ids, 1.0))
+            done = 0
+            for block in pieces.each(table):
+                self.setting.step("Drawing outlines", done / len(table.number))
+                self._add(table, block)
+                done += len(block.own)
+            self._writer.finish()
+            self.setting.step("Drawing outlines", 1.0)
+        except (*GDAL_ERRORS, RuntimeError) as error:
+            raise unwritable(self.destination.output, error) from error
+
+    def place(self) -> None:
+        """Move it into place."""
+        try:
+            self.destination.put(self._part)
+        except GDAL_ERRORS as error:
+            raise unwritable(self.destination.output, error) from error
+
+    def _add(self, table: Piece, block: PieceBlock) -> None:
+        grid, box = self.setting.grid, block.box
+        others = np.setdiff1d(block.ids, np.append(block.own, 0))
+        if self.setting.of_roofs:
+            drawn = regularise(block.ids, fixed=others)
+        else:
+            drawn = simplify(block.ids, TOLERANCE, fixed=others)
+        onto = grid.transform_of(box)
+        shapes, of = shapely.get_parts(drawn.shapes, return_index=True)  # what is in pieces becomes several polygons
+        placed = shapely.transform(shapes, lambda at: np.column_stack(onto * (at[:, 0], at[:, 1])))
+        ground = grid.area(box) / (box.height * box.width)
+        self._writer.add(placed, self._fields(table, drawn, shapes, of, ground))
+
+    def _fields(
+        self, table: Piece, drawn: Regularised, shapes: NDArray[np.object_], of: NDArray[np.int64], ground: float
+    ) -> dict[str, NDArray[Any]]:
+        """The fields of polygons.
+
+        Args:
+            table: of all pieces.
+            drawn: some of their outlines.
+            shapes: polygons in pixels.
+            of: which of the outlines each is, or a part of.
+            ground: square metres of a pixel there.
+        """
+        at = drawn.ids[of] - 1
+        names = np.array([c.name for c in self.setting.card.classes], object)
+        fields: dict[str, NDArray[Any]] = {
+            "number": table.number[at],
+            "class": names[table.kind[at]],
+            "class_id": table.kind[at].astype(np.int32),
+            "area_m2": (shapely.area(shapes) * ground).round(2),
+            "perimeter_m": (shapely.length(shapes) * math.sqrt(ground)).round(2),
+            "confidence": table.confidence[at].round(3),
+        }
+        if self.setting.of_roofs:
+            fields["axis_deg"] = self._bearing(drawn.axis)[of].round(1)
+            fields["outline"] = np.where(drawn.kept[of], "as found", "regularised").astype(object)
+        source = Path(self.setting.tags.get("ROTACUBE_RASTER", "")).name
+        return {**fields, "source": np.full(len(at), source, object)}
+
+    def _bearing(self, axis: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Degrees of a wall's direction clockwise from the CRS's north, 0 to 90, from those in pixels."""
+        t, angle = self.setting.grid.transform, np.radians(axis)
+        u, v = np.cos(angle), np.sin(angle)
+        bearing: NDArray[np.float64] = np.degrees(np.arctan2(t.a * u + t.b * v, t.d * u + t.e * v)) % 90
+        return bearing
+
+    def drop(self) -> None:
+        """Leave nothing but the finished file."""
+        self.destination.drop()
+
+
+_NOTHING = Regularised(np.zeros(0, np.int64), np.zeros(0, object), np.zeros(0), np.zeros(0, bool))

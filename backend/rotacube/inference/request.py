@@ -1,0 +1,139 @@
+"""What to map, in plain values, checked before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rotacube.errors import OptionsRefused, RequestRefused
+from rotacube.inference.outputs import KINDS
+from rotacube.inference.within import Within, within
+from rotacube.models.card import ModelCard
+from rotacube.models.store import network_of
+from rotacube.raster.destination import check_output
+from rotacube.raster.file_source import FileSource
+from rotacube.raster.grid import Box
+from rotacube.raster.reading import AS_THE_FILE_SAYS, Reading
+from rotacube.texts import check_crs, check_output_name, check_raster
+from rotacube.vector.layers import read_polygons
+
+
+@dataclass(frozen=True)
+class Product:
+    """A file that a run makes: of which kind (a key of `KINDS`), in which of its formats, where.
+
+    >>> Product("mask", Path("mask.tif")).format
+    'cog'
+    """
+
+    kind: str
+    path: Path
+    format: str = "cog"
+
+
+@dataclass(frozen=True)
+class MapRequest:
+    """What to map, in plain values: it can be sent to another process.
+
+    Attributes:
+        raster: what GDAL opens.
+        model: a model's name, or its folder.
+        products: what to make, each in a file of its own.
+        bounds: left, bottom, right, top of the area; the whole raster if None.
+        bounds_crs: of the bounds; the raster's own if None.
+        reading: the raster's bands, its validity, and what else its file does not say.
+        overwrite: whether files that are there may be replaced.
+        threshold: the probability from which on a pixel is of class 1, of two classes; the model's own if None.
+        smallest: square metres of the smallest roof or patch; the model's own if None.
+        within: a layer of polygons outside of which all is nodata, as `read_polygons` takes it; none if empty.
+        zones: a layer of polygons whose statistics are wanted, as `read_polygons` takes it; none if empty.
+        zone_field: the field with their names; they are numbered if empty.
+        resume: whether what a run that was cut off has left is gone on with.
+
+    >>> MapRequest("town.tif", "rooftop-small", (Product("mask", Path("mask.tif")),)).overwrite
+    False
+    """
+
+    raster: str
+    model: str
+    products: tuple[Product, ...]
+    bounds: tuple[float, float, float, float] | None = None
+    bounds_crs: str | None = None
+    reading: Reading = AS_THE_FILE_SAYS
+    overwrite: bool = False
+    threshold: float | None = None
+    smallest: float | None = None
+    within: str = ""
+    zones: str = ""
+    zone_field: str = ""
+    resume: bool = False
+
+
+@contextmanager
+def prepared(request: MapRequest, card: ModelCard) -> Iterator[tuple[Within, Box]]:
+    """A request's source, open, and the part of its grid that is asked for; all that can be judged at once is checked.
+
+    Raises:
+        RequestRefused: a name is none that anything can have, or the products do not go together.
+        OptionsRefused: the model labels no pixels, or a product is none that a run can make.
+        ModelDamaged: the card names a network that there is not.
+        RasterMissing, RasterUnreadable, RasterNotGeoreferenced, RasterBands: the raster is not usable.
+        RasterNeedsNetwork, RasterResolution: nobody allowed the network, or a resolution far from the model's.
+        RasterEmpty: the area does not touch the raster.
+        LayerRefused: the polygons to map within, or the zones, cannot be read.
+        OutputUnwritable: a product cannot be written.
+    """
+    _check_names(request)
+    if network_of(card).labels != "pixels":
+        raise OptionsRefused(f"The model '{card.name}' labels whole images, not pixels: choose another to map with.")
+    _check_products(request.products)
+    with FileSource(request.raster, card, request.reading) as source:
+        grid = source.grid
+        seen = within(source, request.within)
+        area = seen.extent(grid.box_of_bounds(request.bounds, request.bounds_crs) if request.bounds else grid.extent)
+        if request.zones:
+            read_polygons(request.zones, grid.crs, request.zone_field or None)
+        for product in request.products:
+            suffixes = KINDS[product.kind].formats[product.format]
+            check_output(product.path, request.overwrite, area.height * area.width, source.files, suffixes)
+        yield seen, area
+
+
+def _check_names(request: MapRequest) -> None:
+    check_raster(request.raster)
+    for product in request.products:
+        check_output_name(str(product.path))
+    if request.bounds_crs is not None:
+        check_crs(request.bounds_crs)
+
+
+def _check_products(products: tuple[Product, ...]) -> None:
+    if not products:
+        raise RequestRefused(f"Nothing is asked for. Name a product: {', '.join(KINDS)}.")
+    for product in products:
+        if product.kind not in KINDS or product.format not in KINDS[product.kind].formats:
+            known = ", ".join(f"{kind} ({' or '.join(about.formats)})" for kind, about in KINDS.items())
+            raise RequestRefused(f"There is no product '{product.kind}' as '{product.format}'. There are: {known}.")
+    if len({product.path for product in products}) < len(products):
+        raise RequestRefused("Two products have the same path. Give each a name of its own.")
+
+
+def card_of(request: MapRequest, card: ModelCard) -> ModelCard:
+    """The model's card as a request changes it.
+
+    Raises:
+        OptionsRefused: the threshold is no probability, or the smallest area none.
+    """
+    changed: dict[str, Any] = {}
+    if request.threshold is not None:
+        if not 0 < request.threshold < 1:
+            raise OptionsRefused(f"A threshold of {request.threshold:g} is no probability: it lies between 0 and 1.")
+        changed["threshold"] = request.threshold
+    if request.smallest is not None:
+        if not 0 <= request.smallest <= 1e4:
+            raise OptionsRefused(f"The smallest area may be 0 to 10,000 square metres, not {request.smallest:g}.")
+        changed["separation"] = card.separation.model_copy(update={"smallest": request.smallest})
+    return card.model_copy(update=changed)

@@ -1,0 +1,256 @@
+"""The outlines of roofs, drawn at a level each: with walls, or as what was found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from rotacube.vector.axes import axes_of, off_axis
+from rotacube.vector.coverage import Coverage
+from rotacube.vector.edges import Edges, edges_of, true_corners
+from rotacube.vector.placing import LINK, joints, links, met, placed, placed_nodes, steps, strayed
+from rotacube.vector.ragged import expanded, offsets, summed
+from rotacube.vector.walls import FREE, Walls, walls_of
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Shapes = NDArray[Any]
+CORNERS, CLOSER, STRAIGHT = 0.75, 0.4, 1.5
+"""In tolerances: by how much the simplified outline may leave the pixels', and where that crosses another one; and the
+pixels one straight edge."""
+STEP = 0.25
+"""In tolerances: a wall that misses its end by more has a step there, by less it leans."""
+GRAIN = 1024
+"""Corners lie on a grid of so many lines a pixel: shifted by whole pixels they stay what they are, to the last bit."""
+SAME = 0.5 / GRAIN
+"""Pixels: nodes that are as near are one."""
+NEAR, ABOUT = 3.0, 1.5
+"""In tolerances: walls that are drawn in two places are not straightened where they come as near as that; and how many
+times as far from a common node that is looked at."""
+FINER = 0.5
+"""In tolerances: the smaller one of the second try."""
+COARSE, FINE, SIMPLE, CLOSE, RAW = range(5)
+ROUGH, UNBOUND = 0.6, 0.6
+"""A roof whose outline lies farther from its walls on average, in tolerances, or has a larger share of it off its axes,
+is no house of straight walls: it is left alone."""
+
+
+class Outline:
+    """The outlines of roofs, each arc at a level.
+
+    On the levels COARSE and FINE an arc consists of walls, found with a smaller tolerance on the second, on SIMPLE and
+    CLOSE of its true corners, of more on the second, on RAW of those of the pixels.
+    """
+
+    def __init__(self, coverage: Coverage, elsewhere: Flags, tolerance: float, level: Ints) -> None:
+        self.coverage, self.tolerance = coverage, tolerance
+        self.roofs: Ints = np.where(coverage.sides == 0, -1, np.searchsorted(coverage.ids, coverage.sides))
+        self.elsewhere = elsewhere
+        self.plain = self._beside(elsewhere)
+        self.arc, _ = expanded(np.diff(coverage.starts))
+        self.corner = true_corners(coverage, CORNERS * tolerance)
+        every = np.ones(len(self.roofs), bool)
+        edges = edges_of(coverage, true_corners(coverage, STRAIGHT * tolerance, every))
+        axis, self.group = axes_of(edges.direction, edges.length, self.roofs[edges.arc], len(coverage.ids))
+        self._axis = np.zeros(int(self.group.max(initial=-1)) + 1)
+        self._axis[self.group] = axis
+        self.strayed, self.length = np.zeros((2, len(self.roofs)))
+        self.level = np.where(self.plain, np.maximum(level, SIMPLE), level)
+        self._place(self._walls(edges, tolerance), every)
+        self._settle()
+
+    def _beside(self, elsewhere: Flags) -> Flags:
+        """Arcs of roofs that are drawn elsewhere, and others so near to one that both might take the same ground."""
+        coverage, arcs = self.coverage, self.arcs_of(elsewhere)
+        if not arcs.any():
+            return arcs
+        row, _ = expanded(np.diff(coverage.starts))
+        lines = shapely.linestrings(coverage.points.astype(float), indices=row)
+        theirs, ours = lines[~self.arcs_of(~elsewhere)], np.flatnonzero(~arcs)
+        met_there = np.zeros(len(coverage.nodes), bool)
+        met_there[coverage.ends[arcs].ravel()] = True
+        free, near = lines[ours], NEAR * self.tolerance
+        for end in coverage.ends[ours].T:  # about a node that both have, lines are near in any case
+            at = np.flatnonzero(met_there[end])
+            about = shapely.buffer(shapely.points(coverage.nodes[end[at]].astype(float)), ABOUT * near)
+            free[at] = shapely.difference(free[at], about)
+        close = shapely.STRtree(theirs).query(free, predicate="dwithin", distance=near)[0]
+        arcs[ours[close]] = True
+        return arcs
+
+    @property
+    def axis(self) -> Floats:
+        """Degrees, (I,)."""
+        return np.degrees(self.lines.axis[self.group]) % 90 if len(self.group) else np.zeros(0)
+
+    def _walls(self, edges: Edges, tolerance: float) -> Walls:
+        """Walls, each along the axis of that roof beside it which fits better."""
+        beside, areas = self.roofs[edges.arc], self.coverage.areas
+        swing = np.abs(off_axis(edges.direction[:, None], self._axis[self.group[beside]]))
+        swing[beside < 0] = np.inf
+        nearer = beside[np.arange(len(beside)), swing.argmin(1)]
+        area = np.where(beside < 0, np.inf, areas[beside]).min(1, initial=np.inf)
+        return walls_of(edges, self.group[nearer], self._axis, area, tolerance)
+
+    def _place(self, walls: Walls, arcs: Flags) -> None:
+        """Place all walls; those of the arcs are new."""
+        coverage = self.coverage
+        self.lines = placed(coverage, walls, self._axis, self.tolerance)
+        area, length = strayed(coverage, self.lines, arcs)
+        self.strayed, self.length = np.where(arcs, area, self.strayed), np.where(arcs, length, self.length)
+        self.link = links(coverage, self.lines.begins, LINK * self.tolerance)
+        self.bare = (np.diff(self.lines.begins) == 0) & ~self.link
+
+    def _settle(self) -> None:
+        """Raise what has no walls that fit: first to the smaller tolerance, then to the level without walls."""
+        self.level[self.arcs_of(self.rough()) & (self.level == COARSE)] = FINE
+        fine = self.level == FINE
+        if fine.any():
+            tolerance = FINER * self.tolerance
+            edges = edges_of(self.coverage, true_corners(self.coverage, STRAIGHT * tolerance, fine))
+            walls = self.lines.walls
+            self._place(walls.taken(~fine[walls.arc]).and_those(self._walls(edges, tolerance)), fine)
+            self.level[self.arcs_of(self.rough()) & fine] = SIMPLE
+        self.level[self.bare & (self.level < SIMPLE)] = SIMPLE
+
+    def raise_arcs(self, arcs: Flags, plain: bool = False) -> None:
+        """Bring arcs one level up, those that are drawn elsewhere, too, or the others."""
+        self.level[arcs & (self.plain == plain) & (self.level < RAW)] += 1
+
+    def raise_roofs(self, roof: Flags) -> None:
+        """Bring those arcs of roofs, (I,), one level up that are on the lowest."""
+        least = np.full(len(roof) + 1, RAW)
+        free = ~self.plain
+        np.minimum.at(least, self.roofs[free].ravel(), np.repeat(self.level[free], 2))
+        lowest = (least[self.roofs] == self.level[:, None]) & np.append(roof, False)[self.roofs]
+        self.raise_arcs(lowest.any(1))
+        self.level[self.arcs_of(roof & (least[:-1] == RAW))] = RAW
+
+    def crossing(self, roof: Flags) -> Flags:
+        """Arcs of these roofs, (I,), that cross or touch another one of them, or themselves, beside a shared node; of
+        roofs that are drawn elsewhere only those that cross others.
+        """
+        points, starts = self.points()
+        at = np.flatnonzero(self.arcs_of(roof))
+        sizes = np.diff(starts)
+        inside = np.repeat(np.isin(np.arange(len(sizes)), at), sizes)
+        row, _ = expanded(sizes[at])
+        lines = shapely.linestrings(points[inside], indices=row)
+        found = ~shapely.is_simple(lines)
+        one, other = shapely.STRtree(lines).query(lines, predicate="intersects")
+        one, other = one[one < other], other[one < other]
+        common = shapely.intersection(lines[one], lines[other])
+        where, pair = shapely.get_coordinates(common, return_index=True)
+        ends = points[np.stack([starts[:-1], starts[1:] - 1], 1)][at]
+        close = [(np.abs(ends[side[pair]] - where[:, None]).max(2) < SAME).any(1) for side in (one, other)]
+        wrong = pair[~(close[0] & close[1])]
+        wrong = np.append(wrong, np.flatnonzero(shapely.length(common) > SAME))
+        own = self.arcs_of(~self.elsewhere)[at]
+        found &= own
+        wrong = wrong[own[one[wrong]] | own[other[wrong]]]
+        found[one[wrong]] = found[other[wrong]] = True
+        arcs = np.zeros(len(sizes), bool)
+        arcs[at[found]] = True
+        return arcs
+
+    def arcs_of(self, roof: Flags) -> Flags:
+        """The arcs of these roofs."""
+        beside: Flags = np.append(roof, False)[self.roofs]
+        found = beside[:, 0] | beside[:, 1]  # the background, -1, is the last
+        return found
+
+    def touched(self, arcs: Flags) -> Flags:
+        """The roofs beside arcs, (I,)."""
+        found = np.zeros(len(self.coverage.ids) + 1, bool)
+        found[self.roofs[arcs].ravel()] = True
+        return found[:-1]
+
+    def all_at_least(self, level: int) -> Flags:
+        """Roofs of which all arcs have reached a level, (I,)."""
+        return ~self.touched(self.level < level)
+
+    def all_at_most(self, level: int) -> Flags:
+        """Roofs of which no arc is above a level, (I,)."""
+        return ~self.touched(self.level > level)
+
+    def strayed_area(self) -> Floats:
+        """By how much area the outline of each roof leaves its walls, (I,)."""
+        return self.summed(self.strayed)
+
+    def summed(self, values: Floats) -> Floats:
+        """Sums over the arcs of each roof."""
+        inside = self.roofs >= 0
+        both = np.repeat(values, 2).reshape(-1, 2)[inside]
+        return summed(self.roofs[inside], both, len(self.coverage.ids))
+
+    def rough(self) -> Flags:
+        """Roofs whose outline is not that of straight walls along two axes."""
+        walls, arcs = self.lines.walls, len(self.roofs)
+        free = self.summed(summed(walls.arc, np.where(walls.kind == FREE, walls.length, 0.0), arcs))
+        every = self.summed(summed(walls.arc, walls.length, arcs))
+        length = np.maximum(self.summed(self.length), 1)
+        return (self.summed(self.strayed) > ROUGH * self.tolerance * length) | (free > UNBOUND * every)
+
+    def points(self) -> tuple[Floats, Ints]:
+        """The corners of the arcs, and where each arc begins."""
+        coverage, lines = self.coverage, self.lines
+        regular = self.level < SIMPLE
+        still = np.zeros(len(coverage.nodes), bool)
+        still[coverage.ends[~regular].ravel()] = True
+        offset = self._offsets(still)
+        nodes = placed_nodes(coverage, lines, offset)
+        nodes[still] = coverage.nodes[still]
+        one, other = coverage.ends[self.link & regular].T
+        same = ~still[one] & ~still[other] & (np.abs(nodes[one] - nodes[other]).max(1, initial=0) < SAME)
+        nodes[other[same]] = nodes[one[same]]
+        arc, corners = joints(coverage, lines, offset, self.tolerance)
+        arc, corners = arc[regular[arc]], corners[regular[arc]]
+        level = self.level[self.arc]
+        taken = np.where(level == SIMPLE, self.corner, level == RAW)
+        close = self.level == CLOSE
+        if close.any():
+            taken |= true_corners(coverage, CLOSER * self.tolerance, close)
+        arcs = np.flatnonzero(regular)
+        begin, end = nodes[coverage.ends[:, 0]], nodes[coverage.ends[:, 1]]
+        # At a node of a roof that is drawn elsewhere a wall leans: two steps, one from each side, could overlap.
+        shared = np.zeros(len(nodes), bool)
+        shared[coverage.ends[self.plain].ravel()] = True
+        first, last = (arcs[~shared[coverage.ends[arcs, side]]] for side in (0, 1))
+        stepped, step = steps(lines, offset, begin, first, False, STEP * self.tolerance)
+        stepped_last, step_last = steps(lines, offset, end, last, True, STEP * self.tolerance)
+        order = np.concatenate([arcs, stepped, arc, stepped_last, arcs, self.arc[taken]])
+        corners = np.concatenate([begin[arcs], step, corners, step_last, end[arcs], coverage.points[taken]])
+        sort = np.argsort(order, kind="stable")
+        return np.rint(corners[sort] * GRAIN) / GRAIN, offsets(np.bincount(order, minlength=len(regular)))
+
+    def _offsets(self, still: Flags) -> Floats:
+        """The walls' offsets; a line goes through the nodes on it that must not move, where these are near enough."""
+        coverage, lines, walls = self.coverage, self.lines, self.lines.walls
+        node, wall = met(coverage, lines.begins)
+        held = still[node] & (walls.kind[wall] != FREE) & (self.level[walls.arc[wall]] < SIMPLE)
+        node, wall = node[held], wall[held]
+        place = (lines.normal[wall] * coverage.nodes[node]).sum(1)
+        near = np.abs(place - lines.offset[wall]) <= self.tolerance / 2
+        count = int(lines.line.max(initial=-1)) + 1
+        times = np.bincount(lines.line[wall[near]], minlength=count)
+        mean = summed(lines.line[wall[near]], place[near], count) / np.maximum(times, 1)
+        return np.where(times[lines.line] > 0, mean[lines.line], lines.offset)
+
+    def polygons(self) -> Shapes:
+        """The polygons; a ring that would have fewer than three corners takes those of the level above."""
+        coverage = self.coverage
+        ring, _ = expanded(np.diff(coverage.rings))
+        arc = np.where(coverage.halves < 0, ~coverage.halves, coverage.halves)
+        own = ~self.elsewhere[np.searchsorted(coverage.ids, coverage.owners)]
+        while True:
+            points, starts = self.points()
+            corners = np.bincount(ring, (np.diff(starts) - 1)[arc], len(coverage.owners))
+            thin = np.zeros(len(self.level), bool)
+            thin[arc[(corners[ring] < 3) & own[ring]]] = True
+            if not thin.any():
+                return coverage.polygons(points, starts)
+            self.level[thin] = np.clip(self.level[thin] + 1, SIMPLE, RAW)

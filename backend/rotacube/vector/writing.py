@@ -1,0 +1,71 @@
+"""Layers of polygons written to files, part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyogrio
+import shapely
+from numpy.typing import NDArray
+
+GROWING = ("GPKG",)
+"""Formats that features can be added to; of others all features are held until the end."""
+Fields = Mapping[str, NDArray[Any]]
+
+
+class LayerWriter:
+    """Writes one layer.
+
+    Args:
+        path: of the new file.
+        driver: GDAL's name of the format.
+        name: of the layer.
+        crs: WKT.
+        tags: of the layer, where the format has such.
+    """
+
+    def __init__(self, path: Path, driver: str, name: str, crs: str, tags: Mapping[str, str]) -> None:
+        self.path, self.driver, self.name, self.crs, self.tags = path, driver, name, crs, dict(tags)
+        self._held: list[tuple[NDArray[Any], Fields]] = []
+        self._begun = False
+
+    def add(self, shapes: NDArray[np.object_], fields: Fields) -> None:
+        """Add polygons, (N,), with their fields, (N,) each and of the same types every time.
+
+        Raises:
+            OSError, RuntimeError, ValueError: the file cannot be written.
+        """
+        if self.driver not in GROWING:
+            self._held.append((shapes, fields))
+        elif len(shapes) or not self._begun:
+            self._write(shapes, fields)
+
+    def finish(self) -> None:
+        """Write what is held; `add` was called once at least.
+
+        Raises:
+            OSError, RuntimeError, ValueError: the file cannot be written.
+        """
+        if self._held:
+            names = self._held[0][1]
+            fields = {name: np.concatenate([held[name] for _, held in self._held]) for name in names}
+            self._write(np.concatenate([shapes for shapes, _ in self._held]), fields)
+            self._held = []
+
+    def _write(self, shapes: NDArray[np.object_], fields: Fields) -> None:
+        pyogrio.raw.write(
+            str(self.path),
+            shapely.to_wkb(shapes),
+            list(fields.values()),
+            list(fields),
+            layer=self.name,
+            driver=self.driver,
+            geometry_type="Polygon",
+            crs=self.crs,
+            append=self._begun,
+            layer_metadata=None if self._begun else self.tags,
+        )
+        self._begun = True

@@ -1,0 +1,141 @@
+"""What a run makes beside the mask: its files, and the layers that show them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Optional
+
+from qgis.core import (
+    QgsCategorizedSymbolRenderer,
+    QgsColorRampShader,
+    QgsFillSymbol,
+    QgsLayerTreeGroup,
+    QgsMapLayer,
+    QgsProject,
+    QgsRasterLayer,
+    QgsRasterShader,
+    QgsRendererCategory,
+    QgsSingleBandPseudoColorRenderer,
+    QgsVectorLayer,
+)
+from qgis.PyQt.QtCore import QThread
+from qgis.PyQt.QtGui import QColor
+
+from ..client.schema import Product, ProductRequest
+from ..i18n import tr
+from . import classes
+from .results import GROUP, KEYWORD, Finished, ResultUnreadable, mask_layer, provenance
+
+POLYGONS, PROBABILITY, STATISTICS = "polygons", "probability", "statistics"
+_FILES = {POLYGONS: ("gpkg", ".gpkg"), PROBABILITY: ("cog", ".tif"), STATISTICS: ("csv", ".csv")}
+_PROVIDERS = {POLYGONS: "ogr", STATISTICS: "ogr"}
+
+
+class Opened(NamedTuple):
+    """The layers of a finished job; they belong to no project yet."""
+
+    mask: QgsRasterLayer
+    beside: List[QgsMapLayer]
+
+
+def opened(finished: Finished, thread: Optional[QThread] = None) -> Opened:
+    """The layers of all that a job has made, for `thread` if it is not the one that calls.
+
+    Raises:
+        ResultUnreadable: if QGIS cannot open a file.
+    """
+    return Opened(mask_layer(finished, thread), layers(finished, thread))
+
+
+def request(kind: str, mask: str) -> ProductRequest:
+    """A product of that kind, in a file beside the mask's and named after it."""
+    form, suffix = _FILES[kind]
+    path = Path(mask)
+    return ProductRequest(str(path.with_name(f"{path.stem}_{kind}{suffix}")), kind, form)
+
+
+def layers(finished: Finished, thread: Optional[QThread] = None) -> List[QgsMapLayer]:
+    """The layers of all products but the mask; they belong to no project yet.
+
+    Args:
+        finished: the job.
+        thread: who is to own the layers, if it is not the thread that calls.
+
+    Raises:
+        ResultUnreadable: if QGIS cannot open a file.
+    """
+    made = []
+    for product in finished.result.products:
+        if product.kind in _FILES:
+            layer = _layer(product, finished)
+            if not layer.isValid():
+                text = tr("{} was written but QGIS cannot open it. Check that the file is still there.")
+                raise ResultUnreadable(text.format(product.path))
+            metadata = provenance(finished)
+            metadata.removeKeywords(KEYWORD)  # it is no mask
+            layer.setMetadata(metadata)
+            if thread is not None:
+                layer.moveToThread(thread)
+            made.append(layer)
+    return made
+
+
+def add(made: List[QgsMapLayer], project: QgsProject) -> None:
+    """Add layers to our group; those that show the same files already are replaced.
+
+    Polygons go to the top, probabilities below the mask and hidden, since they would cover it.
+    """
+    sources = {layer.source() for layer in made}
+    project.removeMapLayers([old.id() for old in project.mapLayers().values() if old.source() in sources])
+    root = project.layerTreeRoot()
+    group: QgsLayerTreeGroup = root.findGroup(GROUP) or root.insertGroup(0, GROUP)
+    for layer in made:
+        project.addMapLayer(layer, False)
+        if isinstance(layer, QgsRasterLayer):
+            group.addLayer(layer).setItemVisibilityChecked(False)
+        else:
+            group.insertLayer(0, layer).setExpanded(False)
+
+
+def _layer(product: Product, finished: Finished) -> QgsMapLayer:
+    name = Path(product.path).stem
+    if product.kind == PROBABILITY:
+        raster = QgsRasterLayer(product.path, name, "gdal")
+        if raster.isValid():
+            _shade(raster, finished)
+        return raster
+    layer = QgsVectorLayer(product.path, name, _PROVIDERS[product.kind])
+    if product.kind == POLYGONS and layer.isValid():
+        _outline(layer, finished)
+    return layer
+
+
+def _outline(layer: QgsVectorLayer, finished: Finished) -> None:
+    """Each class in its colour: a strong line, a fill that lets the image through."""
+    categories = []
+    for item in finished.result.classes[1:]:
+        line, fill = classes.color(item), classes.color(item)
+        fill.setAlphaF(0.25)
+        look: Dict[str, str] = {"color": _rgba(fill), "outline_color": _rgba(line), "outline_width": "0.4"}
+        categories.append(QgsRendererCategory(item.name, QgsFillSymbol.createSimple(look), item.name))
+    layer.setRenderer(QgsCategorizedSymbolRenderer("class", categories))
+    layer.setMapTipTemplate('<b>[% "class" %]</b> [% round("area_m2", 1) %] m² ([% round(100 * "confidence") %] %)')
+
+
+def _shade(layer: QgsRasterLayer, finished: Finished) -> None:
+    """From transparent where a class is unlikely to its colour where it is sure."""
+    item = finished.result.classes[1]
+    nothing, likely = QColor(item.color), QColor(item.color)
+    nothing.setAlpha(0)
+    ramp = QgsColorRampShader(0.0, 1.0)
+    ramp.setColorRampType(QgsColorRampShader.Type.Interpolated)
+    ramp.setColorRampItemList(
+        [QgsColorRampShader.ColorRampItem(0.0, nothing, "0 %"), QgsColorRampShader.ColorRampItem(1.0, likely, "100 %")]
+    )
+    shader = QgsRasterShader()
+    shader.setRasterShaderFunction(ramp)
+    layer.setRenderer(QgsSingleBandPseudoColorRenderer(layer.dataProvider(), 1, shader))
+
+
+def _rgba(color: QColor) -> str:
+    return f"{color.red()},{color.green()},{color.blue()},{color.alpha()}"

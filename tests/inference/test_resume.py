@@ -1,0 +1,173 @@
+"""A run that is killed at any moment goes on, and ends with what an unbroken one makes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pyogrio
+import pytest
+import rasterio
+
+from rotacube.errors import JobDamaged, OutputUnwritable
+from rotacube.inference import run as module
+from rotacube.inference.engine import Engine
+from rotacube.inference.outputs import format_of
+from rotacube.inference.run import MapRequest, Product, run_map
+from rotacube.inference.store import MANIFEST, OWNER, Store, folder_of
+from rotacube.raster import destination
+
+NAMES = {"mask": "mask.tif", "probability": "p.tif", "polygons": "r.gpkg", "statistics": "s.json"}
+KILLED = textwrap.dedent(
+    """
+    import os, sys
+    import torch
+    from pathlib import Path
+    from rotacube.inference import store
+    from rotacube.inference.device import Place
+    from rotacube.inference.outputs import polygons
+    from rotacube.inference.run import run_map
+    from tests_resume import request_of
+
+    raster, model, folder, after = sys.argv[1:]
+    left, add = [int(after)], store.Store.add
+
+    def dying(self, finding):
+        if not left[0]:
+            os._exit(9)
+        left[0] -= 1
+        add(self, finding)
+
+    store.Store.add = dying
+    run_map(request_of(raster, model, Path(folder)), place=Place(torch.device("cpu"), torch.float32, 2))
+    """
+)
+
+
+def request_of(raster, model, folder, **more):
+    products = tuple(Product(kind, folder / name, format_of(kind, name)) for kind, name in NAMES.items())
+    return MapRequest(str(raster), str(model), products, **more)
+
+
+def kill(raster, model, folder, after):
+    """A run that ends without a word after so many strips."""
+    (folder / "tests_resume.py").write_text(Path(__file__).read_text())
+    code = [sys.executable, "-c", KILLED, str(raster), str(model), str(folder), str(after)]
+    done = subprocess.run(code, cwd=folder, env={**__import__("os").environ, "PYTHONPATH": str(folder)}, check=False)
+    assert done.returncode == 9
+    shutil.rmtree(folder / "__pycache__", ignore_errors=True)
+    (folder / "tests_resume.py").unlink()
+
+
+def contents(folder):
+    """Everything that the products hold, decoded."""
+    with rasterio.open(folder / "mask.tif") as mask, rasterio.open(folder / "p.tif") as chance:
+        pixels = mask.read(1), chance.read(1)
+    _, _, shapes, data = pyogrio.raw.read(folder / "r.gpkg")
+    return pixels, shapes.tolist(), [field.tolist() for field in data], json.loads((folder / "s.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def unbroken(scene_path, model_folder, tiny_model, cpu, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unbroken")
+    run_map(request_of(scene_path, model_folder, folder), tiny_model, place=cpu)
+    return contents(folder)
+
+
+@pytest.mark.parametrize("after", [0, 1, 3])
+def test_a_killed_run_goes_on(after, unbroken, scene_path, model_folder, tiny_model, cpu, tmp_path, monkeypatch):
+    kill(scene_path, model_folder, tmp_path, after)
+    job = folder_of(tmp_path / "mask.tif")
+    assert not (tmp_path / "mask.tif").exists() and len(list(job.glob("strip_*.tif"))) == after
+    batches, infer = [], Engine.infer
+    monkeypatch.setattr(Engine, "infer", lambda self, tiles: batches.append(len(tiles)) or infer(self, tiles))
+    tiles = []
+    request = request_of(scene_path, model_folder, tmp_path, resume=True)
+    run_map(request, tiny_model, place=cpu, on_tile=tiles.append)
+    found = contents(tmp_path)
+    for ours, theirs in zip(found[0], unbroken[0], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert found[1:] == unbroken[1:]
+    assert not job.exists() and sorted(path.name for path in tmp_path.iterdir()) == sorted(NAMES.values())
+    assert [tile.done for tile in tiles] == list(range(1, tiles[0].total + 1))
+    rows = 5  # of 7 tiles each
+    assert sum(batches) <= 7 * (rows - after + 1), "at most one strip is worked out twice"
+
+
+def test_what_is_not_resumed_starts_anew(scene_path, model_folder, tiny_model, cpu, tmp_path, unbroken):
+    kill(scene_path, model_folder, tmp_path, 2)
+    with rasterio.open(next(folder_of(tmp_path / "mask.tif").glob("strip_*.tif")), "r+") as file:
+        file.write(np.full((file.count, file.height, file.width), 7, np.uint8))
+    run_map(request_of(scene_path, model_folder, tmp_path), tiny_model, place=cpu)
+    np.testing.assert_array_equal(contents(tmp_path)[0][0], unbroken[0][0])
+
+
+def test_a_changed_raster_or_request_is_noticed(scene_path, model_folder, tiny_model, cpu, tmp_path):
+    raster = tmp_path / "own.tif"
+    shutil.copy(scene_path, raster)
+    kill(raster, model_folder, tmp_path, 2)
+    before = sorted(folder_of(tmp_path / "mask.tif").iterdir())
+    with pytest.raises(JobDamaged, match="the model changed since"):
+        run_map(request_of(raster, model_folder, tmp_path, resume=True, threshold=0.7), tiny_model, place=cpu)
+    with rasterio.open(raster, "r+") as file:
+        file.update_tags(changed="yes")
+    with pytest.raises(JobDamaged, match="the raster changed since"):
+        run_map(request_of(raster, model_folder, tmp_path, resume=True), tiny_model, place=cpu)
+    assert sorted(folder_of(tmp_path / "mask.tif").iterdir()) == before, "what was found is still there"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "\0" * 50])
+def test_a_damaged_manifest_is_a_sentence_or_a_new_start(text, scene_path, model_folder, tiny_model, cpu, tmp_path):
+    kill(scene_path, model_folder, tmp_path, 1)
+    (folder_of(tmp_path / "mask.tif") / MANIFEST).write_text(text)
+    request = request_of(scene_path, model_folder, tmp_path, resume=True)
+    if text:
+        with pytest.raises(JobDamaged, match="without resuming"):
+            run_map(request, tiny_model, place=cpu)
+    else:
+        run_map(request, tiny_model, place=cpu)
+
+
+def test_a_damaged_strip_is_found_again(scene_path, model_folder, tiny_model, cpu, tmp_path, unbroken):
+    kill(scene_path, model_folder, tmp_path, 3)
+    strips = sorted(folder_of(tmp_path / "mask.tif").glob("strip_*.tif"))
+    strips[1].write_bytes(strips[1].read_bytes()[:100])
+    run_map(request_of(scene_path, model_folder, tmp_path, resume=True), tiny_model, place=cpu)
+    np.testing.assert_array_equal(contents(tmp_path)[0][0], unbroken[0][0])
+
+
+def test_two_runs_do_not_write_to_one_name(scene_path, model_folder, tiny_model, cpu, tmp_path):
+    job = folder_of(tmp_path / "mask.tif")
+    job.mkdir()
+    (job / OWNER).write_text(destination.owner_mark())
+    for resume in (False, True):
+        with pytest.raises(OutputUnwritable, match="Another run is writing"):
+            run_map(request_of(scene_path, model_folder, tmp_path, resume=resume), tiny_model, place=cpu)
+    assert job.is_dir()
+
+
+def test_a_long_run_whose_disk_is_full_keeps_what_it_found(
+    scene_path, model_folder, tiny_model, cpu, tmp_path, monkeypatch, unbroken
+):
+    add = Store.add
+
+    def full(self, finding):
+        if len(self.boxes) == 2:
+            raise OutputUnwritable("The disk is full.")
+        add(self, finding)
+
+    monkeypatch.setattr(Store, "add", full)
+    with pytest.raises(OutputUnwritable, match=r"The disk is full\.$"):
+        run_map(request_of(scene_path, model_folder, tmp_path), tiny_model, place=cpu)
+    assert list(tmp_path.iterdir()) == [], "it was not worth keeping"
+    monkeypatch.setattr(module, "WORTH_KEEPING", 0.0)
+    with pytest.raises(OutputUnwritable, match="resume the run to go on"):
+        run_map(request_of(scene_path, model_folder, tmp_path), tiny_model, place=cpu)
+    monkeypatch.setattr(Store, "add", add)
+    run_map(request_of(scene_path, model_folder, tmp_path, resume=True), tiny_model, place=cpu)
+    np.testing.assert_array_equal(contents(tmp_path)[0][0], unbroken[0][0])

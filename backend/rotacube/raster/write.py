@@ -18,11 +18,12 @@ from rotacube.raster.crs import same_place
 from rotacube.raster.destination import Destination
 from rotacube.raster.gdal import GDAL_ERRORS, cause_of
 from rotacube.raster.grid import Box
+from rotacube.raster.overviews import with_overviews
 
 NODATA = 255
 BLOCK = 512
-EMPTY = 0.1
-"""Below this share of pixels that were written a map is mostly empty."""
+LEVEL = 6
+"""Of DEFLATE: 9 takes thirteen times as long for a seventh less."""
 
 Colour = tuple[int, int, int, int]
 
@@ -60,7 +61,6 @@ class CogWriter:
         self._colours, self._tags, self._band_tags, self._description = colours, tags, band_tags, description
         self._strips, self._whole = destination.part("strips"), destination.part("cog")
         self._file: Any = None
-        self._written = 0
 
     def open(self) -> None:
         """Begin the file of strips.
@@ -102,7 +102,6 @@ class CogWriter:
             for start in range(0, box.width, BLOCK):
                 part = values[:, start : start + BLOCK]
                 if (part != NODATA).any():
-                    self._written += part.size
                     self._file.write(part, 1, window=Window(left + start, top, part.shape[1], box.height))
         except GDAL_ERRORS as error:
             raise _unwritable(self.output, error) from error
@@ -115,18 +114,16 @@ class CogWriter:
         """
         try:
             self._file.close()
-            _read_through(self._strips)
             rasterio.shutil.copy(
-                self._strips,
+                with_overviews(self._strips, self._destination.part, BLOCK),
                 self._whole,
                 driver="COG",
                 compress="DEFLATE",
-                level=9,
+                level=LEVEL,
                 blocksize=BLOCK,
-                # The most frequent value takes GDAL its time for every pixel, also where there is nothing.
-                overview_resampling="nearest" if self._written < EMPTY * self.box.height * self.box.width else "mode",
                 bigtiff="IF_SAFER",
                 sparse_ok=True,
+                num_threads="ALL_CPUS",
             )
             self._check()
             self._destination.put(self._whole)

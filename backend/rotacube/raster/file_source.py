@@ -32,7 +32,8 @@ from rotacube.raster.pixels import Pixels
 from rotacube.raster.radiometry import Radiometry, judge
 from rotacube.raster.reading import AS_THE_FILE_SAYS, Reading
 from rotacube.raster.references import References
-from rotacube.raster.resample import resample, taps
+from rotacube.raster.resample import taps_of
+from rotacube.raster.window import network_input
 
 # A raster without georeference is refused, in words of our own.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
@@ -197,7 +198,8 @@ class FileSource:
         Raises:
             RasterUnreadable: the file is damaged there.
         """
-        values = np.zeros((len(self._pixels.dtypes), box.height, box.width), np.float32)
+        # The bands of a pixel lie side by side, as networks take them.
+        values = np.zeros((box.height, box.width, len(self._pixels.dtypes)), np.float32).transpose(2, 0, 1)
         valid = np.zeros((box.height, box.width), bool)
         inside = box & self.grid.extent
         if inside.empty:
@@ -205,43 +207,31 @@ class FileSource:
         step = max(1, int(AT_ONCE / (inside.width * self._scale[0] * self._scale[1])))
         for top in range(inside.top, inside.bottom, step):
             part = Box(top, inside.left, min(top + step, inside.bottom), inside.right)
-            found = self._part(part)
-            if found is None:
-                continue
-            scaled, seen = found
             place = part.within(box)
-            valid[place] = seen
-            values[(slice(None), *place)] = self.card.normalisation.apply(scaled, seen)
+            self._part(part, (values[(slice(None), *place)], valid[place]))
         return values, valid
 
-    def _part(self, box: Box) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
-        """Stretched values and validity of a part within the grid; None where nothing is valid."""
-        if self._scale == (1.0, 1.0):
-            return self._source_pixels(box)
-        rows = taps(box.top, box.bottom, self._scale[1], self._facts.height)
-        columns = taps(box.left, box.right, self._scale[0], self._facts.width)
-        found = self._source_pixels(
-            Box(rows.first, columns.first, rows.first + rows.length, columns.first + columns.length)
-        )
-        return None if found is None else resample(*found, rows, columns)
-
-    def _source_pixels(self, window: Box) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
-        if not self._pixels.may_hold(window):
-            return None
+    def _part(self, box: Box, out: tuple[NDArray[np.float32], NDArray[np.bool_]]) -> None:
+        """Fill in a part within the grid, if anything is valid there."""
+        taps = None
+        if self._scale != (1.0, 1.0):
+            rows = taps_of(box.top, box.bottom, self._scale[1], self._facts.height)
+            columns = taps_of(box.left, box.right, self._scale[0], self._facts.width)
+            taps = rows, columns
+            box = Box(rows.first, columns.first, rows.first + rows.length, columns.first + columns.length)
+        if not self._pixels.may_hold(box):
+            return
         with _reading(self.path):
-            raw, seen = self._pixels.read(window)
-        if not seen.any():
-            return None
-        self._count_borders(raw, seen)
-        scaled = self.radiometry.scale(raw)
-        scaled[:, ~seen] = 0
-        return scaled, seen
+            raw, seen = self._pixels.read(box)
+        if seen.any():
+            self._count_borders(raw, seen)
+            network_input(raw, seen, self.radiometry, self.card.normalisation, taps, out)
 
     def _count_borders(self, raw: NDArray[np.generic], seen: NDArray[np.bool_]) -> None:
         if raw.dtype == np.uint8:
-            self._read += int(seen.sum())
-            for value in self._plain:
-                self._plain[value] += int(((raw == value).all(0) & seen).sum())
+            self._read += int(np.count_nonzero(seen))
+            for value, extreme in ((0, raw.max(0)), (255, raw.min(0))):
+                self._plain[value] += int(np.count_nonzero((extreme == value) & seen))
 
 
 @contextmanager

@@ -26,7 +26,7 @@ def made(dtype: str, share: float):
 def taken(call, image, valid, radiometry, taps):
     shape = valid.shape if taps is None else tuple(t.index.shape[1] for t in taps)
     values, seen = np.full((*shape, 3), 7, np.float32).transpose(2, 0, 1), np.ones(shape, bool)
-    call(image, valid, radiometry, RULE, taps, (values, seen))
+    call(image, valid, taps, radiometry, RULE, (values, seen))
     return values, seen
 
 

@@ -148,7 +148,8 @@ class Engine:
         while True:
             size = self.place.batch
             try:
-                return np.concatenate([self._infer(tiles[k : k + size], size) for k in range(0, len(tiles), size)])
+                parts = [self._infer(tiles[k : k + size], size) for k in range(0, len(tiles), size)]
+                return parts[0] if len(parts) == 1 else np.concatenate(parts)
             except torch.OutOfMemoryError:
                 if size == 1:
                     raise
@@ -156,11 +157,14 @@ class Engine:
                 torch.cuda.empty_cache()
 
     def _infer(self, tiles: list[NDArray[np.float32]], size: int) -> NDArray[np.float32]:
-        batch = torch.empty((size, *tiles[0].shape), memory_format=torch.channels_last)
-        batch[len(tiles) :] = 0
-        for into, tile in zip(batch.numpy(), tiles, strict=False):
-            into[:] = tile
-        values = batch.to(self.place.device)
+        if size == 1:
+            batch = torch.from_numpy(tiles[0][None])
+        else:
+            batch = torch.empty((size, *tiles[0].shape), memory_format=torch.channels_last)
+            batch[len(tiles) :] = 0
+            for into, tile in zip(batch.numpy(), tiles, strict=False):
+                into[:] = tile
+        values = batch.to(self.place.device).to(memory_format=torch.channels_last)
         half = self.place.dtype != torch.float32
         with torch.inference_mode(), torch.autocast(self.place.device.type, self.place.dtype, enabled=half):
             out = self.network(values)
@@ -201,13 +205,14 @@ class _Run:
         tile = self.grid.rows.tile
         blended = np.zeros((sum(self.engine.channels.values()), tile, column.width), np.float32)
         valid = np.zeros((tile, column.width), bool)
+        last = -2  # row of tiles in which anything was found
         for i in rows:
             top = i * self.grid.rows.step
             strip = Box(top, column.left, top + tile, column.right)
             for j, found in islice(predicted, len(cols)):
                 if found is None:
                     continue
-                box_outputs, box_valid = found
+                last, (box_outputs, box_valid) = i, found
                 box = self.grid.box(i, j)
                 seen = box & strip
                 into, cut = seen.within(strip), seen.within(box)
@@ -219,6 +224,8 @@ class _Run:
                 part = whole.within(strip)
                 further = self.engine.split(blended[(slice(None), *part)])
                 yield Strip(whole, further.pop("logits"), further, valid[part])
+            if last < i - 1:
+                continue
             done = self.grid.rows.step
             for array in (blended, valid[None]):
                 array[:, :-done] = array[:, done:].copy()

@@ -32,14 +32,15 @@ from rotacube.raster.pixels import Pixels
 from rotacube.raster.radiometry import Radiometry, judge
 from rotacube.raster.reading import AS_THE_FILE_SAYS, Reading
 from rotacube.raster.references import References
-from rotacube.raster.resample import taps_of
+from rotacube.raster.resample import Taps, taps_of
 from rotacube.raster.window import network_input
 
 # A raster without georeference is refused, in words of our own.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
-CACHE_BYTES = 32 * 2**20
-"""Of GDAL's blocks: what a row of tiles, 8192 pixels wide, shares with the next one."""
+CACHE_BYTES = 128 * 2**20
+"""Of GDAL's blocks: what a row of tiles, 8192 pixels wide, shares with the next one, or tiles of a row where blocks are
+rows of the raster."""
 SAME_GRID = 0.02
 """Up to this relative difference of ground sample distances the raster's own grid is taken: no resampling."""
 AT_ONCE = 2**23
@@ -198,21 +199,26 @@ class FileSource:
         Raises:
             RasterUnreadable: the file is damaged there.
         """
-        # The bands of a pixel lie side by side, as networks take them.
-        values = np.zeros((box.height, box.width, len(self._pixels.dtypes)), np.float32).transpose(2, 0, 1)
+        values = None
         valid = np.zeros((box.height, box.width), bool)
-        inside = box & self.grid.extent
-        if inside.empty:
-            return values, valid
-        step = max(1, int(AT_ONCE / (inside.width * self._scale[0] * self._scale[1])))
-        for top in range(inside.top, inside.bottom, step):
+        bands, inside = len(self._pixels.dtypes), box & self.grid.extent
+        step = max(1, int(AT_ONCE / (max(1, inside.width) * self._scale[0] * self._scale[1])))
+        for top in range(inside.top, inside.bottom if inside.width > 0 else inside.top, step):
             part = Box(top, inside.left, min(top + step, inside.bottom), inside.right)
+            found = self._source_pixels(part)
+            if found is None:
+                continue
+            if values is None:  # the bands of a pixel side by side, as networks take them
+                values = np.zeros((box.height, box.width, bands), np.float32).transpose(2, 0, 1)
             place = part.within(box)
-            self._part(part, (values[(slice(None), *place)], valid[place]))
-        return values, valid
+            out = values[(slice(None), *place)], valid[place]
+            network_input(*found, self.radiometry, self.card.normalisation, out)
+        return np.broadcast_to(np.float32(0), (bands, *valid.shape)) if values is None else values, valid
 
-    def _part(self, box: Box, out: tuple[NDArray[np.float32], NDArray[np.bool_]]) -> None:
-        """Fill in a part within the grid, if anything is valid there."""
+    def _source_pixels(
+        self, box: Box
+    ) -> tuple[NDArray[np.generic], NDArray[np.bool_], tuple[Taps, Taps] | None] | None:
+        """The pixels that a part within the grid is made of, their validity, and how; None where nothing is valid."""
         taps = None
         if self._scale != (1.0, 1.0):
             rows = taps_of(box.top, box.bottom, self._scale[1], self._facts.height)
@@ -220,12 +226,13 @@ class FileSource:
             taps = rows, columns
             box = Box(rows.first, columns.first, rows.first + rows.length, columns.first + columns.length)
         if not self._pixels.may_hold(box):
-            return
+            return None
         with _reading(self.path):
             raw, seen = self._pixels.read(box)
-        if seen.any():
-            self._count_borders(raw, seen)
-            network_input(raw, seen, self.radiometry, self.card.normalisation, taps, out)
+        if not seen.any():
+            return None
+        self._count_borders(raw, seen)
+        return raw, seen, taps
 
     def _count_borders(self, raw: NDArray[np.generic], seen: NDArray[np.bool_]) -> None:
         if raw.dtype == np.uint8:

@@ -39,9 +39,9 @@ class _Window(ctypes.Structure):
 def network_input(
     raw: NDArray[np.generic],
     valid: NDArray[np.bool_],
+    taps: tuple[Taps, Taps] | None,
     radiometry: Radiometry,
     rule: Normalisation,
-    taps: tuple[Taps, Taps] | None,
     out: tuple[NDArray[np.float32], NDArray[np.bool_]],
 ) -> None:
     """Fill in a window.
@@ -49,14 +49,14 @@ def network_input(
     Args:
         raw: (bands, H, W) of the source, finite where valid.
         valid: (H, W).
+        taps: which rows and columns of `raw` the target's are made of; None where they are the same.
         radiometry: which values become 0 and 1.
         rule: the card's normalisation.
-        taps: which rows and columns of `raw` the target's are made of; None where they are the same.
         out: network input (bands, rows, columns), zero where nodata, and its validity (rows, columns).
     """
     call = _compiled()
     if call is None:
-        in_numpy(raw, valid, radiometry, rule, taps, out)
+        in_numpy(raw, valid, taps, radiometry, rule, out)
         return
     values, seen = out
     low, span = radiometry.low.astype(np.float32).ravel(), np.ones(len(raw), np.float32)
@@ -83,9 +83,9 @@ def network_input(
 def in_numpy(
     raw: NDArray[np.generic],
     valid: NDArray[np.bool_],
+    taps: tuple[Taps, Taps] | None,
     radiometry: Radiometry,
     rule: Normalisation,
-    taps: tuple[Taps, Taps] | None,
     out: tuple[NDArray[np.float32], NDArray[np.bool_]],
 ) -> None:
     """`network_input` without the compiled library."""

@@ -123,7 +123,6 @@ class CogWriter:
                 blocksize=BLOCK,
                 bigtiff="IF_SAFER",
                 sparse_ok=True,
-                num_threads="ALL_CPUS",
             )
             self._check()
             self._destination.put(self._whole)

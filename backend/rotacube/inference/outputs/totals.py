@@ -10,7 +10,6 @@ from rotacube.inference.engine import Strip
 from rotacube.inference.labels import labels_of
 from rotacube.inference.outputs.base import Setting
 from rotacube.models.card import CardClass
-from rotacube.raster.write import NODATA
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,10 @@ class Totals:
             self.nodata += strip.valid.size
             return
         labels = labels_of(strip.logits, strip.valid, self.setting.card)
-        counts = np.bincount(labels.ravel(), minlength=NODATA + 1)
-        self.nodata += int(counts[NODATA])
-        self._pixels += counts[: len(self._pixels)]
-        self._area += counts[: len(self._area)] * (self.setting.grid.area(strip.box) / labels.size)
+        counts = np.array([np.count_nonzero(labels == n) for n in range(len(self._pixels))])
+        self.nodata += labels.size - int(np.count_nonzero(strip.valid))
+        self._pixels += counts
+        self._area += counts * (self.setting.grid.area(strip.box) / labels.size)
 
     def finish(self) -> None:
         """Nothing is left to do."""

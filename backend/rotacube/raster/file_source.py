@@ -209,7 +209,8 @@ class FileSource:
             if found is None:
                 continue
             if values is None:  # the bands of a pixel side by side, as networks take them
-                values = np.zeros((box.height, box.width, bands), np.float32).transpose(2, 0, 1)
+                make = np.empty if part == box else np.zeros
+                values = make((box.height, box.width, bands), np.float32).transpose(2, 0, 1)
             place = part.within(box)
             out = values[(slice(None), *place)], valid[place]
             network_input(*found, self.radiometry, self.card.normalisation, out)
@@ -238,7 +239,9 @@ class FileSource:
         if raw.dtype == np.uint8:
             self._read += int(np.count_nonzero(seen))
             for value, extreme in ((0, raw.max(0)), (255, raw.min(0))):
-                self._plain[value] += int(np.count_nonzero((extreme == value) & seen))
+                found = extreme == value
+                if found.any():
+                    self._plain[value] += int(np.count_nonzero(found & seen))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ RASTER ?= build/sample/sample.tif
 SOURCES := $(shell find csrc -type f) setup.py pyproject.toml metadata.txt constraints.txt tools/setup.sh
 export ROTACUBE_DATA ?= $(abspath ../shared/data)
 
-.PHONY: setup demo test test-backend test-learning test-plugin test-e2e test-asan test-full fuzz kill lint format plugin wheel screenshots bench-ops bench-train models-table modules train-pack rival ablations panels clean
+.PHONY: setup demo test test-backend test-learning test-plugin test-e2e test-asan test-full fuzz kill lint format plugin wheel screenshots bench-ops bench-train bench-map models-table modules train-pack rival ablations panels clean
 
 setup: .venv/.done  ## Environments, compiled operators, system packages where missing
 
@@ -112,6 +112,9 @@ ablations: setup  ## The papers' ablations with three seeds each: docs/results/a
 
 bench-train: setup  ## A training step of RI-UNet with each way to compute it: docs/results/train.md; some minutes
 	$(PY) -m rotacube.bench.train docs/results/train.md
+
+bench-map: setup  ## From a raster to its map, against the network alone: docs/results/map.md; some minutes
+	$(PY) -m rotacube.bench.map docs/results/map.md
 
 OPEN := $(addprefix rooftop/,kampala banepa dhaka negatives)
 train-pack:  ## The rooftop imagery for training elsewhere: what may teach what ships, and the rest; below 64 MiB each

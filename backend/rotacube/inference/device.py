@@ -42,4 +42,4 @@ def choose_place(precision: str = "auto") -> Place:
     else:
         fast = bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
     half = fast if precision == "auto" else precision == "bfloat16"
-    return Place(torch.device("cuda" if cuda else "cpu"), torch.bfloat16 if half else torch.float32, 16 if cuda else 2)
+    return Place(torch.device("cuda" if cuda else "cpu"), torch.bfloat16 if half else torch.float32, 16 if cuda else 1)

@@ -1,13 +1,20 @@
 """From a source and a network to blended strips: tiles of the absolute grid in, logits out. It knows no files.
 
-Memory is flat: a run holds one strip, at most `COLUMN` pixels wide, and two batches, whatever the source's size.
+Memory is flat: a run holds one strip, at most `COLUMN` pixels wide, and a batch more than it has threads that infer,
+whatever the source's size.
+
+One thread reads. On a CPU several infer, each a batch of its own on its share of PyTorch's threads: none waits for
+another at every operator when reading, blending or another program takes a core meanwhile.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice, product
 
 import numpy as np
 import torch
@@ -23,6 +30,8 @@ from rotacube.raster.source import Source
 
 COLUMN = 8192
 """Widest part of a strip that is held in memory, pixels."""
+WORKERS = 4
+"""Most batches that a CPU infers at once."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,10 @@ class TileLogits:
 
 
 OnTile = Callable[[TileLogits], None]
+Pools = tuple[ThreadPoolExecutor, ThreadPoolExecutor, int]
+"""The one that reads, the one that infers, and how many threads that has."""
+_Tile = tuple[NDArray[np.float32], NDArray[np.bool_]]
+"""Values or outputs (n, tile, tile), and the validity (tile, tile)."""
 
 
 class Engine:
@@ -117,30 +130,50 @@ class Engine:
             ModelDamaged, RasterUnreadable: as `infer` says.
         """
         run = _Run(self, source, area or Box(0, 0, source.height, source.width), set(done), on_tile, cancelled)
-        with ThreadPoolExecutor(1) as reader:
+        with _pools(self.place) as pools:
             for column in run.columns:
-                yield from run.column(column, reader)
+                yield from run.column(column, pools)
 
     def infer(self, tiles: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """All outputs of a batch, (tiles, channels, tile, tile); a short one is padded, so that arithmetic is the same.
+        """All outputs of tiles, (tiles, channels, tile, tile).
+
+        A short batch is padded, so that arithmetic is the same. Where a batch does not fit into the device's memory,
+        it is halved, and so are all after it.
 
         Args:
-            tiles: at most `place.batch` of (bands, tile, tile).
+            tiles: (bands, tile, tile) each.
 
         Raises:
             ModelDamaged: what comes out is no number.
             RasterUnreadable: what goes in is none.
         """
-        batch = np.zeros((self.place.batch, *tiles[0].shape), np.float32)
-        batch[: len(tiles)] = tiles
-        values = torch.from_numpy(batch).to(self.place.device).to(memory_format=torch.channels_last)
+        while True:
+            size = self.place.batch
+            try:
+                parts = [self._infer(tiles[k : k + size], size) for k in range(0, len(tiles), size)]
+                return parts[0] if len(parts) == 1 else np.concatenate(parts)
+            except torch.OutOfMemoryError:
+                if size == 1:
+                    raise
+                self.place = replace(self.place, batch=size // 2)
+                torch.cuda.empty_cache()
+
+    def _infer(self, tiles: list[NDArray[np.float32]], size: int) -> NDArray[np.float32]:
+        if size == 1:
+            batch = torch.from_numpy(tiles[0][None])
+        else:
+            batch = torch.empty((size, *tiles[0].shape), memory_format=torch.channels_last)
+            batch[len(tiles) :] = 0
+            for into, tile in zip(batch.numpy(), tiles, strict=False):
+                into[:] = tile
+        values = batch.to(self.place.device).to(memory_format=torch.channels_last)
         half = self.place.dtype != torch.float32
         with torch.inference_mode(), torch.autocast(self.place.device.type, self.place.dtype, enabled=half):
             out = self.network(values)
         if isinstance(out, dict):
             out = torch.cat(list(out.values()), 1)
-        result: NDArray[np.float32] = out.float().cpu().numpy()
-        if not np.isfinite(result[: len(tiles)]).all():
+        result: NDArray[np.float32] = out[: len(tiles)].float().cpu().numpy()
+        if not np.isfinite(result).all():
             raise _no_numbers(tiles, self.place)
         return result
 
@@ -174,23 +207,25 @@ class _Run:
             self.grid.columns.touching(column.left, column.right),
         )
 
-    def column(self, column: Box, reader: ThreadPoolExecutor) -> Iterator[Strip]:
+    def column(self, column: Box, pools: Pools) -> Iterator[Strip]:
         rows, cols = self._tiles(column)
         tile = self.grid.rows.tile
         blended = np.zeros((sum(self.engine.channels.values()), tile, column.width), np.float32)
         valid = np.zeros((tile, column.width), bool)
         wholes = {i: self._whole(column, i, i == rows[-1]) for i in rows}
         known = {i for i in rows if wholes[i] in self.known}
+        idle = {i for i in known if i == rows[-1] or i + 1 in known}  # rows of tiles that nothing asks for any more
+        predicted = self._predict(column, product((i for i in rows if i not in idle), cols), pools)
+        last = -2  # row of tiles in which anything was found
         for i in rows:
             top = i * self.grid.rows.step
             strip = Box(top, column.left, top + tile, column.right)
-            if i in known and (i == rows[-1] or i + 1 in known):
-                for j in cols:
-                    self._report(column, i, j, None)
-                predicted: Iterator[tuple[int, NDArray[np.float32], NDArray[np.bool_]]] = iter(())
-            else:
-                predicted = self._predict(column, i, cols, reader)
-            for j, box_outputs, box_valid in predicted:
+            for j in cols if i in idle else ():
+                self._report(column, i, j, None)
+            for j, found in islice(predicted, 0 if i in idle else len(cols)):
+                if found is None:
+                    continue
+                last, (box_outputs, box_valid) = i, found
                 box = self.grid.box(i, j)
                 seen = box & strip
                 into, cut = seen.within(strip), seen.within(box)
@@ -201,6 +236,8 @@ class _Run:
                 part = whole.within(strip)
                 further = self.engine.split(blended[(slice(None), *part)])
                 yield Strip(whole, further.pop("logits"), further, valid[part])
+            if last < i - 1:
+                continue
             done = self.grid.rows.step
             for array in (blended, valid[None]):
                 array[:, :-done] = array[:, done:].copy()
@@ -213,33 +250,42 @@ class _Run:
         return Box(top, column.left, end, column.right) & column
 
     def _predict(
-        self, column: Box, i: int, cols: range, reader: ThreadPoolExecutor
-    ) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.bool_]]]:
-        """Weighted outputs and validity of the tiles of a row that hold anything; the next batch is read meanwhile."""
-        size = self.engine.place.batch
-        batches = [cols[k : k + size] for k in range(0, len(cols), size)]
+        self, column: Box, places: Iterator[tuple[int, int]], pools: Pools
+    ) -> Iterator[tuple[int, _Tile | None]]:
+        """Column numbers of tiles, with weighted outputs and validity, or None where all is nodata.
 
-        def read(columns: range) -> list[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
-            return [self.source.read(self.grid.box(i, j)) for j in columns]
+        They come in the order of their places; some batches are read and inferred ahead.
+        """
+        reader, workers, count = pools
 
-        ahead = reader.submit(read, batches[0])
-        for index, columns in enumerate(batches):
-            tiles = ahead.result()
+        def read(batch: list[tuple[int, int]]) -> list[_Tile]:
+            return [self.source.read(self.grid.box(i, j)) for i, j in batch]
+
+        def infer(reading: Future[list[_Tile]]) -> list[_Tile | None]:
+            tiles = reading.result()
+            live = [n for n, (_, valid) in enumerate(tiles) if valid.any()]
+            found: list[_Tile | None] = [None] * len(tiles)
+            if live:
+                results = self.engine.infer([tiles[n][0] for n in live])
+                for n, outputs in zip(live, results, strict=True):
+                    found[n] = outputs, tiles[n][1]
+            return found
+
+        ahead: deque[tuple[list[tuple[int, int]], Future[list[_Tile | None]]]] = deque()
+        while True:
+            while len(ahead) <= count and (batch := list(islice(places, self.engine.place.batch))):
+                ahead.append((batch, workers.submit(infer, reader.submit(read, batch))))
+            if not ahead:
+                return
+            batch, future = ahead.popleft()
+            tiles = future.result()
             if self.cancelled():
                 raise JobCancelled("The job was cancelled; nothing was written.")
-            if index + 1 < len(batches):
-                ahead = reader.submit(read, batches[index + 1])
-            live = any(valid.any() for _, valid in tiles)
-            results = self.engine.infer([values for values, _ in tiles]) if live else None
-            for position, j in enumerate(columns):
-                valid = tiles[position][1]
-                if results is None or not valid.any():
-                    self._report(column, i, j, None)
-                    continue
-                self._report(column, i, j, (results[position], valid))
-                yield j, results[position] * self.grid.weights(i, j), valid
+            for (i, j), tile in zip(batch, tiles, strict=True):
+                self._report(column, i, j, tile)
+                yield j, None if tile is None else (tile[0] * self.grid.weights(i, j), tile[1])
 
-    def _report(self, column: Box, i: int, j: int, found: tuple[NDArray[np.float32], NDArray[np.bool_]] | None) -> None:
+    def _report(self, column: Box, i: int, j: int, found: _Tile | None) -> None:
         core = self.grid.core(i, j) & column
         logits = valid = None
         if found is not None and not core.empty:
@@ -248,6 +294,21 @@ class _Run:
             valid = found[1][cut]
         self.done += 1
         self.on_tile(TileLogits(self.done - 1, self.total, core, logits, valid))
+
+
+@contextmanager
+def _pools(place: Place) -> Iterator[Pools]:
+    """The threads of a run; PyTorch's are shared out among those that infer, and given back at the end."""
+    threads = torch.get_num_threads()
+    count = min(threads, WORKERS) if place.device.type == "cpu" else 1
+    share = threads // count
+    reader, workers = ThreadPoolExecutor(1), ThreadPoolExecutor(count, initializer=lambda: torch.set_num_threads(share))
+    try:
+        yield reader, workers, count
+    finally:
+        reader.shutdown(cancel_futures=True)
+        workers.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
 
 
 def _no_numbers(tiles: list[NDArray[np.float32]], place: Place) -> RotacubeError:

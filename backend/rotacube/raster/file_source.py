@@ -32,13 +32,15 @@ from rotacube.raster.pixels import Pixels
 from rotacube.raster.radiometry import Radiometry, judge
 from rotacube.raster.reading import AS_THE_FILE_SAYS, Reading
 from rotacube.raster.references import References
-from rotacube.raster.resample import resample, taps
+from rotacube.raster.resample import Taps, taps_of
+from rotacube.raster.window import network_input
 
 # A raster without georeference is refused, in words of our own.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
-CACHE_BYTES = 32 * 2**20
-"""Of GDAL's blocks: what a row of tiles, 8192 pixels wide, shares with the next one."""
+CACHE_BYTES = 128 * 2**20
+"""Of GDAL's blocks: what a row of tiles, 8192 pixels wide, shares with the next one, or tiles of a row where blocks are
+rows of the raster."""
 SAME_GRID = 0.02
 """Up to this relative difference of ground sample distances the raster's own grid is taken: no resampling."""
 AT_ONCE = 2**23
@@ -197,51 +199,49 @@ class FileSource:
         Raises:
             RasterUnreadable: the file is damaged there.
         """
-        values = np.zeros((len(self._pixels.dtypes), box.height, box.width), np.float32)
+        values = None
         valid = np.zeros((box.height, box.width), bool)
-        inside = box & self.grid.extent
-        if inside.empty:
-            return values, valid
-        step = max(1, int(AT_ONCE / (inside.width * self._scale[0] * self._scale[1])))
-        for top in range(inside.top, inside.bottom, step):
+        bands, inside = len(self._pixels.dtypes), box & self.grid.extent
+        step = max(1, int(AT_ONCE / (max(1, inside.width) * self._scale[0] * self._scale[1])))
+        for top in range(inside.top, inside.bottom if inside.width > 0 else inside.top, step):
             part = Box(top, inside.left, min(top + step, inside.bottom), inside.right)
-            found = self._part(part)
+            found = self._source_pixels(part)
             if found is None:
                 continue
-            scaled, seen = found
+            if values is None:  # the bands of a pixel side by side, as networks take them
+                make = np.empty if part == box else np.zeros
+                values = make((box.height, box.width, bands), np.float32).transpose(2, 0, 1)
             place = part.within(box)
-            valid[place] = seen
-            values[(slice(None), *place)] = self.card.normalisation.apply(scaled, seen)
-        return values, valid
+            out = values[(slice(None), *place)], valid[place]
+            network_input(*found, self.radiometry, self.card.normalisation, out)
+        return np.broadcast_to(np.float32(0), (bands, *valid.shape)) if values is None else values, valid
 
-    def _part(self, box: Box) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
-        """Stretched values and validity of a part within the grid; None where nothing is valid."""
-        if self._scale == (1.0, 1.0):
-            return self._source_pixels(box)
-        rows = taps(box.top, box.bottom, self._scale[1], self._facts.height)
-        columns = taps(box.left, box.right, self._scale[0], self._facts.width)
-        found = self._source_pixels(
-            Box(rows.first, columns.first, rows.first + rows.length, columns.first + columns.length)
-        )
-        return None if found is None else resample(*found, rows, columns)
-
-    def _source_pixels(self, window: Box) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
-        if not self._pixels.may_hold(window):
+    def _source_pixels(
+        self, box: Box
+    ) -> tuple[NDArray[np.generic], NDArray[np.bool_], tuple[Taps, Taps] | None] | None:
+        """The pixels that a part within the grid is made of, their validity, and how; None where nothing is valid."""
+        taps = None
+        if self._scale != (1.0, 1.0):
+            rows = taps_of(box.top, box.bottom, self._scale[1], self._facts.height)
+            columns = taps_of(box.left, box.right, self._scale[0], self._facts.width)
+            taps = rows, columns
+            box = Box(rows.first, columns.first, rows.first + rows.length, columns.first + columns.length)
+        if not self._pixels.may_hold(box):
             return None
         with _reading(self.path):
-            raw, seen = self._pixels.read(window)
+            raw, seen = self._pixels.read(box)
         if not seen.any():
             return None
         self._count_borders(raw, seen)
-        scaled = self.radiometry.scale(raw)
-        scaled[:, ~seen] = 0
-        return scaled, seen
+        return raw, seen, taps
 
     def _count_borders(self, raw: NDArray[np.generic], seen: NDArray[np.bool_]) -> None:
         if raw.dtype == np.uint8:
-            self._read += int(seen.sum())
-            for value in self._plain:
-                self._plain[value] += int(((raw == value).all(0) & seen).sum())
+            self._read += int(np.count_nonzero(seen))
+            for value, extreme in ((0, raw.max(0)), (255, raw.min(0))):
+                found = extreme == value
+                if found.any():
+                    self._plain[value] += int(np.count_nonzero(found & seen))
 
 
 @contextmanager

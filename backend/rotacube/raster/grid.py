@@ -9,6 +9,7 @@ weights over every pixel sum to one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +84,10 @@ class Axis:
         start = k * self.step + half if k else 0
         return start, self.size if k == self.count - 1 else (k + 1) * self.step + half
 
+    def like(self, k: int) -> int:
+        """The first tile with the same ramp."""
+        return k if k in (0, self.count - 1) else 1
+
     def ramp(self, k: int) -> NDArray[np.float32]:
         """Blending weights of tile k, (tile,): over every pixel of the axis the weights of all tiles sum to one."""
         ramp = np.ones(self.tile, np.float32)
@@ -118,5 +123,10 @@ class TileGrid:
         return Box(top, left, bottom, right)
 
     def weights(self, i: int, j: int) -> NDArray[np.float32]:
-        """Blending weights of tile (i, j), (tile, tile)."""
-        return np.outer(self.rows.ramp(i), self.columns.ramp(j))
+        """Blending weights of tile (i, j), (tile, tile); not to be changed."""
+        return _weights(self, self.rows.like(i), self.columns.like(j))
+
+
+@lru_cache(maxsize=9)
+def _weights(grid: TileGrid, i: int, j: int) -> NDArray[np.float32]:
+    return np.outer(grid.rows.ramp(i), grid.columns.ramp(j))

@@ -76,19 +76,22 @@ class Pixels:
             The model's bands (n, H, W), and the validity (H, W); values are finite where it holds.
         """
         window = Window(box.left, box.top, box.width, box.height)
+        valid = np.ones((box.height, box.width), bool)
+        # Where these hide all, the bands need not be decoded.
+        if self._alpha:
+            valid &= self._file.read(self._alpha, window=window) > 0
+        for band in self._masks:
+            valid &= self._file.read_masks(band, window=window) > 0
+        if not valid.any():
+            return np.broadcast_to(np.zeros((), self.dtypes[0]), (len(self.dtypes), *valid.shape)), valid
         if self._mixed:
             unique = np.stack([self._file.read(b, window=window).astype(np.float64) for b in self._unique])
         else:
             unique = self._file.read(self._unique, window=window)
         values = unique if self._take == list(range(len(self._unique))) else unique[self._take]
-        valid = np.ones(values.shape[1:], bool)
         for band, nodata in zip(values, self._nodata, strict=True):
             if nodata is not None and not np.isnan(nodata):
                 valid &= ~_equal(band, nodata)
-        if self._alpha:
-            valid &= self._file.read(self._alpha, window=window) > 0
-        for band in self._masks:
-            valid &= self._file.read_masks(band, window=window) > 0
         for rule in self._reading.nodata:
             hits = [
                 np.greater_equal(band, rule.low) & np.less_equal(band, rule.high)

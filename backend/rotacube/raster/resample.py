@@ -19,8 +19,8 @@ class Taps:
     Attributes:
         first: the first source pixel of them all.
         length: how many source pixels they span.
-        index: (targets, taps), from `first`.
-        weight: (targets, taps), float32, each row summing to one.
+        index: (taps, targets), from `first`.
+        weight: (taps, targets), float32, each column summing to one.
         inside: (targets,), whether the target's centre lies on the source.
     """
 
@@ -31,7 +31,7 @@ class Taps:
     inside: NDArray[np.bool_]
 
 
-def taps(start: int, stop: int, scale: float, size: int) -> Taps:
+def taps_of(start: int, stop: int, scale: float, size: int) -> Taps:
     """Bilinear taps of the target pixels `start` to `stop`, the kernel widened where pixels shrink.
 
     They depend on the target pixel alone, not on the run that it is asked for in.
@@ -44,11 +44,10 @@ def taps(start: int, stop: int, scale: float, size: int) -> Taps:
     """
     centre = (np.arange(start, stop) + 0.5) * scale
     reach = scale if scale > WIDEN else 1.0
-    count = math.ceil(2 * reach) + 1
-    index = np.floor(centre - 0.5 - reach).astype(np.int64)[:, None] + 1 + np.arange(count)
-    weight = np.clip(1 - np.abs(index + 0.5 - centre[:, None]) / reach, 0, None)
+    index = np.floor(centre - 0.5 - reach).astype(np.int64) + 1 + np.arange(math.ceil(2 * reach))[:, None]
+    weight = np.clip(1 - np.abs(index + 0.5 - centre) / reach, 0, None)
     weight[(index < 0) | (index >= size)] = 0
-    total = weight.sum(1, keepdims=True)
+    total = weight.sum(0)
     weight = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
     first = int(np.clip(index[0, 0], 0, size - 1))
     last = int(np.clip(index[-1, -1], 0, size - 1))
@@ -86,12 +85,10 @@ def resample(
 
 def _along(values: NDArray[np.float32], rows: Taps, columns: Taps) -> NDArray[np.float32]:
     """Tap by tap, in one order for every window."""
-    down = np.zeros((values.shape[0], len(rows.index), values.shape[2]), np.float32)
-    for k in range(rows.index.shape[1]):
-        if rows.weight[:, k].any():
-            down += values[:, rows.index[:, k]] * rows.weight[:, k, None]
-    out = np.zeros((values.shape[0], len(rows.index), len(columns.index)), np.float32)
-    for k in range(columns.index.shape[1]):
-        if columns.weight[:, k].any():
-            out += np.take(down, columns.index[:, k], axis=2) * columns.weight[:, k]
+    down = np.zeros((values.shape[0], rows.index.shape[1], values.shape[2]), np.float32)
+    for index, weight in zip(rows.index, rows.weight, strict=True):
+        down += values[:, index] * weight[:, None]
+    out = np.zeros((*down.shape[:2], columns.index.shape[1]), np.float32)
+    for index, weight in zip(columns.index, columns.weight, strict=True):
+        out += np.take(down, index, axis=2) * weight
     return out

@@ -9,7 +9,6 @@ import numpy as np
 from rotacube.inference.findings import Finding
 from rotacube.inference.outputs.base import Setting
 from rotacube.models.card import CardClass
-from rotacube.raster.write import NODATA
 
 
 @dataclass(frozen=True)
@@ -40,10 +39,10 @@ class Totals:
     def write(self, finding: Finding) -> None:
         """Count a finding."""
         labels = finding.labels
-        counts = np.bincount(labels.ravel(), minlength=NODATA + 1)
-        self.nodata += int(counts[NODATA])
-        self._pixels += counts[: len(self._pixels)]
-        self._area += counts[: len(self._area)] * (self.setting.grid.area(finding.box) / labels.size)
+        counts = np.array([np.count_nonzero(labels == n) for n in range(len(self._pixels))])
+        self.nodata += labels.size - int(counts.sum())
+        self._pixels += counts
+        self._area += counts * (self.setting.grid.area(finding.box) / labels.size)
 
     def finish(self) -> None:
         """Nothing is left to do."""

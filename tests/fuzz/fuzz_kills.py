@@ -16,6 +16,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,6 +36,7 @@ from torch import nn
 from rotacube.errors import RotacubeError
 from rotacube.inference.device import Place, choose_place
 from rotacube.inference.run import MapRequest, Product, run_map
+from rotacube.inference.store import folder_of
 from rotacube.models.card import ModelCard
 from rotacube.models.store import LoadedModel, load_model
 
@@ -81,8 +83,8 @@ def command(raster: Path, model: Path, output: Path) -> Callable[[], object]:
 
 
 def state(folder: Path) -> dict[str, str]:
-    """The files of a folder with their hashes."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    """The files of a folder with their hashes; the folders that killed runs leave are there to be resumed."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if path.is_file()}
 
 
 class Kills:
@@ -146,6 +148,7 @@ class Kills:
         self._look(number, name, now)
         if name != "again.tif":
             (self.folder / name).unlink(missing_ok=True)
+            shutil.rmtree(folder_of(self.folder / name), ignore_errors=True)
         for odd in extra:
             (self.folder / odd).unlink()
 

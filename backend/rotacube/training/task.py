@@ -48,6 +48,10 @@ class DenseTask(lightning.LightningModule):
                 ours, theirs = (_deep(part, torch.zeros(1, 3, 64, 64)).shape[1] for part in (network, self.taught[0]))
             self.project = nn.Conv2d(ours, theirs, 1)
 
+    def on_train_batch_start(self, batch: Batch, index: int) -> None:
+        """What is left out at random depends on the step alone: a resumed run goes on as it would have."""
+        torch.manual_seed(self.global_step)
+
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of a batch.
 

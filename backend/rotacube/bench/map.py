@@ -142,8 +142,6 @@ def peak(raster: Path) -> dict[str, float]:
     idle = replace(model, network=Nothing(model.card.tile))
     extra = high_water(lambda: _mapped(raster, idle, choose_place("float32"))) / 2**20
     return {"MiB": max(1.0, extra)}  # less is not seen
-        "MiB": max(1.0, high_water(lambda: _mapped(raster, idle, choose_place("float32"))) / 2**20)
-    }  # less is not seen
 
 
 PARTS: dict[str, Callable[[Path], dict[str, float]]] = {part.__name__: part for part in (efficiency, rate, empty, peak)}

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from rotacube.errors import JobCancelled, ModelDamaged, RasterUnreadable
+from rotacube.inference.device import Place
 from rotacube.inference.engine import Engine
 from rotacube.networks.registry import create_model
 from rotacube.raster.array_source import ArraySource
@@ -108,3 +109,44 @@ def test_a_source_whose_values_are_no_numbers_is_told_as_such(cpu, make_card):
     spotted = ArraySource(values, np.ones((96, 96), bool), make_card().normalisation)
     with pytest.raises(RasterUnreadable, match="where it says that it has data"):
         list(Engine(network(), tile=64, overlap=32, outputs=1, place=cpu).strips(spotted))
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_so_are_all_after_it(source):
+    class Narrow(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.sizes = []
+
+        def forward(self, x):
+            self.sizes.append(len(x))
+            if len(x) > 2:
+                raise torch.OutOfMemoryError("too small")
+            return x.mean(1, keepdim=True)
+
+    net = Narrow()
+    engine = Engine(net, tile=64, overlap=32, outputs=1, place=Place(torch.device("cpu"), torch.float32, 8))
+    found, _ = whole(engine.strips(source), (150, 190))
+    assert engine.place.batch == 2 and net.sizes.count(8) >= 1
+    alone = Engine(net, tile=64, overlap=32, outputs=1, place=Place(torch.device("cpu"), torch.float32, 1))
+    np.testing.assert_array_equal(found["logits"], whole(alone.strips(source), (150, 190))[0]["logits"])
+
+
+def test_one_tile_that_does_not_fit_is_an_error(source, cpu):
+    class Never(torch.nn.Module):
+        def forward(self, x):
+            raise torch.OutOfMemoryError("too small")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        list(Engine(Never(), tile=64, overlap=32, outputs=1, place=cpu).strips(source))
+
+
+def test_threads_are_given_back(source, cpu):
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        strips = Engine(network(), tile=64, overlap=32, outputs=1, place=cpu).strips(source)
+        next(strips)
+        strips.close()
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

@@ -12,6 +12,7 @@ import pytest
 import rasterio
 import rasterio.features
 import shapely
+from pyproj import Transformer
 from rio_cogeo.cogeo import cog_validate
 from torch import nn
 
@@ -115,7 +116,7 @@ def zones(scene_path, tmp_path_factory):
     middle = (left + right) / 2
     boxes = [shapely.box(left, bottom, middle, top), shapely.box(middle, bottom, right, top)]
     boxes.append(shapely.box(right + 10, bottom, right + 20, top))
-    turn = __import__("pyproj").Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+    turn = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
     placed = shapely.transform(np.array(boxes), turn.transform, interleaved=False)
     path = tmp_path_factory.mktemp("zones") / "zones.gpkg"
     names = [np.array(["west", "east", "beyond"], object)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -30,7 +31,6 @@ KILLED = textwrap.dedent(
     from pathlib import Path
     from rotacube.inference import store
     from rotacube.inference.device import Place
-    from rotacube.inference.outputs import polygons
     from rotacube.inference.run import run_map
     from tests_resume import request_of
 
@@ -58,7 +58,7 @@ def kill(raster, model, folder, after):
     """A run that ends without a word after so many strips."""
     (folder / "tests_resume.py").write_text(Path(__file__).read_text())
     code = [sys.executable, "-c", KILLED, str(raster), str(model), str(folder), str(after)]
-    done = subprocess.run(code, cwd=folder, env={**__import__("os").environ, "PYTHONPATH": str(folder)}, check=False)
+    done = subprocess.run(code, cwd=folder, env={**os.environ, "PYTHONPATH": str(folder)}, check=False)
     assert done.returncode == 9
     shutil.rmtree(folder / "__pycache__", ignore_errors=True)
     (folder / "tests_resume.py").unlink()

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from rotacube.errors import JobDamaged, OutputUnwritable, RequestRefused, first_line
 from rotacube.inference.findings import Finding
 from rotacube.inference.scratch import read_array, write_array
-from rotacube.raster.destination import owner_lives, owner_mark
+from rotacube.raster.destination import owner_lives, owner_mark, unwritable
 from rotacube.raster.gdal import GDAL_ERRORS, cause_of
 from rotacube.raster.grid import Box
-from rotacube.raster.write import NODATA, unwritable
+from rotacube.raster.write import NODATA
 
 SUFFIX = ".rotacube-job"
 MANIFEST, OWNER = "manifest.json", "owner"

@@ -15,7 +15,17 @@ from shapely.geometry.base import BaseGeometry
 from rotacube.errors import RasterEmpty
 from rotacube.raster.file_source import FileSource
 from rotacube.raster.grid import Box
-from rotacube.vector.layers import read_polygons
+from rotacube.vector.layers import moved, read_polygons
+
+
+def inside_of(shapes: Sequence[BaseGeometry], box: Box) -> NDArray[np.bool_]:
+    """Of which pixels (H, W) of a window the middle lies in one of these shapes, in the grid's pixels."""
+    shape = (box.height, box.width)
+    if not shapes:
+        return np.zeros(shape, bool)
+    place = Affine.translation(box.left, box.top)
+    found: NDArray[np.bool_] = rasterio.features.geometry_mask(shapes, shape, place, invert=True)
+    return found
 
 
 class Within:
@@ -71,17 +81,9 @@ class Within:
 
     def inside(self, box: Box) -> NDArray[np.bool_]:
         """Of which pixels (H, W) of a window the middle lies in a polygon."""
-        shape = (box.height, box.width)
         if self._everywhere:
-            return np.ones(shape, bool)
-        touched = self._touched(box)
-        if not len(touched):
-            return np.zeros(shape, bool)
-        place = Affine.translation(box.left, box.top)
-        found: NDArray[np.bool_] = rasterio.features.geometry_mask(
-            list(self._tree.geometries[touched]), shape, place, invert=True
-        )
-        return found
+            return np.ones((box.height, box.width), bool)
+        return inside_of(list(self._tree.geometries[self._touched(box)]), box)
 
     def _touched(self, box: Box) -> NDArray[np.int64]:
         window = shapely.box(box.left, box.top, box.right, box.bottom)
@@ -97,7 +99,5 @@ def within(source: FileSource, layer: str) -> Within:
     """
     if not layer:
         return Within(source, [])
-    onto = ~source.grid.transform
-    shapes = read_polygons(layer, source.grid.crs).shapes
-    drawn = shapely.transform(np.array(shapes, object), lambda at: np.column_stack(onto * (at[:, 0], at[:, 1])))
-    return Within(source, list(drawn))
+    shapes = np.array(read_polygons(layer, source.grid.crs).shapes, object)
+    return Within(source, list(moved(shapes, ~source.grid.transform)))

@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 
 from rotacube.errors import OutputUnwritable
+from rotacube.raster.gdal import GDAL_ERRORS, cause_of
 from rotacube.raster.references import BESIDE, References
 
 LONGEST = 180
@@ -84,6 +85,17 @@ class Destination:
             raise
         self._sync_folder()
 
+    def place(self, part: Path) -> None:
+        """Let a part take its place, as `put` does.
+
+        Raises:
+            OutputUnwritable: whatever keeps it from there.
+        """
+        try:
+            self.put(part)
+        except GDAL_ERRORS as error:
+            raise unwritable(self.output, error) from error
+
     def drop(self) -> None:
         """Remove all temporary files; doing it twice is fine."""
         for name in self._parts:
@@ -101,6 +113,14 @@ class Destination:
         if self._folder is not None:
             with contextlib.suppress(OSError):  # not every file system can
                 os.fsync(self._folder)
+
+
+def unwritable(output: Path, error: Exception) -> OutputUnwritable:
+    """Why a file cannot be written, and what to do."""
+    return OutputUnwritable(
+        f"The map could not be written to '{output.parent}' ({cause_of(error)}). The disk may be full, or the folder "
+        "was taken away or renamed: free some space or choose another place. No part of it was left behind."
+    )
 
 
 def check_output(

@@ -58,6 +58,10 @@ class MapGrid:
         """Square metres on the ellipsoid of a part of the grid."""
         return self.ground.area(box.left, box.top, box.width, box.height)
 
+    def pixel_area(self, box: Box) -> float:
+        """Square metres on the ellipsoid of a pixel of a part of the grid, on average."""
+        return self.area(box) / (box.height * box.width)
+
     def transform_of(self, box: Box) -> Affine:
         """The affine transform of a part of the grid."""
         part: Affine = self.transform * Affine.translation(box.left, box.top)

@@ -16,8 +16,8 @@ from rasterio.windows import Window
 
 from rotacube.errors import OutputUnwritable
 from rotacube.raster.crs import same_place
-from rotacube.raster.destination import Destination
-from rotacube.raster.gdal import GDAL_ERRORS, cause_of
+from rotacube.raster.destination import Destination, unwritable
+from rotacube.raster.gdal import GDAL_ERRORS
 from rotacube.raster.grid import Box
 from rotacube.raster.overviews import with_overviews
 
@@ -153,10 +153,7 @@ class CogWriter:
         Raises:
             OutputUnwritable: the disk is full, or the file's name was taken meanwhile.
         """
-        try:
-            self._destination.put(self._whole)
-        except GDAL_ERRORS as error:
-            raise unwritable(self.output, error) from error
+        self._destination.place(self._whole)
 
     def drop(self) -> None:
         """Leave nothing but what `place` has put in place; doing it twice is fine."""
@@ -197,11 +194,3 @@ def _read_through(path: Path) -> None:
     with rasterio.open(path) as file:
         for _, window in file.block_windows(1):
             file.read(window=window)
-
-
-def unwritable(output: Path, error: Exception) -> OutputUnwritable:
-    """Why a file cannot be written, and what to do."""
-    return OutputUnwritable(
-        f"The map could not be written to '{output.parent}' ({cause_of(error)}). The disk may be full, or the folder "
-        "was taken away or renamed: free some space or choose another place. No part of it was left behind."
-    )

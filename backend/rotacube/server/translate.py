@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from rotacube.doctor import Diagnosis
 from rotacube.inference.run import MapRequest, MapResult, Product
@@ -11,30 +12,28 @@ from rotacube.models.card import ModelCard
 from rotacube.raster.reading import NodataRange, Reading
 from rotacube.server import schema
 
+_REQUEST = (
+    *("raster", "model", "bounds", "bounds_crs", "overwrite", "threshold", "smallest", "within", "zones", "zone_field"),
+    "resume",
+)
+"""What of a request is the same in both words; of its reading:"""
+_READING = ("declared_nodata", "alpha_band", "any_resolution", "allow_network")
+
+
+def _plain(origin: object, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(origin, name) for name in names}
+
 
 def to_map(request: schema.JobRequest) -> MapRequest:
     """A request as the runs have it."""
     return MapRequest(
-        raster=request.raster,
-        model=request.model,
+        **_plain(request, _REQUEST),
         products=tuple(Product(p.kind, Path(p.path), p.format) for p in request.products),
-        bounds=request.bounds,
-        bounds_crs=request.bounds_crs,
         reading=Reading(
             bands=None if request.bands is None else tuple(request.bands),
             nodata=tuple(NodataRange(n.low, n.high, n.band) for n in request.nodata),
-            declared_nodata=request.declared_nodata,
-            alpha_band=request.alpha_band,
-            any_resolution=request.any_resolution,
-            allow_network=request.allow_network,
+            **_plain(request, _READING),
         ),
-        overwrite=request.overwrite,
-        threshold=request.threshold,
-        smallest=request.smallest,
-        within=request.within,
-        zones=request.zones,
-        zone_field=request.zone_field,
-        resume=request.resume,
     )
 
 
@@ -45,24 +44,11 @@ def to_info(job: Snapshot) -> schema.JobInfo:
         id=job.id,
         state=job.state,
         request=schema.JobRequest(
-            raster=request.raster,
-            model=request.model,
+            **_plain(request, _REQUEST),
             products=[_product(p) for p in request.products],
-            bounds=request.bounds,
-            bounds_crs=request.bounds_crs,
             bands=None if reading.bands is None else list(reading.bands),
             nodata=[schema.NodataRange(low=n.low, high=n.high, band=n.band) for n in reading.nodata],
-            declared_nodata=reading.declared_nodata,
-            alpha_band=reading.alpha_band,
-            any_resolution=reading.any_resolution,
-            allow_network=reading.allow_network,
-            overwrite=request.overwrite,
-            threshold=request.threshold,
-            smallest=request.smallest,
-            within=request.within,
-            zones=request.zones,
-            zone_field=request.zone_field,
-            resume=request.resume,
+            **_plain(reading, _READING),
         ),
         tiles_done=job.tiles_done,
         tiles_total=job.tiles_total,

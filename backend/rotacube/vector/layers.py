@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyogrio
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import CRS, Transformer
@@ -70,6 +71,11 @@ def read_polygons(path: str, crs: str, name: str | None = None) -> Polygons:
     shapes = shapely.from_wkb(found, on_invalid="ignore")
     values = _texts(data[0]) if name is not None else [""] * len(shapes)
     return _in_crs(path, shapes, values, meta["crs"], crs, name)
+
+
+def moved(shapes: Any, onto: Affine) -> Any:
+    """Shapes, one or an array of them, with each of their places sent through a transform."""
+    return shapely.transform(shapes, lambda at: np.column_stack(onto * (at[:, 0], at[:, 1])))
 
 
 def _texts(values: NDArray[Any]) -> list[str]:

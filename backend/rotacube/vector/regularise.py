@@ -86,25 +86,25 @@ def _drawn(ids: NDArray[np.int32], fixed: Collection[int] | Ints, tolerance: flo
     cluster[np.searchsorted(coverage.ids, coverage.owners)] = coverage.clusters()[coverage.arcs[coverage.rings[:-1]]]
     shapes, axis, kept = np.empty(count, object), np.zeros(count), np.zeros(count, bool)
     level = np.full(len(coverage.sides), start)
-    todo, unseen = np.ones((2, count), bool)  # roofs that are drawn again, and those not yet compared
-    while todo.any():
-        part, arcs = coverage.part(todo)
-        outline = Outline(part, elsewhere[todo], tolerance, level[arcs])
-        before, shapes[todo] = shapes[todo], outline.polygons()
-        axis[todo], kept[todo] = outline.axis, outline.all_at_least(SIMPLE)
-        torn: Flags = _overlapping(shapes, todo) | ~shapely.is_valid(shapes) | (shapely.area(shapes) <= 0)
-        crossing = outline.crossing(torn[todo])
+    pending, unseen = np.ones((2, count), bool)  # roofs that are drawn again, and those not yet compared
+    while pending.any():
+        part, arcs = coverage.part(pending)
+        outline = Outline(part, elsewhere[pending], tolerance, level[arcs])
+        before, shapes[pending] = shapes[pending], outline.polygons()
+        axis[pending], kept[pending] = outline.axis, outline.all_at_least(SIMPLE)
+        torn: Flags = _overlapping(shapes, pending) | ~shapely.is_valid(shapes) | (shapely.area(shapes) <= 0)
+        crossing = outline.crossing(torn[pending])
         torn &= ~elsewhere
-        changed = unseen[todo] | ~shapely.equals_exact(shapes[todo], before)
-        asked = changed & ~torn[todo] & ~elsewhere[todo]
-        unlike = _unlike(outline, shapes[todo], asked)
-        unseen[todo] = (changed & ~asked) | unlike
-        _raise(outline, crossing, unlike, torn[todo])
+        changed = unseen[pending] | ~shapely.equals_exact(shapes[pending], before)
+        asked = changed & ~torn[pending] & ~elsewhere[pending]
+        unlike = _unlike(outline, shapes[pending], asked)
+        unseen[pending] = (changed & ~asked) | unlike
+        _raise(outline, crossing, unlike, torn[pending])
         level[arcs] = outline.level
-        beside = _arcs_of(coverage, torn & ~todo)
+        beside = _arcs_of(coverage, torn & ~pending)
         level[beside] = np.minimum(level[beside] + 1, RAW)
-        torn[todo] |= unlike
-        todo = np.isin(cluster, cluster[torn])
+        torn[pending] |= unlike
+        pending = np.isin(cluster, cluster[torn])
     own = ~elsewhere
     return Regularised(coverage.ids[own], shapely.remove_repeated_points(shapes[own]), axis[own], kept[own])
 

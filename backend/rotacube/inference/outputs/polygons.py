@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from rotacube.inference.findings import Finding
 from rotacube.inference.outputs.base import Setting
 from rotacube.inference.pieces import Piece, PieceBlock
-from rotacube.raster.destination import Destination
+from rotacube.raster.destination import Destination, unwritable
 from rotacube.raster.gdal import GDAL_ERRORS
-from rotacube.raster.write import unwritable
+from rotacube.vector.layers import moved
 from rotacube.vector.regularise import Regularised, regularise, simplify
 from rotacube.vector.writing import LayerWriter
 
@@ -68,10 +68,7 @@ class Polygons:
 
     def place(self) -> None:
         """Move it into place."""
-        try:
-            self.destination.put(self._part)
-        except GDAL_ERRORS as error:
-            raise unwritable(self.destination.output, error) from error
+        self.destination.place(self._part)
 
     def _add(self, table: Piece, block: PieceBlock) -> None:
         grid, box = self.setting.grid, block.box
@@ -80,11 +77,9 @@ class Polygons:
             drawn = regularise(block.ids, fixed=others)
         else:
             drawn = simplify(block.ids, TOLERANCE, fixed=others)
-        onto = grid.transform_of(box)
         shapes, of = shapely.get_parts(drawn.shapes, return_index=True)  # what is in pieces becomes several polygons
-        placed = shapely.transform(shapes, lambda at: np.column_stack(onto * (at[:, 0], at[:, 1])))
-        ground = grid.area(box) / (box.height * box.width)
-        self._writer.add(placed, self._fields(table, drawn, shapes, of, ground))
+        fields = self._fields(table, drawn, shapes, of, grid.pixel_area(box))
+        self._writer.add(moved(shapes, grid.transform_of(box)), fields)
 
     def _fields(
         self, table: Piece, drawn: Regularised, shapes: NDArray[np.object_], of: NDArray[np.int64], ground: float

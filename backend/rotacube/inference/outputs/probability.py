@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from rotacube.inference.findings import CHANCE, FULL, Finding
+from rotacube.inference.findings import CHANCE, FULL
 from rotacube.inference.outputs.base import Setting
+from rotacube.inference.outputs.raster import Raster
 from rotacube.raster.destination import Destination
-from rotacube.raster.write import NODATA, Band, CogWriter
+from rotacube.raster.write import Band
 
 
-class Probability:
+class Probability(Raster):
     """Writes calibrated probabilities.
 
     Args:
@@ -20,34 +19,5 @@ class Probability:
     """
 
     def __init__(self, destination: Destination, setting: Setting, form: str = "cog") -> None:
-        classes = setting.card.classes[1:]
-        self._names = [f"{CHANCE} {c.id}" for c in classes]
-        self._writer = CogWriter(
-            destination,
-            setting.area,
-            setting.grid.crs,
-            setting.grid.transform_of(setting.area),
-            bands=[Band(f"probability of {c.name}", scale=1 / FULL) for c in classes],
-            tags=setting.tags,
-        )
-
-    def open(self) -> None:
-        """Begin the file under a temporary name."""
-        self._writer.open()
-
-    def write(self, finding: Finding) -> None:
-        """Write a finding's probabilities."""
-        if (finding.labels != NODATA).any():
-            self._writer.write(finding.box, np.stack([finding.parts[name] for name in self._names]))
-
-    def finish(self) -> None:
-        """Make the Cloud Optimized GeoTIFF."""
-        self._writer.finish()
-
-    def place(self) -> None:
-        """Move it into place."""
-        self._writer.place()
-
-    def drop(self) -> None:
-        """Leave nothing but the finished file."""
-        self._writer.drop()
+        bands = {f"{CHANCE} {c.id}": Band(f"probability of {c.name}", scale=1 / FULL) for c in setting.card.classes[1:]}
+        super().__init__(destination, setting, bands)

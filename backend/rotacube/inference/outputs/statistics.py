@@ -9,20 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import rasterio.features
 import shapely
-from affine import Affine
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from rotacube.inference.findings import CHANCE, FULL, LABELS, Finding
 from rotacube.inference.outputs.base import Setting
 from rotacube.inference.shares import Blocks, Estimate, roofs, shares
-from rotacube.raster.destination import Destination
+from rotacube.inference.within import inside_of
+from rotacube.raster.destination import Destination, unwritable
 from rotacube.raster.gdal import GDAL_ERRORS
 from rotacube.raster.grid import Box
-from rotacube.raster.write import NODATA, unwritable
-from rotacube.vector.layers import read_polygons
+from rotacube.raster.write import NODATA
+from rotacube.vector.layers import moved, read_polygons
 
 BLOCK = 64
 """Pixels a side of the squares that are counted one by one: errors are alike within them."""
@@ -76,8 +75,8 @@ class Sums:
             return np.add.reduceat(rows, starts[1], axis=1).astype(np.float64)
 
         cut: tuple[slice, slice] = (at[0], at[1])
-        self.pixels[cut] += summed(inside)
         rest = summed(inside)
+        self.pixels[cut] += rest
         for number in range(1, self.classes):
             chance = summed(np.where(inside, parts[f"{CHANCE} {number}"], 0)) / FULL
             self.chance[number][cut] += chance
@@ -116,7 +115,7 @@ class Statistics:
         """Count a finding."""
         inside = finding.labels != NODATA
         if inside.any():
-            self._whole.add(finding.box, finding.parts, inside, self._ground(finding.box))
+            self._whole.add(finding.box, finding.parts, inside, self.setting.grid.pixel_area(finding.box))
 
     def finish(self) -> None:
         """Estimate, and write the table.
@@ -128,11 +127,12 @@ class Statistics:
         """
         rows: list[dict[str, Any]] = []
         said: list[str] = []
+        whole = self._whole.blocks
         for name, sums, count in self._parts():
             if not sums.pixels.any():
                 said.append(f"The zone '{name}' has no pixel with data.")
                 continue
-            rows += self._rows(name, sums, count, said)
+            rows += self._rows(name, sums, whole, count, said)
         try:
             self._write(rows, list(dict.fromkeys(said)))
         except (*GDAL_ERRORS, RuntimeError) as error:
@@ -140,10 +140,7 @@ class Statistics:
 
     def place(self) -> None:
         """Move it into place."""
-        try:
-            self.destination.put(self._part)
-        except GDAL_ERRORS as error:
-            raise unwritable(self.destination.output, error) from error
+        self.destination.place(self._part)
 
     def drop(self) -> None:
         """Leave nothing but the finished file."""
@@ -160,7 +157,8 @@ class Statistics:
         onto = ~self.setting.grid.transform
         for number, shape in enumerate(zones.shapes):
             self.setting.step("Counting zones", number / len(zones.shapes))
-            drawn = shapely.transform(shape, lambda at: np.column_stack(onto * (at[:, 0], at[:, 1])))
+            drawn = moved(shape, onto)
+            shapely.prepare(drawn)  # it is asked for every roof
             count = 0
             if table is not None:
                 count = int(shapely.contains_xy(drawn, table.middle[:, 1], table.middle[:, 0]).sum())
@@ -175,21 +173,16 @@ class Statistics:
             for column in range(extent.left, extent.right, CHUNK):
                 box = Box(row, column, row + CHUNK, column + CHUNK) & extent
                 parts = dict(zip(names, self.setting.store.read(box, names), strict=True))
-                place = Affine.translation(box.left, box.top)
-                shape = (box.height, box.width)
-                inside = rasterio.features.geometry_mask([zone], shape, place, invert=True)
-                inside &= parts[LABELS] != NODATA
+                inside = inside_of([zone], box) & (parts[LABELS] != NODATA)
                 if inside.any():
-                    sums.add(box, parts, inside, self._ground(box))
+                    sums.add(box, parts, inside, self.setting.grid.pixel_area(box))
         return sums
 
-    def _ground(self, box: Box) -> float:
-        return self.setting.grid.area(box) / (box.height * box.width)
-
-    def _rows(self, name: str, sums: Sums, count: int, said: list[str]) -> list[dict[str, Any]]:
+    def _rows(self, name: str, sums: Sums, whole: Blocks, count: int, said: list[str]) -> list[dict[str, Any]]:
+        """The rows of a zone; sentences on it are added to those that are `said`."""
         card = self.setting.card
-        whole = None if sums is self._whole else self._whole.blocks
-        found = shares(sums.blocks, card.confusion, [c.name for c in card.classes], whole)
+        blocks = whole if sums is self._whole else sums.blocks
+        found = shares(blocks, card.confusion, [c.name for c in card.classes], whole)
         said += found.said
         total = float(sums.area.sum())
         rows = []

@@ -42,7 +42,7 @@ class Totals:
         counts = np.array([np.count_nonzero(labels == n) for n in range(len(self._pixels))])
         self.nodata += labels.size - int(counts.sum())
         self._pixels += counts
-        self._area += counts * (self.setting.grid.area(finding.box) / labels.size)
+        self._area += counts * self.setting.grid.pixel_area(finding.box)
 
     def finish(self) -> None:
         """Nothing is left to do."""

@@ -267,11 +267,13 @@ class RotacubeDock(QgsDockWidget):
         row = QHBoxLayout()
         row.setSpacing(14)
         column.addLayout(row)
+        column.addWidget(self.area_polygons)
         column.addWidget(self.polygons)
         column.addWidget(self.area_note)
         for button in (self.area_layer, self.area_canvas, self.area_polygons):
             self._area_group.addButton(button)
-            row.addWidget(button)
+        row.addWidget(self.area_layer)
+        row.addWidget(self.area_canvas)
         row.addStretch(1)
         self._polygons_changed()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Dict, Optional, Tuple
 
 from qgis.core import QgsSettings
-from qgis.PyQt.QtWidgets import QCheckBox, QHBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QCheckBox, QGridLayout, QWidget
 
 from ..client.schema import ModelInfo
 from ..i18n import tr
@@ -21,9 +21,10 @@ class FurtherPicker(QWidget):
     def __init__(self, parent: Optional[QWidget] = None):
         super().__init__(parent)
         self.setObjectName("rotacubeFurther")
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(14)
+        grid = QGridLayout(self)  # in one row they are wider than a narrow dock
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setVerticalSpacing(2)
+        grid.setColumnStretch(1, 1)
         self.boxes: Dict[str, QCheckBox] = {}
         wanted = str(QgsSettings().value(_SETTING, POLYGONS)).split(",")
         for kind, text, tip in (
@@ -36,9 +37,8 @@ class FurtherPicker(QWidget):
             box.setToolTip(tip + "\n" + tr("The file is named after the mask's and lies beside it."))
             box.setChecked(kind in wanted)
             box.toggled.connect(self._keep)
-            row.addWidget(box)
+            grid.addWidget(box, *divmod(len(self.boxes), 2))
             self.boxes[kind] = box
-        row.addStretch(1)
         self.setFocusProxy(self.boxes[POLYGONS])
 
     def kinds(self) -> Tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Optional
 from qgis.core import QgsMapLayer, QgsVectorLayer
 from qgis.gui import QgsMapLayerComboBox
 from qgis.PyQt.QtCore import pyqtSignal
-from qgis.PyQt.QtWidgets import QCheckBox, QHBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QCheckBox, QComboBox, QVBoxLayout, QWidget
 
 from ..compat import POLYGON_LAYERS, is_alive
 from ..i18n import tr
@@ -26,10 +26,13 @@ class PolygonPicker(QWidget):
         self.combo.setFilters(POLYGON_LAYERS)
         self.selected = QCheckBox(tr("Selected only"))
         self.selected.setObjectName("rotacubeSelectedOnly")
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 2, 0, 2)
-        row.addWidget(self.combo, 1)
-        row.addWidget(self.selected)
+        self.combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.combo.setMinimumContentsLength(8)  # a long name does not widen the dock
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addWidget(self.combo)
+        column.addWidget(self.selected)
         self._followed: Optional[QgsVectorLayer] = None
         self.combo.layerChanged.connect(self._follow)
         self._follow(self.combo.currentLayer())

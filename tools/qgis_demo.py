@@ -2,7 +2,7 @@
 """Use the plugin in real QGIS on a virtual screen, as a person would: `qgis_demo.py RASTER OUTDIR`.
 
 QGIS gets a fresh profile, installs the plugin from its zip, maps the raster through the dock, and leaves in OUTDIR
-`mask.tif`, `before.png`, `during.png`, `after.png` and `result.json`. The end-to-end tests use the same functions.
+`mask.tif`, `mask_polygons.gpkg`, `before.png`, `during.png`, `after.png` and `result.json`. The end-to-end tests use the same functions.
 """
 
 from __future__ import annotations
@@ -138,6 +138,8 @@ def qgis(
     out.mkdir(parents=True, exist_ok=True)
     for name in ("result.json", "progress.json", "mask.tif", "before.png", "during.png", "after.png", "error.png"):
         (out / name).unlink(missing_ok=True)
+    for beside in out.glob("mask_*"):  # what is made beside the mask is named after it
+        beside.unlink()
     with tempfile.TemporaryDirectory(prefix="rotacube-qgis-") as folder:
         home = Path(folder)
         settings = home / "profiles" / "default" / "QGIS" / "QGIS3.ini"

@@ -2,7 +2,8 @@
 """Use the plugin in real QGIS on a virtual screen, as a person would: `qgis_demo.py RASTER OUTDIR`.
 
 QGIS gets a fresh profile, installs the plugin from its zip, maps the raster through the dock, and leaves in OUTDIR
-`mask.tif`, `mask_polygons.gpkg`, `before.png`, `during.png`, `after.png` and `result.json`. The end-to-end tests use the same functions.
+`mask.tif`, `mask_polygons.gpkg`, `before.png`, `during.png`, `after.png` and `result.json`. The end-to-end tests use
+the same functions.
 """
 
 from __future__ import annotations

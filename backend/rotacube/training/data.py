@@ -83,7 +83,13 @@ class CropData(lightning.LightningDataModule):
         if self.note:
             log.warning("%s", self.note)
         length, first = recipe.schedule.steps * data.batch, self.first * data.batch
-        more: dict[str, Any] = {"seed": recipe.seed, "first": first, "centred": data.centred}
+        more: dict[str, Any] = {
+            "seed": recipe.seed,
+            "first": first,
+            "centred": data.centred,
+            "scales": data.scales,
+            "light": data.light,
+        }
         kind = Crops
         if recipe.task == "rooftops":
             kind, more["ids"] = RoofCrops, self.ids

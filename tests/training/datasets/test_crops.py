@@ -99,9 +99,8 @@ def test_roofs_of_one_place_are_laid_on_free_land_of_another(monkeypatch):
         assert torch.equal(item["certain"], item["valid"]), "a roof that was laid there is known"
 
 
-def test_crops_have_the_models_resolution_whatever_the_areas(monkeypatch):
+def test_crops_have_the_models_resolution_whatever_the_areas():
     """Stripes of 3 m stay 20 pixels wide at 0.15 m, times the scale, from an area of 0.05 m as from one of 0.3 m."""
-    monkeypatch.setattr(module, "SCALES", (1.0, 1.0000001))
     for gsd in (0.05, 0.3):
         period = round(6 / gsd)
         stripes = (np.arange(900) % period) < period // 2
@@ -110,22 +109,21 @@ def test_crops_have_the_models_resolution_whatever_the_areas(monkeypatch):
         area = Area(
             "stripes", np.zeros((3, 900, 900), np.uint8), roof.astype(np.uint8), roof.astype(np.int32), known, gsd
         )
-        crops = RoofCrops([(area, 1.0)], 12, 128, 0.15, RULE)
+        crops = RoofCrops([(area, 1.0)], 12, 128, 0.15, RULE, scales=(1.0, 1.0))
         for item in (crops[index] for index in range(12)):
             steps = [float(item["labels"][0].diff(dim=d).abs().sum(d).mean()) for d in (0, 1)]
             width = 128 / float(np.hypot(*steps))
             assert 15 < width < 27, "whatever the turn"
 
 
-def test_rare_classes_are_seen_where_crops_are_centred(monkeypatch):
+def test_rare_classes_are_seen_where_crops_are_centred():
     """One pixel in ten thousand is of the last class; every third crop is about one of them."""
-    monkeypatch.setattr(module, "SCALES", (1.0, 1.0000001))
     labels = np.zeros((600, 600), np.uint8)
     labels[:300], labels[500:506, 200:206] = 1, 2
     area = Area("field", np.zeros((3, 600, 600), np.uint8), labels, labels * np.int32(0), labels < 9, 0.01)
     shares = []
     for centred in (0.0, 1.0):
-        crops = Crops([(area, 1.0)], 60, 64, 0.01, RULE, centred=centred)
+        crops = Crops([(area, 1.0)], 60, 64, 0.01, RULE, centred=centred, scales=(1.0, 1.0))
         items = [crops[index] for index in range(60)]
         assert all(set(item) == {"image", "labels", "seen", "valid"} for item in items)
         shares.append(np.mean([bool((item["labels"] == 2).any()) for item in items]))

@@ -19,8 +19,6 @@ from rotacube.training.datasets.areas import Area, resize
 from rotacube.training.datasets.colours import recolour, vary_colours
 from rotacube.training.datasets.targets import border_of, depth_of, walls_of
 
-SCALES = (0.5, 2.0)
-"""The crop's pixels over the model's: other sensors, other roofs."""
 PASTED = 0.25
 """The share of crops that get roofs of other places."""
 Item = dict[str, Tensor]
@@ -36,12 +34,14 @@ class Crops(Dataset[Item]):
         areas: labelled areas with the weight by which each is drawn.
         length: crops in an epoch.
         size: S, pixels.
-        gsd: the model's ground sample distance in metres; crops vary about it by `SCALES`.
+        gsd: the model's ground sample distance in metres; crops vary about it by `scales`.
         rule: the card's normalisation.
         seed: of the random choices.
         first: is added to the number of an item: where a run resumes.
         centred: the share of crops whose middle is a pixel of a class, every class of the area as often: rare ones are
             seen.
+        scales: the smallest and the largest of a crop's pixel over the model's: other sensors, other roofs.
+        light: how far light, colour and sharpness vary, as a share of what `vary_colours` does.
     """
 
     def __init__(
@@ -55,12 +55,14 @@ class Crops(Dataset[Item]):
         *,
         first: int = 0,
         centred: float = 0.0,
+        scales: tuple[float, float] = (0.5, 2.0),
+        light: float = 1.0,
     ) -> None:
         self.areas = [area for area, _ in areas]
         weights = np.array([weight for _, weight in areas])
         self.chances = weights / weights.sum()
         self.length, self.size, self.gsd, self.rule, self.seed = length, size, gsd, rule, seed
-        self.first, self.centred = first, centred
+        self.first, self.centred, self.scales, self.light = first, centred, scales, light
 
     def __len__(self) -> int:
         return self.length
@@ -69,14 +71,14 @@ class Crops(Dataset[Item]):
         rng = np.random.default_rng((self.seed, index + self.first))
         while True:
             area = self.areas[rng.choice(len(self.areas), p=self.chances)]
-            scale = math.exp(rng.uniform(math.log(SCALES[0]), math.log(SCALES[1])))
+            scale = math.exp(rng.uniform(*np.log(self.scales)))
             middle = _of_a_class(area, rng) if self.centred and rng.random() < self.centred else None
             image, ids, labels, seen = _turned_crop(area, self.size, self.gsd * scale / area.gsd, rng, middle)
             if seen.mean() > 0.3:
                 break
         if area.labelled:
             self.change(image, ids, labels, seen, self.gsd * scale, rng)
-        image = vary_colours(image, rng)
+        image = image.lerp(vary_colours(image, rng), self.light)
         if rng.random() < 0.15:
             seen &= _half_plane(self.size, rng)
         valid = seen & area.labelled

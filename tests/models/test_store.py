@@ -46,6 +46,20 @@ def test_what_was_saved_is_what_is_loaded(tmp_path, make_card):
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
 
 
+def test_weights_of_eight_bits_are_near_and_a_quarter_as_large(tmp_path, make_card):
+    """Within half a step of each channel, of which there are 127 up to its largest weight."""
+    torch.manual_seed(3)
+    network = create_model("lite-unet", 3, 2).eval()
+    fields = make_card(architecture="lite-unet", options={}).model_dump(exclude={"weights"})
+    card = save_model(network, fields, tmp_path / "model", bits=8)
+    loaded = load_model(str(tmp_path / "model"))
+    for (name, got), want in zip(loaded.network.state_dict().items(), network.state_dict().values(), strict=True):
+        if want.ndim > 1:
+            step = want.flatten(1).abs().amax(1) / 127
+            assert ((got - want).flatten(1).abs().amax(1) <= 0.5001 * step).all(), name
+    assert (tmp_path / "model" / card.weights.file).stat().st_size < 1.15 * card.weights.parameters
+
+
 def save(folder, make_card, seed, **changes):
     """Save a network with random weights; returns the card."""
     torch.manual_seed(seed)
@@ -196,6 +210,16 @@ def turn(kind, key="head.weight"):
     return change
 
 
+def put_scale(count, value=1.0):
+    """Makes the head's weights whole numbers, with scales of this value for `count` times its channels."""
+
+    def change(tensors):
+        tensors["head.weight"] = torch.ones_like(tensors["head.weight"]).to(torch.int8)
+        tensors["head.weight/scale"] = torch.full([count * len(tensors["head.weight"])], value)
+
+    return change
+
+
 COUNTER = "encoder.0.0.1.num_batches_tracked"
 
 
@@ -209,6 +233,9 @@ COUNTER = "encoder.0.0.1.num_batches_tracked"
         *((turn(k), f"'head.weight' is of {str(k)[6:]}, not floating") for k in (torch.int64, torch.uint8, torch.bool)),
         (turn(torch.complex64), "is of complex64, not floating point"),
         (turn(torch.float32, COUNTER), "is of float32, not integers"),
+        (turn(torch.int8), "'head.weight' is of int8, not floating"),
+        (put_scale(2), "'head.weight/scale' is unknown"),
+        (put_scale(1, float("inf")), "'head.weight' holds values that are no numbers"),
         (turn(torch.bool, COUNTER), "is of bool, not integers"),
     ],
 )

@@ -50,7 +50,7 @@ def check_saved_and_exported(network, image, make_card, folder, name, classes, *
         options={"width": WIDTH, **options},
         classes=[{"id": i, "name": str(i), "color": "#000000"} for i in range(classes)],
     ).model_dump(exclude={"weights"})
-    save_model(network, fields, folder / "model", half=False)
+    save_model(network, fields, folder / "model", bits=32)
     with torch.inference_mode():
         again = load_model(str(folder / "model")).network(image)
     assert torch.equal(again, want), "saved and loaded"

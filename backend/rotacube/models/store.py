@@ -22,6 +22,7 @@ from rotacube.errors import ModelDamaged, ModelMissing, OptionsRefused, Rotacube
 from rotacube.files import in_one_step, is_file, is_folder, write_text
 from rotacube.models import DEFAULT
 from rotacube.models.card import AGAIN, CARD, ModelCard, read_card
+from rotacube.models.packing import packed, unpacked
 from rotacube.networks.registry import Network, build_network, find_network
 from rotacube.texts import trouble
 
@@ -155,7 +156,7 @@ def load_model(name: str) -> LoadedModel:
         raise ModelDamaged(f"The model card of '{card.name}' does not fit: {error.message} {AGAIN}") from error
     _check_file(card, path, 8 * sum(tensor.numel() for tensor in wanted.values()) + HEADER)
     try:
-        tensors = load_file(path)
+        tensors = unpacked(load_file(path))
     except (SafetensorError, OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         raise ModelDamaged(
             f"The weights '{path}' are no valid safetensors file ({first_line(error)}). {AGAIN}"
@@ -225,7 +226,7 @@ def _check_file(card: ModelCard, path: Path, most: int) -> None:
         )
 
 
-def save_model(network: nn.Module, card: dict[str, object], folder: Path, *, half: bool = True) -> ModelCard:
+def save_model(network: nn.Module, card: dict[str, object], folder: Path, *, bits: int = 16) -> ModelCard:
     """Write a model folder: the weights, and the card with their hash.
 
     The weights' name has their hash in it, and the card names them: replacing the card is the one step that replaces
@@ -235,7 +236,7 @@ def save_model(network: nn.Module, card: dict[str, object], folder: Path, *, hal
         network: the trained network.
         card: the card's fields but for `weights`.
         folder: is created.
-        half: whether weights are rounded to half precision; BatchNorm's statistics never are.
+        bits: of a weight in the file, see `packed`: 8, 16 or 32.
 
     Returns:
         The card as written.
@@ -251,16 +252,7 @@ def save_model(network: nn.Module, card: dict[str, object], folder: Path, *, hal
     >>> load_model("./mine").card == card
     True
     """
-    kept = ("running_mean", "running_var")
-    content = save(
-        {
-            key: (tensor.half() if half and tensor.is_floating_point() and not key.endswith(kept) else tensor)
-            .detach()
-            .cpu()
-            .contiguous()
-            for key, tensor in network.state_dict().items()
-        }
-    )
+    content = save(packed(network.state_dict(), bits))
     sha256 = hashlib.sha256(content).hexdigest()
     name = f"weights-{sha256[:12]}.safetensors"
     weights = {"file": name, "sha256": sha256, "parameters": sum(p.numel() for p in network.parameters())}

@@ -55,8 +55,8 @@ def finish(network: DenseNetwork, recipe: Recipe, root: Path, folder: Path, plac
         "confusion": confusion(answers, threshold, len(recipe.classes)),
         "counts": {name: found[:3] for name, found in count_roofs(answers, threshold, separation).items()},
     }
-    card = save_model(network, fields | {"accuracy": {}}, folder)
-    model = LoadedModel(card, network, folder)
+    save_model(network, fields | {"accuracy": {}}, folder, bits=recipe.bits)
+    model = load_model(str(folder))  # with its weights as the file has them
     accuracy: dict[str, float] = {}
     for name, held in held_out(recipe, root):
         say(f"Measuring on {name}")
@@ -64,7 +64,7 @@ def finish(network: DenseNetwork, recipe: Recipe, root: Path, folder: Path, plac
             accuracy |= {f"{town} {key}": round(value, 4) for key, value in found.items()}
     if recipe.data.folder and recipe.init:
         accuracy |= _before(recipe, root, place, say)
-    return save_model(network, fields | {"accuracy": accuracy}, folder)
+    return save_model(network, fields | {"accuracy": accuracy}, folder, bits=recipe.bits)
 
 
 def _before(recipe: Recipe, root: Path, place: Place, say: Say) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -84,7 +84,7 @@ class Recipe(_Strict):
     `classes` are the names of the classes with their colours, by their numbers in a mask; single roofs are for the task
     "rooftops" alone. `init` is "imagenet", a timm file in safetensors for ConvNeXt, an installed model's name, or
     nothing; `teacher` an installed model or its folder; `card` what a person has to say of the model: name, title,
-    licence, attribution, notice.
+    licence, attribution, notice; `bits` those of a weight in the model's file.
     """
 
     task: Line = "rooftops"
@@ -99,6 +99,7 @@ class Recipe(_Strict):
     normalisation: Normalisation = IMAGENET
     seed: int = 1
     precision: str = "bf16-mixed"
+    bits: Literal[8, 16, 32] = 16
     data: Data
     schedule: Schedule
     losses: Losses = Losses()

@@ -152,7 +152,7 @@ def test_a_card_says_what_was_measured(tmp_path, monkeypatch, cpu):
     found = module.measure(LoadedModel(card, network, tmp_path), scenes[:1], cpu)["drawn"]
     for key, value in found.items():
         assert card.accuracy[f"drawn {key}"] == pytest.approx(value, abs=1e-3)
-    assert card.threshold in module.THRESHOLDS and card.separation.seed in module.SEEDS and len(said) == 2
+    assert card.threshold in module.THRESHOLDS and card.separation.saddle in module.SADDLES and len(said) == 2
     assert [output.name for output in card.further] == ["border", "distance"]
     (truth, found, matched), table = card.counts[scenes[0].name], card.confusion[scenes[0].name]
     assert truth > matched <= found and np.sum(table, 1) == pytest.approx(1, abs=1e-5)

@@ -23,11 +23,11 @@ def terrace(count=5, wide=24, deep=40):
 
 
 @pytest.mark.parametrize("turn", range(4))
-@pytest.mark.parametrize(("with_border", "seed"), [(False, 0.5), (True, 0.5), (True, 0.3)])
-def test_houses_that_share_walls_come_apart(turn, with_border, seed):
+@pytest.mark.parametrize(("with_border", "saddle"), [(False, 0.2), (True, 0.2), (True, 0.5)])
+def test_houses_that_share_walls_come_apart(turn, with_border, saddle):
     ids = np.rot90(terrace(), turn)
     border = border_of(ids).astype(np.float32) if with_border else None
-    found = separate_roofs(ids > 0, depth_of(ids), border, seed=seed)
+    found = separate_roofs(ids > 0, depth_of(ids), border, saddle=saddle)
     assert found.max() == 6 and (found > 0).tolist() == (ids > 0).tolist()
     roofs = compare_roofs(ids, found, np.ones(ids.shape, bool), 0.3)
     assert (roofs.matched, roofs.merged, roofs.split) == (6, 0, 0)
@@ -53,11 +53,11 @@ def test_small_pieces_are_no_roofs_and_numbers_have_no_gaps():
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.1, 0.9), st.floats(0, 1))
-def test_any_mask_is_covered_by_connected_roofs(number, seed, weight):
+def test_any_mask_is_covered_by_connected_roofs(number, saddle, weight):
     rng = np.random.default_rng(number)
     mask = rng.random((rng.integers(1, 40), rng.integers(1, 40))) > rng.random()
     depth, border = rng.random((2, *mask.shape), np.float32)
-    found = separate_roofs(mask, depth, border, seed=seed, weight=weight)
+    found = separate_roofs(mask, depth, border, saddle=saddle, weight=weight)
     assert found.dtype == np.int32 and found.shape == mask.shape
     np.testing.assert_array_equal(found > 0, mask)
     assert np.unique(found[found > 0]).tolist() == list(range(1, found.max() + 1))

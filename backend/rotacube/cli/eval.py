@@ -67,7 +67,7 @@ def evaluate(
     out.print(_table(figures))
     if faults.found:
         say(faults.sentence())
-    cuts = f": threshold {loaded.card.threshold:g}, seeds {loaded.card.separation.seed:g}"
+    cuts = f": threshold {loaded.card.threshold:g}, saddles {loaded.card.separation.saddle:g}"
     say(f"{loaded.card.title}{cuts if loaded.card.task == 'rooftops' else ''}; {place}.")
     if json_file is not None:
         content: dict[str, Any] = {"model": loaded.card.name, "weights": loaded.card.weights.sha256, "split": split}

@@ -104,7 +104,7 @@ def roofs_of(card: ModelCard) -> Splitter:
             else None
             for name in ("distance", "border")
         )
-        return separate_roofs(roof, depth, border, seed=how.seed, weight=how.border), roof.astype(np.int32)
+        return separate_roofs(roof, depth, border, saddle=how.saddle, weight=how.border), roof.astype(np.int32)
 
     return Splitter(names, split)
 

@@ -86,11 +86,11 @@ class CardOutput(_Strict):
 class Separation(_Strict):
     """How single roofs are told apart: see `vector.instances.separate_roofs`.
 
-    `border` is the weight of the output of that name; `smallest` is in square metres.
+    `saddle` is in the depth's units; `border` is the weight of the output of that name; `smallest` is in square metres.
     """
 
-    seed: float = Field(default=0.5, gt=0, lt=1)
-    border: float = Field(default=1.0, ge=0, le=1)
+    saddle: float = Field(default=0.2, gt=0, lt=1)
+    border: float = Field(default=0.5, ge=0, le=1)
     smallest: float = Field(default=2.0, ge=0, le=1e4)
 
 

@@ -77,7 +77,7 @@ class Answer:
         depth, border = (self.further[name][0] if name in self.further else None for name in ("distance", "border"))
         least = math.ceil(how.smallest / self.area.gsd**2)
         found = (self.labels(threshold) > 0) & self.area.valid
-        return separate_roofs(found, depth, border, seed=how.seed, weight=how.border, smallest=least)
+        return separate_roofs(found, depth, border, saddle=how.saddle, weight=how.border, smallest=least)
 
 
 def ask(model: LoadedModel, areas: Iterable[Area], place: Place) -> Iterator[Answer]:

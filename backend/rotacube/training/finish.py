@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from rotacube.inference.device import Place
 from rotacube.models.card import ModelCard, Separation
@@ -24,8 +25,10 @@ from rotacube.training.metrics import Roofs, compare_classes, compare_roofs
 from rotacube.training.recipe import Recipe
 
 THRESHOLDS = tuple(np.arange(0.3, 0.701, 0.05).round(2).tolist())
-SEEDS = tuple(np.arange(0.3, 0.701, 0.05).round(2).tolist())
-BORDERS = (0.0, 0.5, 1.0)
+SADDLES = tuple(np.arange(0.1, 0.401, 0.05).round(2).tolist())
+BORDERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+ENOUGH = 100
+"""Roofs of a place that make the choice of how they are told apart."""
 TEMPERATURES = np.exp(np.linspace(np.log(0.4), np.log(2.5), 43))
 Say = Callable[[str], None]
 
@@ -42,13 +45,13 @@ def finish(network: DenseNetwork, recipe: Recipe, root: Path, folder: Path, plac
         say: is told what is going on.
     """
     draft = LoadedModel(draft_card(recipe), network, folder)
-    say("Choosing the temperature, the threshold and the depth of seeds on validation")
+    say("Choosing the temperature, the threshold and how roofs are told apart on validation")
     areas = (area for _, found in labelled_areas(root, recipe, "validation", Faults()) for area in found)
     answers = list(ask(draft, areas, place))
     temperature = choose_temperature(answers)
     network.scale_logits(1 / temperature)
     answers = [replace(answer, logits=answer.logits / temperature) for answer in answers]
-    threshold, separation = choose_cuts(answers)
+    threshold, separation = choose_cuts([*answers, *_more_roofs(answers, draft, recipe, root, place)])
     fields = _fields(recipe) | {
         "threshold": threshold,
         "separation": separation.model_dump(),
@@ -65,6 +68,19 @@ def finish(network: DenseNetwork, recipe: Recipe, root: Path, folder: Path, plac
     if recipe.data.folder and recipe.init:
         accuracy |= _before(recipe, root, place, say)
     return save_model(network, fields | {"accuracy": accuracy}, folder, bits=recipe.bits)
+
+
+def _more_roofs(
+    answers: Sequence[Answer], model: LoadedModel, recipe: Recipe, root: Path, place: Place
+) -> Iterator[Answer]:
+    """Training areas of the places that have some roofs on validation, but too few of them to choose by."""
+    roofs: dict[str, int] = {}
+    for answer in answers:
+        roofs[answer.area.name] = roofs.get(answer.area.name, 0) + int(answer.area.ids.max(initial=0))
+    few = {name for name, count in roofs.items() if 0 < count < ENOUGH}
+    if few:
+        areas = (area for _, found in labelled_areas(root, recipe, "train", Faults()) for area in found)
+        yield from ask(model, (area for area in areas if area.name in few), place)
 
 
 def _before(recipe: Recipe, root: Path, place: Place, say: Say) -> dict[str, float]:
@@ -153,7 +169,8 @@ def count_roofs(answers: Sequence[Answer], threshold: float, separation: Separat
 def choose_cuts(answers: Sequence[Answer]) -> tuple[float, Separation]:
     """The threshold and the way to tell roofs apart with the best F1 of roofs.
 
-    A place weighs as the square root of its roofs, as sure as its figure is; of equals the first is taken.
+    A place weighs as the square root of its roofs, as sure as its figure is. A choice counts with those beside it,
+    since few roofs make single figures noisy; of equals the first is taken.
     """
     if not any((answer.area.ids > 0).any() for answer in answers):
         return 0.5, Separation()
@@ -164,10 +181,17 @@ def choose_cuts(answers: Sequence[Answer]) -> tuple[float, Separation]:
 
     threshold = 0.5
     for _ in range(2):  # one after the other: they hardly depend on each other
-        ways = [Separation(seed=seed, border=border) for border in BORDERS for seed in SEEDS]
-        separation = max(ways, key=lambda way: f1(threshold, way))
-        threshold = max(THRESHOLDS, key=lambda cut: f1(cut, separation))
+        ways = [[Separation(saddle=saddle, border=border) for saddle in SADDLES] for border in BORDERS]
+        row, column = _best([[f1(threshold, way) for way in line] for line in ways])
+        separation = ways[row][column]
+        threshold = THRESHOLDS[_best([f1(cut, separation) for cut in THRESHOLDS])[0]]
     return threshold, separation
+
+
+def _best(figures: Sequence[Any]) -> tuple[int, ...]:
+    """Where the mean of figures and those beside them is highest."""
+    means = ndimage.uniform_filter(np.array(figures, float), 3, mode="nearest").round(9)
+    return tuple(int(n) for n in np.unravel_index(means.argmax(), means.shape))
 
 
 def _fields(recipe: Recipe) -> dict[str, Any]:

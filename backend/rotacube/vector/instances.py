@@ -6,13 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from skimage.measure import label
+from skimage.morphology import local_maxima
 from skimage.segmentation import watershed
 
 Floats = NDArray[np.float32]
 SMOOTH = 1.5
 """Pixels: two dents in the depth of one roof are no two roofs."""
-SPECK = 3
-"""Pixels: a smaller seed is noise."""
 
 
 def separate_roofs(
@@ -20,20 +19,21 @@ def separate_roofs(
     depth: Floats | None = None,
     border: Floats | None = None,
     *,
-    seed: float = 0.5,
-    weight: float = 1.0,
+    saddle: float = 0.2,
+    weight: float = 0.5,
     smallest: int = 1,
 ) -> NDArray[np.int32]:
-    """Number the roofs of a mask: a seeded watershed on how deep a pixel lies in its roof.
+    """Number the roofs of a mask: a watershed on how deep a pixel lies in its roof, whose shallow saddles are no walls.
 
-    Seeds are the connected pixels that are deep and not on a border; each grows over the mask down to where it meets
-    the next one. A piece of the mask without a seed is one roof. Without depth each connected piece is one roof.
+    Each peak of the depth has a basin. From the deepest saddle on, two neighbours become one unless the saddle lies
+    well below the lower of their peaks (its dynamics; Grimaud, "A new measure of contrast: the dynamics", 1992).
+    Without depth each connected piece is one roof.
 
     Args:
         roof: (H, W).
         depth: (H, W), 0 at a roof's edge to 1 in its middle.
         border: (H, W), the probability that a pixel lies between roofs that touch.
-        seed: the depth, smoothed over two pixels, from which on a pixel is a seed.
+        saddle: by how much the depth, smoothed over two pixels, falls between two roofs.
         weight: by how much a likely border takes from the depth: 0 nothing, 1 all of it.
         smallest: pixels of the smallest roof; smaller pieces are no roofs.
 
@@ -41,22 +41,45 @@ def separate_roofs(
         (H, W), a number a roof from 1 on, 0 elsewhere.
 
     >>> row = np.array([[0.2, 0.6, 1, 1, 1, 0.1, 0.1, 1, 1, 1, 0.6, 0.2]], np.float32).repeat(9, 0)
-    >>> separate_roofs(row > 0, row, seed=0.6)[4]
+    >>> separate_roofs(row > 0, row, saddle=0.1)[4]
     array([1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2], dtype=int32)
     """
     if depth is None:
         ids: NDArray[np.int32] = label(roof, connectivity=1).astype(np.int32)
     else:
         inner = gaussian_filter(depth if border is None else depth * (1 - weight * border), SMOOTH)
-        seeds: NDArray[np.int32] = label((inner > seed) & roof, connectivity=1).astype(np.int32)
-        seeds = _without_small(seeds, SPECK)
-        pieces = label(roof, connectivity=1)
-        seeded = np.zeros(int(pieces.max()) + 1, bool)
-        seeded[pieces[seeds > 0]] = True
-        alone = np.where(seeded[pieces], 0, pieces)
-        seeds[alone > 0] = alone[alone > 0] + seeds.max()
-        ids = watershed(-inner, seeds, mask=roof).astype(np.int32)
+        inner[~roof] = -1
+        peaks = label(local_maxima(inner, connectivity=1) & roof, connectivity=1)
+        ids = _without_saddles(watershed(-inner, peaks, mask=roof).astype(np.int32), inner, saddle)
     return _numbered(_without_small(ids, smallest))
+
+
+def _without_saddles(basins: NDArray[np.int32], height: Floats, least: float) -> NDArray[np.int32]:
+    """Basins, (H, W), joined where the saddle between them lies less than `least` below the lower of their peaks."""
+    count = int(basins.max()) + 1
+    peak = np.full(count, -1, np.float32)
+    np.maximum.at(peak, basins.ravel(), height.ravel())
+    sides, heights = [], []
+    for one, other in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
+        meet = (basins[one] != basins[other]) & (basins[one] > 0) & (basins[other] > 0)
+        sides.append(np.sort(np.stack([basins[one][meet], basins[other][meet]], 1), 1))
+        heights.append(np.minimum(height[one], height[other])[meet])
+    pairs, saddles = np.concatenate(sides).astype(np.int64), np.concatenate(heights)
+    order = np.lexsort((pairs[:, 1], pairs[:, 0], -saddles))  # the same whatever the numbers of other basins
+    group = np.arange(count)
+
+    def root(number: int) -> int:
+        while group[number] != number:
+            group[number] = number = group[group[number]]
+        return number
+
+    for (one, other), at in zip(pairs[order].tolist(), saddles[order].tolist(), strict=True):
+        a, b = root(one), root(other)
+        if a != b and min(peak[a], peak[b]) - at < least:
+            low, high = sorted((a, b), key=lambda number: (peak[number], -number))
+            group[low] = high
+    joined: NDArray[np.int32] = np.array([root(number) for number in range(count)], np.int32)[basins]
+    return joined
 
 
 def _without_small(ids: NDArray[np.int32], smallest: int) -> NDArray[np.int32]:

@@ -218,9 +218,8 @@ def _fields(recipe: Recipe) -> dict[str, Any]:
         "threshold": 0.5,
         "further": [{"name": name, **FURTHER[name]._asdict()} for name in further],
         "training_data": f"{taught}{drawn}. {schedule.steps} steps of {data.batch} "
-        f"crops of {data.crop} px at {recipe.gsd} m x 0.5 to 2, from {recipe.init or 'random weights'}"
-        + (f", taught by {recipe.teacher}" if recipe.teacher else "")
-        + ".",
+        f"crops of {data.crop} px at {recipe.gsd} m x {data.scales[0]:g} to {data.scales[1]:g}, "
+        f"from {recipe.init or 'random weights'}" + (f", taught by {recipe.teacher}" if recipe.teacher else "") + ".",
         **recipe.card,
     }
 

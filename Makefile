@@ -6,7 +6,7 @@ RASTER ?= build/sample/sample.tif
 SOURCES := $(shell find csrc -type f) setup.py pyproject.toml metadata.txt constraints.txt tools/setup.sh
 export ROTACUBE_DATA ?= $(abspath ../shared/data)
 
-.PHONY: setup demo test test-backend test-learning test-plugin test-e2e test-asan test-full fuzz kill lint format plugin wheel screenshots bench-ops bench-train bench-map models-table modules train-pack rival ablations panels clean
+.PHONY: setup demo test test-backend test-learning test-plugin test-e2e test-asan test-full fuzz test-kills lint format plugin wheel screenshots bench-ops bench-train bench-map models-table modules train-pack rival ablations panels clean
 
 setup: .venv/.done  ## Environments, compiled operators, system packages where missing
 
@@ -63,8 +63,8 @@ FUZZ_ARGUMENTS ?=
 fuzz: setup  ## Damaged rasters, cards and weights, minutes; FUZZ_ARGUMENTS="--count 2000", "--seed S --case N"
 	$(PY) tests/fuzz/fuzz.py $(FUZZ_ARGUMENTS)
 
-kill: setup  ## 100 runs killed at random moments, and full disks
-	$(PY) tests/fuzz/fuzz_kills.py $(KILL_ARGUMENTS)
+test-kills: setup  ## N runs (100) killed at random moments and as many resumed with all products, and full disks
+	$(PY) tests/fuzz/fuzz_kills.py --kills $(or $(N),100) --resumes $(or $(N),100)
 
 lint: setup  ## Style and types; changes nothing
 	.venv/bin/ruff check .

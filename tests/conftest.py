@@ -6,7 +6,10 @@ imported where it is used.
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,9 @@ UTM = "EPSG:32645"
 # The networks are tiny: on a busy machine threads that wait for each other cost more than they bring. Processes that
 # tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What servers remember for the next one is not to reach that of the person at the machine.
+os.environ["ROTACUBE_JOBS"] = tempfile.mkdtemp(prefix="rotacube-test-jobs-")
+atexit.register(shutil.rmtree, os.environ["ROTACUBE_JOBS"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -147,6 +147,12 @@ class JobCancelled(RotacubeError):
     status = 409
 
 
+class JobInterrupted(JobCancelled):
+    """The process that ran the job ends; what was found is kept, to be resumed."""
+
+    code = "interrupted"
+
+
 class RequestRefused(RotacubeError):
     """The request lacks the token, comes under a foreign host name, is too large, or does not fit the contract."""
 

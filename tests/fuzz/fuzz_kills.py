@@ -1,10 +1,10 @@
 """Kills `rotacube map` at random moments, and fills disks under it.
 
-    python tests/fuzz/fuzz_kills.py [--seed S] [--kills N] [--disks N]
+    python tests/fuzz/fuzz_kills.py [--seed S] [--kills N] [--resumes N] [--disks N]
 
 A killed run leaves no half file under a final name and touches no earlier result; the next run in that folder leaves
-nothing of it. On a full disk a run ends with a sentence and leaves nothing. Runs are forked from here, where all is
-imported already, so that a kill costs a second.
+nothing of it; one with all products that is resumed ends with those of an undisturbed one. On a full disk a run ends
+with a sentence and leaves nothing.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ import numpy as np
 import rasterio
 import torch
 from fuzz import make_model
+from fuzz_forks import fork, wait
+from fuzz_resume import Resumes
 from torch import nn
 
 from rotacube.errors import RotacubeError
@@ -43,35 +45,6 @@ from rotacube.models.store import LoadedModel, load_model
 CPU = Place(torch.device("cpu"), torch.float32, 2)
 CLASSES = 16
 SIDE = 1500
-
-
-def fork(work: Callable[[], object]) -> int:
-    """A child that does some work, and ends with 0 or, where it fails, 1."""
-    child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        null = os.open(os.devnull, os.O_RDWR)
-        for number in (0, 1, 2):
-            os.dup2(null, number)
-        work()
-        code = 0
-    finally:
-        os._exit(code)
-
-
-def wait(child: int, limit: float) -> int | None:
-    """The exit code of a child, a signal as a negative number; None where it was killed after `limit` seconds."""
-    end = time.monotonic() + limit
-    while time.monotonic() < end:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.002)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return None
 
 
 def command(raster: Path, model: Path, output: Path) -> Callable[[], object]:
@@ -254,6 +227,7 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--kills", type=int, default=100)
+    options.add_argument("--resumes", type=int, default=100)
     options.add_argument("--disks", type=int, default=40)
     given = options.parse_args()
     torch.set_num_threads(1)
@@ -265,6 +239,13 @@ def main() -> int:
             counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kills.counts.items()))
             print(f"{given.kills} kills of a run of {kills.length:.1f} s: {counts}; {len(kills.faults)} faults")
             faults += kills.faults
+        if given.resumes:
+            resumes = Resumes(given.seed, Path(folder))
+            resumes.kill_often(given.resumes)
+            counts = ", ".join(f"{count} {kind}" for kind, count in sorted(resumes.counts.items()))
+            print(f"{given.resumes} kills of a run of {resumes.length:.1f} s with all products: {counts}; "
+                  f"{len(resumes.faults)} faults")  # fmt: skip
+            faults += resumes.faults
         found: Counter[str] = Counter()
         rng = random.Random(given.seed)
         for number in range(given.disks):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -11,19 +10,20 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
-import pyogrio
 import pytest
 import rasterio
+from products import NAMES, contents
 
-from rotacube.errors import JobDamaged, OutputUnwritable
+from rotacube.errors import JobDamaged, JobInterrupted, OutputUnwritable
+from rotacube.inference import pieces as pieces_module
 from rotacube.inference import run as module
 from rotacube.inference.engine import Engine
 from rotacube.inference.outputs import format_of
+from rotacube.inference.outputs.base import Setting
 from rotacube.inference.run import MapRequest, Product, run_map
 from rotacube.inference.store import MANIFEST, OWNER, Store, folder_of
 from rotacube.raster import destination
 
-NAMES = {"mask": "mask.tif", "probability": "p.tif", "polygons": "r.gpkg", "statistics": "s.json"}
 KILLED = textwrap.dedent(
     """
     import os, sys
@@ -58,18 +58,24 @@ def kill(raster, model, folder, after):
     """A run that ends without a word after so many strips."""
     (folder / "tests_resume.py").write_text(Path(__file__).read_text())
     code = [sys.executable, "-c", KILLED, str(raster), str(model), str(folder), str(after)]
-    done = subprocess.run(code, cwd=folder, env={**os.environ, "PYTHONPATH": str(folder)}, check=False)
+    path = os.pathsep.join([str(folder), *sys.path])
+    done = subprocess.run(code, cwd=folder, env={**os.environ, "PYTHONPATH": path}, check=False)
     assert done.returncode == 9
     shutil.rmtree(folder / "__pycache__", ignore_errors=True)
     (folder / "tests_resume.py").unlink()
 
 
-def contents(folder):
-    """Everything that the products hold, decoded."""
-    with rasterio.open(folder / "mask.tif") as mask, rasterio.open(folder / "p.tif") as chance:
-        pixels = mask.read(1), chance.read(1)
-    _, _, shapes, data = pyogrio.raw.read(folder / "r.gpkg")
-    return pixels, shapes.tolist(), [field.tolist() for field in data], json.loads((folder / "s.json").read_text())
+def cut_off(raster, model_folder, model, cpu, folder, after):
+    """A run that is interrupted after so many strips; it costs no process."""
+
+    def interrupted(self, finding, add=Store.add):
+        if len(self.boxes) == after:
+            raise JobInterrupted("The backend ends.")
+        add(self, finding)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(JobInterrupted):
+        patch.setattr(Store, "add", interrupted)
+        run_map(request_of(raster, model_folder, folder), model, place=cpu)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +85,7 @@ def unbroken(scene_path, model_folder, tiny_model, cpu, tmp_path_factory):
     return contents(folder)
 
 
-@pytest.mark.parametrize("after", [0, 1, 3])
+@pytest.mark.parametrize("after", [0, 3])
 def test_a_killed_run_goes_on(after, unbroken, scene_path, model_folder, tiny_model, cpu, tmp_path, monkeypatch):
     kill(scene_path, model_folder, tmp_path, after)
     job = folder_of(tmp_path / "mask.tif")
@@ -100,7 +106,7 @@ def test_a_killed_run_goes_on(after, unbroken, scene_path, model_folder, tiny_mo
 
 
 def test_what_is_not_resumed_starts_anew(scene_path, model_folder, tiny_model, cpu, tmp_path, unbroken):
-    kill(scene_path, model_folder, tmp_path, 2)
+    cut_off(scene_path, model_folder, tiny_model, cpu, tmp_path, 2)
     with rasterio.open(next(folder_of(tmp_path / "mask.tif").glob("strip_*.tif")), "r+") as file:
         file.write(np.full((file.count, file.height, file.width), 7, np.uint8))
     run_map(request_of(scene_path, model_folder, tmp_path), tiny_model, place=cpu)
@@ -110,7 +116,7 @@ def test_what_is_not_resumed_starts_anew(scene_path, model_folder, tiny_model, c
 def test_a_changed_raster_or_request_is_noticed(scene_path, model_folder, tiny_model, cpu, tmp_path):
     raster = tmp_path / "own.tif"
     shutil.copy(scene_path, raster)
-    kill(raster, model_folder, tmp_path, 2)
+    cut_off(raster, model_folder, tiny_model, cpu, tmp_path, 2)
     before = sorted(folder_of(tmp_path / "mask.tif").iterdir())
     with pytest.raises(JobDamaged, match="the model changed since"):
         run_map(request_of(raster, model_folder, tmp_path, resume=True, threshold=0.7), tiny_model, place=cpu)
@@ -123,7 +129,7 @@ def test_a_changed_raster_or_request_is_noticed(scene_path, model_folder, tiny_m
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "\0" * 50])
 def test_a_damaged_manifest_is_a_sentence_or_a_new_start(text, scene_path, model_folder, tiny_model, cpu, tmp_path):
-    kill(scene_path, model_folder, tmp_path, 1)
+    cut_off(scene_path, model_folder, tiny_model, cpu, tmp_path, 1)
     (folder_of(tmp_path / "mask.tif") / MANIFEST).write_text(text)
     request = request_of(scene_path, model_folder, tmp_path, resume=True)
     if text:
@@ -133,12 +139,85 @@ def test_a_damaged_manifest_is_a_sentence_or_a_new_start(text, scene_path, model
         run_map(request, tiny_model, place=cpu)
 
 
-def test_a_damaged_strip_is_found_again(scene_path, model_folder, tiny_model, cpu, tmp_path, unbroken):
-    kill(scene_path, model_folder, tmp_path, 3)
+def flipped(data):
+    at = len(data) - 200
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: b"", lambda data: data[:-300], flipped], ids=["empty", "cut short", "a bit flipped"]
+)
+def test_a_damaged_strip_is_found_again(damage, scene_path, model_folder, tiny_model, cpu, tmp_path, unbroken):
+    cut_off(scene_path, model_folder, tiny_model, cpu, tmp_path, 3)
     strips = sorted(folder_of(tmp_path / "mask.tif").glob("strip_*.tif"))
-    strips[1].write_bytes(strips[1].read_bytes()[:100])
+    strips[1].write_bytes(damage(strips[1].read_bytes()))
     run_map(request_of(scene_path, model_folder, tmp_path, resume=True), tiny_model, place=cpu)
     np.testing.assert_array_equal(contents(tmp_path)[0][0], unbroken[0][0])
+
+
+def test_a_strip_that_is_damaged_meanwhile_loses_no_other(
+    scene_path, model_folder, tiny_model, cpu, tmp_path, monkeypatch, unbroken
+):
+    pieces = Setting.pieces.func
+
+    def damaged(self):
+        strip = sorted(self.store.folder.glob("strip_*.tif"))[2]
+        strip.write_bytes(strip.read_bytes()[:-300])
+        return pieces(self)
+
+    monkeypatch.setattr(Setting, "pieces", property(damaged))
+    with pytest.raises(JobDamaged, match="Resume the run"):
+        run_map(request_of(scene_path, model_folder, tmp_path), tiny_model, place=cpu)
+    monkeypatch.undo()
+    tiles = []
+    monkeypatch.setattr(Engine, "infer", lambda self, t, infer=Engine.infer: tiles.extend(t) or infer(self, t))
+    run_map(request_of(scene_path, model_folder, tmp_path, resume=True), tiny_model, place=cpu)
+    assert contents(tmp_path)[1:] == unbroken[1:] and len(tiles) <= 2 * 7
+
+
+@pytest.mark.parametrize("part", ["pieces", "placing"])
+def test_a_disk_that_is_full_while_products_are_made_is_a_sentence(
+    part, scene_path, model_folder, tiny_model, cpu, tmp_path, monkeypatch, unbroken
+):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "WORTH_KEEPING", 0.0)
+    where, name = {"pieces": (pieces_module, "write_array"), "placing": (Store, "note")}[part]
+    monkeypatch.setattr(where, name, full)
+    with pytest.raises(OutputUnwritable, match=r"No space left.*What was found is kept.*resume the run") as caught:
+        run_map(request_of(scene_path, model_folder, tmp_path), tiny_model, place=cpu)
+    assert "left behind" not in caught.value.message
+    monkeypatch.undo()
+    run_map(request_of(scene_path, model_folder, tmp_path, resume=True), tiny_model, place=cpu)
+    assert contents(tmp_path)[1:] == unbroken[1:]
+
+
+def test_what_was_put_in_place_is_replaced_by_itself_only(
+    scene_path, model_folder, tiny_model, cpu, tmp_path, monkeypatch, unbroken
+):
+    def interrupted(self, output, part, note=Store.note):
+        note(self, output, part)
+        if output.name == "r.gpkg":
+            raise JobInterrupted("The backend ends.")
+
+    monkeypatch.setattr(Store, "note", interrupted)
+    with pytest.raises(JobInterrupted):
+        run_map(request_of(scene_path, model_folder, tmp_path), tiny_model, place=cpu)
+    monkeypatch.undo()
+    assert (tmp_path / "mask.tif").exists() and not (tmp_path / "r.gpkg").exists()
+    mask = (tmp_path / "mask.tif").read_bytes()
+    (tmp_path / "mask.tif").unlink()
+    (tmp_path / "mask.tif").write_text("somebody's own")
+    with pytest.raises(OutputUnwritable, match="is there already"):
+        run_map(request_of(scene_path, model_folder, tmp_path, resume=True), tiny_model, place=cpu)
+    assert (tmp_path / "mask.tif").read_text() == "somebody's own"
+    (tmp_path / "mask.tif").write_bytes(mask)  # not the run's own any more: it has another number or time
+    with pytest.raises(OutputUnwritable, match="is there already"):
+        run_map(request_of(scene_path, model_folder, tmp_path, resume=True), tiny_model, place=cpu)
+    (tmp_path / "mask.tif").unlink()
+    run_map(request_of(scene_path, model_folder, tmp_path, resume=True), tiny_model, place=cpu)
+    assert contents(tmp_path)[1:] == unbroken[1:]
 
 
 def test_two_runs_do_not_write_to_one_name(scene_path, model_folder, tiny_model, cpu, tmp_path):
@@ -162,7 +241,7 @@ def test_a_long_run_whose_disk_is_full_keeps_what_it_found(
         add(self, finding)
 
     monkeypatch.setattr(Store, "add", full)
-    with pytest.raises(OutputUnwritable, match=r"The disk is full\.$"):
+    with pytest.raises(OutputUnwritable, match=r"The disk is full\. Nothing was left behind\.$"):
         run_map(request_of(scene_path, model_folder, tmp_path), tiny_model, place=cpu)
     assert list(tmp_path.iterdir()) == [], "it was not worth keeping"
     monkeypatch.setattr(module, "WORTH_KEEPING", 0.0)

@@ -25,7 +25,7 @@ def environment(**more):
 def running(**options):
     """The server's process and the JSON of its first line."""
     process = subprocess.Popen(
-        COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(), **options
+        COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **{"env": environment(), **options}
     )
     try:
         yield process, json.loads(process.stdout.readline())

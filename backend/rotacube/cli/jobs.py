@@ -24,11 +24,11 @@ def jobs(
     if not found:
         say(f"No run has left anything in '{folder}'.")
         return
-    table = Table("map", "raster", "strips", "MB", "state")
+    table = Table("map", "raster", "found", "MB", "state")
     for left in found:
         name = left.folder.name.removeprefix(".").removesuffix(SUFFIX)
         state = "is running" if left.runs else "dropped" if drop else "can be resumed"
-        table.add_row(name, left.raster or "(not to be read)", str(left.strips), f"{left.size / 1e6:.1f}", state)
+        table.add_row(name, left.raster or "(not to be read)", f"{left.share:.0%}", f"{left.size / 1e6:.1f}", state)
         if drop and not left.runs:
             shutil.rmtree(left.folder, ignore_errors=True)
     out.print(table)

@@ -10,6 +10,7 @@ from typing import Any
 
 from rotacube.errors import OptionsRefused, RequestRefused
 from rotacube.inference.outputs import KINDS
+from rotacube.inference.store import folder_of, placed_by
 from rotacube.inference.within import Within, within
 from rotacube.models.card import ModelCard
 from rotacube.models.store import network_of
@@ -98,8 +99,15 @@ def prepared(request: MapRequest, card: ModelCard) -> Iterator[tuple[Within, Box
             read_polygons(request.zones, grid.crs, request.zone_field or None)
         for product in request.products:
             suffixes = KINDS[product.kind].formats[product.format]
-            check_output(product.path, request.overwrite, area.height * area.width, source.files, suffixes)
+            check_output(product.path, may_replace(request, product), area.height * area.width, source.files, suffixes)
         yield seen, area
+
+
+def may_replace(request: MapRequest, product: Product) -> bool:
+    """Whether what lies at a product's path may be replaced: somebody said so, or the run that is resumed has
+    put it there.
+    """
+    return request.overwrite or (request.resume and placed_by(folder_of(request.products[0].path), product.path))
 
 
 def _check_names(request: MapRequest) -> None:

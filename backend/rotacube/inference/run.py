@@ -14,13 +14,13 @@ import rasterio
 from numpy.typing import NDArray
 
 from rotacube import __version__
-from rotacube.errors import JobCancelled, OutputUnwritable
+from rotacube.errors import JobCancelled, JobDamaged, JobInterrupted, OutputUnwritable
 from rotacube.inference.device import Place, choose_place
 from rotacube.inference.engine import Engine, TileLogits
 from rotacube.inference.findings import Finding, finding_of, names_of
 from rotacube.inference.labels import labels_of
 from rotacube.inference.outputs import KINDS, ClassTotal, Output, Setting, Totals, opened
-from rotacube.inference.request import MapRequest, Product, card_of, prepared
+from rotacube.inference.request import MapRequest, Product, card_of, may_replace, prepared
 from rotacube.inference.store import Store, folder_of
 from rotacube.inference.within import Within
 from rotacube.models.card import ModelCard
@@ -88,12 +88,14 @@ def run_map(
         place: device and precision; the best there is if None.
         on_tile: called with each finished tile, in the order of the grid.
         on_step: called after the last tile with what is being done, in words, and its share that is done.
-        cancelled: asked before each batch and each step; a true answer ends the run.
+        cancelled: asked before each batch and each step; a true answer ends the run, and so does `JobInterrupted`
+            where it raises that.
 
     Raises:
         RotacubeError: a subclass that says what is wrong; nothing is left behind, but for the strips of a long run
             whose disk was full.
         JobCancelled: `cancelled` said so; nothing is left behind.
+        JobInterrupted: `cancelled` raised it; what was found is kept, for a run that resumes.
 
     >>> request = MapRequest("town.tif", "rooftop-small", (Product("mask", Path("mask.tif")),))
     >>> result = run_map(request)
@@ -138,9 +140,14 @@ def run_map(
         except OutputUnwritable as error:
             if time.monotonic() - start < WORTH_KEEPING or not store.boxes:
                 store.drop()
-                raise
+                raise OutputUnwritable(f"{error.message} Nothing was left behind.") from error
             store.leave()
-            raise OutputUnwritable(f"{error.message} What was found is kept: resume the run to go on.") from error
+            raise OutputUnwritable(
+                f"{error.message} What was found is kept beside the map: resume the run to go on when there is space."
+            ) from error
+        except (JobInterrupted, JobDamaged):
+            store.leave()
+            raise
         except BaseException:
             store.drop()
             raise
@@ -163,7 +170,8 @@ def run_map(
 
 def _output(product: Product, request: MapRequest, setting: Setting) -> Output:
     kind = KINDS[product.kind]
-    return kind.make(Destination(product.path, request.overwrite), setting, product.format)
+    destination = Destination(product.path, may_replace(request, product), setting.store.note)
+    return kind.make(destination, setting, product.format)
 
 
 def _findings(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,25 +16,40 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 
 from rotacube.errors import JobDamaged, OutputUnwritable, RequestRefused, first_line
 from rotacube.inference.findings import Finding
-from rotacube.inference.scratch import read_array, write_array
+from rotacube.inference.scratch import is_whole, read_array, write_array
 from rotacube.raster.destination import owner_lives, owner_mark, unwritable
 from rotacube.raster.gdal import GDAL_ERRORS, cause_of
 from rotacube.raster.grid import Box
 from rotacube.raster.write import NODATA
 
 SUFFIX = ".rotacube-job"
-MANIFEST, OWNER = "manifest.json", "owner"
+MANIFEST, OWNER, PLACED = "manifest.json", "owner", "placed"
+_KEPT = re.compile(r"strip(_[0-9]+){4}\.tif")
 
 
 def folder_of(output: Path) -> Path:
     """The folder of the run whose first product this is."""
     output = output.resolve()
     return output.with_name(f".{output.name}{SUFFIX}")
+
+
+def placed_by(folder: Path, output: Path) -> bool:
+    """Whether the run of a folder has itself put this file in its place before it was cut off."""
+    try:
+        lines = (folder / PLACED).read_text(encoding="utf-8").splitlines()
+        return _line_of(output.resolve(), output) in lines
+    except (OSError, ValueError):
+        return False
+
+
+def _line_of(output: Path, file: Path) -> str:
+    """What is noted of a file that takes a path: it keeps its number, size and time on the way there."""
+    stat = file.stat()
+    return json.dumps([str(output), stat.st_ino, stat.st_size, stat.st_mtime_ns])
 
 
 class Store:
@@ -103,19 +119,19 @@ class Store:
                 f"The run in '{self.folder}' cannot go on: {', '.join(changed)} changed since. Run without resuming, "
                 "which starts anew."
             )
-        for part in self.folder.glob("*.part"):
-            part.unlink()
-        self.boxes = sorted((_box_of(path) for path in self.folder.glob("strip_*.tif")), key=lambda b: (b.left, b.top))
-        for box in list(self.boxes):
-            if not self._readable(box):
-                self._path(box).unlink()
-                self.boxes.remove(box)
+        for path in self.folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif _KEPT.fullmatch(path.name) and self._whole(_box_of(path)):
+                self.boxes.append(_box_of(path))
+            elif path.name not in (MANIFEST, PLACED):
+                path.unlink()
+        self.boxes.sort(key=lambda box: (box.left, box.top))
 
-    def _readable(self, box: Box) -> bool:
-        """Whether a strip's file is what it should be: a machine that lost its power may leave an empty one."""
+    def _whole(self, box: Box) -> bool:
+        """Whether a strip's file is what was written: a machine that lost its power may leave another."""
         try:
-            with rasterio.open(self._path(box)) as file:
-                return bool((file.count, file.height, file.width) == (len(self.names), box.height, box.width))
+            return is_whole(self._path(box), (len(self.names), box.height, box.width))
         except GDAL_ERRORS:
             return False
 
@@ -152,9 +168,18 @@ class Store:
                 found[(slice(None), *both.within(window))] = read_array(self._path(box), bands, *both.within(box))
             except GDAL_ERRORS as error:
                 raise JobDamaged(
-                    f"A strip in '{self.folder}' cannot be read ({cause_of(error)}). Run again without resuming."
+                    f"A strip in '{self.folder}' cannot be read ({cause_of(error)}). Resume the run: it is found again."
                 ) from error
         return found
+
+    def note(self, output: Path, part: Path) -> None:
+        """Note that a product is about to take its place: where the run is cut off then, it may be replaced by itself.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        with (self.folder / PLACED).open("a", encoding="utf-8") as stream:
+            stream.write(_line_of(output, part) + "\n")
 
     def leave(self) -> None:
         """Let another run take the folder over."""
@@ -162,7 +187,9 @@ class Store:
             (self.folder / OWNER).unlink()
 
     def drop(self) -> None:
-        """Remove the folder."""
+        """Remove the folder; without its manifest nobody goes on with the rest, should this be cut off."""
+        with contextlib.suppress(OSError):
+            (self.folder / MANIFEST).unlink()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, box: Box) -> Path:
@@ -186,6 +213,7 @@ class Left:
         folder: its own.
         raster: what it maps; empty where its manifest cannot be read.
         strips: how many are kept.
+        share: of the map that these are, 0 to 1.
         size: bytes.
         runs: whether its process still works.
     """
@@ -193,6 +221,7 @@ class Left:
     folder: Path
     raster: str
     strips: int
+    share: float
     size: int
     runs: bool
 
@@ -207,14 +236,22 @@ def left_in(folder: Path) -> list[Left]:
         found = sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIX) and path.is_dir())
     except OSError as error:
         raise RequestRefused(f"The folder '{folder}' cannot be read ({error.strerror}). Check its name.") from error
-    return [_left(path) for path in found]
+    return [left_of(path) for path in found]
 
 
-def _left(folder: Path) -> Left:
-    raster = ""
+def left_of(folder: Path) -> Left:
+    """What there is in the folder of a run, which may be gone."""
+    raster, pixels = "", 0
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-        raster = str(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["the raster"][0])
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    size = sum(path.stat().st_size for path in files)
-    strips = sum(path.parent == folder and path.name.startswith("strip_") for path in files)
-    return Left(folder, raster, strips, size, owner_lives(folder / OWNER))
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        raster = str(manifest["the raster"][0])
+        top, left, bottom, right = map(int, manifest["the area"][:4])
+        pixels = (bottom - top) * (right - left)
+    size, boxes = 0, []
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # a run may work there
+            size += path.stat().st_size if path.is_file() else 0
+            if _KEPT.fullmatch(path.name):
+                boxes.append(_box_of(path))
+    share = min(1.0, sum(box.height * box.width for box in boxes) / pixels) if pixels > 0 else 0.0
+    return Left(folder, raster, len(boxes), share, size, owner_lives(folder / OWNER))

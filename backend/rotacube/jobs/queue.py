@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
-from rotacube.errors import JobCancelled, JobMissing, PreviewMissing, ProductMissing, RotacubeError
+from rotacube.errors import JobCancelled, JobInterrupted, JobMissing, PreviewMissing, ProductMissing, RotacubeError
 from rotacube.inference.request import card_of
 from rotacube.inference.run import MapRequest, MapResult, Product, Tile, prepared, run_map
 from rotacube.jobs.preview import draw_preview
+from rotacube.jobs.records import Interrupted, Records, id_of
 from rotacube.memory import give_back
 from rotacube.models.card import CARD, CardClass
 from rotacube.models.store import LoadedModel, find_model, load_model
@@ -195,9 +197,15 @@ class Job:
 
 
 class Jobs:
-    """All jobs of a server, and the thread that runs them."""
+    """All jobs of a server, and the thread that runs them.
 
-    def __init__(self) -> None:
+    Args:
+        records: where jobs are remembered that end with the server; nowhere if None.
+    """
+
+    def __init__(self, records: Records | None = None) -> None:
+        self._records = records or Records(None)
+        self._closing = threading.Event()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._lock = threading.Lock()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="job")
@@ -212,6 +220,7 @@ class Jobs:
         card, _ = find_model(request.model)
         with prepared(request, card_of(request, card)):
             pass
+        self._records.keep(request)
         job = Job(request)
         with self._lock:
             self._jobs[job.now.id] = job
@@ -237,24 +246,63 @@ class Jobs:
         with self._lock:
             return list(self._jobs.values())
 
+    def cancel(self, name: str) -> Job:
+        """Ask a job to end; nobody goes on with it."""
+        job = self.get(name)
+        if not job.ended:
+            self._records.forget(id_of(job.now.request))
+        job.cancel()
+        return job
+
     def delete(self, name: str) -> None:
         """Cancel a job and forget it."""
-        self.get(name).cancel()
+        self.cancel(name)
         with self._lock:
             self._jobs.pop(name, None)
 
+    def interrupted(self) -> list[Interrupted]:
+        """The jobs that ended before their time, of this server or of one before it."""
+        at_work = {id_of(job.now.request) for job in self.all() if not job.ended}
+        return [found for found in self._records.interrupted() if found.id not in at_work]
+
+    def resume(self, name: str) -> Job:
+        """Queue what goes on with an interrupted job.
+
+        Raises:
+            JobMissing: there is none of that name.
+            RotacubeError: as `create` says.
+        """
+        return self.create(replace(self._interrupted(name).request, resume=True))
+
+    def discard(self, name: str) -> None:
+        """Remove what an interrupted job has left.
+
+        Raises:
+            JobMissing: there is none of that name.
+        """
+        self._records.discard(self._interrupted(name))
+
+    def _interrupted(self, name: str) -> Interrupted:
+        for found in self.interrupted():
+            if found.id == name:
+                return found
+        raise JobMissing(f"There is no interrupted job '{name}'.")
+
     def close(self) -> None:
-        """Cancel all jobs and wait for the one that runs."""
+        """Interrupt all jobs, and wait for the one that runs: what they found is kept."""
+        self._closing.set()
         for job in self.all():
-            job.cancel()
+            if job.now.state == "queued":
+                job.cancel()
         self._worker.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, job: Job) -> None:
-        if job.cancelled:
+        if job.cancelled or self._closing.is_set():
             return
         name, request = job.now.id, job.now.request
         log.info("job %s: %s of %s with %s", name, _kinds(request), request.raster, request.model)
         job.update(state="running")
+        end: dict[str, Any]
         try:
             model = self._model(request.model)
             result = run_map(
@@ -262,22 +310,28 @@ class Jobs:
                 model,
                 on_tile=lambda tile: job.add_tile(tile, model.card.classes),
                 on_step=job.add_step,
-                cancelled=lambda: job.cancelled,
+                cancelled=partial(self._asked_to_end, job),
             )
             log.info("job %s: finished in %.1f s", name, result.seconds)
-            job.update(state="finished", seconds_left=0.0, result=result)
-        except JobCancelled:
-            log.info("job %s: cancelled after %d of %d tiles", name, job.now.tiles_done, job.now.tiles_total)
-            job.update(state="cancelled")
+            end = {"state": "finished", "seconds_left": 0.0, "result": result}
+        except JobCancelled as error:
+            log.info("job %s: %s after %d of %d tiles", name, error.code, job.now.tiles_done, job.now.tiles_total)
+            end = {"state": "cancelled"}
         except RotacubeError as error:
             log.warning("job %s: %s (%s)", name, error.message, error.code)
-            job.update(state="failed", error=Failure(error.code, error.message))
+            end = {"state": "failed", "error": Failure(error.code, error.message)}
         except Exception as error:
             log.exception("job %s failed", name)
             sentence = f"The backend failed in a way that it should not ({type(error).__name__}: {error}). See its log."
-            job.update(state="failed", error=Failure("internal", sentence))
-        finally:
-            give_back()
+            end = {"state": "failed", "error": Failure("internal", sentence)}
+        self._records.settle(request)
+        job.update(**end)
+        give_back()
+
+    def _asked_to_end(self, job: Job) -> bool:
+        if not job.cancelled and self._closing.is_set():
+            raise JobInterrupted("The backend ends; what was found is kept.")
+        return job.cancelled
 
     def _model(self, name: str) -> LoadedModel:
         """The model, kept between runs as long as its card's file stays as it is."""

@@ -15,7 +15,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -40,10 +40,13 @@ class Destination:
     Args:
         output: the path, which `check_output` found good; a link is followed.
         overwrite: whether a file that is there may be replaced.
+        note: is told the path and the part that is about to take it.
     """
 
-    def __init__(self, output: Path, overwrite: bool) -> None:
-        self.output, self.overwrite = output.resolve(), overwrite
+    def __init__(
+        self, output: Path, overwrite: bool, note: Callable[[Path, Path], object] = lambda output, part: None
+    ) -> None:
+        self.output, self.overwrite, self._note = output.resolve(), overwrite, note
         self._folder: int | None = None
         if os.unlink in os.supports_dir_fd:  # the folder may be renamed while we work in it
             with contextlib.suppress(OSError):
@@ -66,6 +69,7 @@ class Destination:
         """
         with part.open("rb+") as stream:
             os.fsync(stream.fileno())
+        self._note(self.output, part)
         aside: list[tuple[Path, Path]] = []
         try:
             for path in _beside(self.output):
@@ -119,7 +123,7 @@ def unwritable(output: Path, error: Exception) -> OutputUnwritable:
     """Why a file cannot be written, and what to do."""
     return OutputUnwritable(
         f"The map could not be written to '{output.parent}' ({cause_of(error)}). The disk may be full, or the folder "
-        "was taken away or renamed: free some space or choose another place. No part of it was left behind."
+        "was taken away or renamed: free some space or choose another place."
     )
 
 
@@ -223,13 +227,25 @@ def owner_mark() -> str:
 
 def owner_lives(mark: Path) -> bool:
     """Whether the process whose mark a file holds still works; of another machine's only what it did lately tells."""
-    try:
-        host, pid, start = mark.read_text(encoding="ascii").split("-")
-        if host == _host():
-            return _lives(int(pid), int(start))
-        return time.time() - mark.parent.stat().st_mtime < QUIET
-    except (OSError, ValueError):
-        return False
+    with contextlib.suppress(OSError, ValueError):
+        text = mark.read_text(encoding="ascii")
+        return marked_lives(text) if is_local(text) else time.time() - mark.parent.stat().st_mtime < QUIET
+    return False
+
+
+def is_local(mark: str) -> bool:
+    """Whether a mark is that of a process of this machine."""
+    return mark.split("-")[0] == _host()
+
+
+def marked_lives(mark: str) -> bool:
+    """Whether the process of this machine that has this mark still works.
+
+    Raises:
+        ValueError: it is no mark.
+    """
+    _, pid, start = mark.split("-")
+    return _lives(int(pid), int(start))
 
 
 def _link(part: Path, output: Path) -> None:

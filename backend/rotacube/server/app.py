@@ -23,8 +23,8 @@ from rotacube.errors import RequestRefused, RotacubeError, printable
 from rotacube.jobs.queue import Job, Jobs, TileDone
 from rotacube.models.store import list_models
 from rotacube.server.connections import trust
-from rotacube.server.schema import ErrorAnswer, Health, Info, JobInfo, JobRequest, ModelInfo, TileEvent
-from rotacube.server.translate import to_backend_info, to_info, to_map, to_model_info, to_tile_event
+from rotacube.server.schema import ErrorAnswer, Health, Info, InterruptedJob, JobInfo, JobRequest, ModelInfo, TileEvent
+from rotacube.server.translate import to_backend_info, to_info, to_interrupted, to_map, to_model_info, to_tile_event
 
 log = logging.getLogger(__name__)
 LARGEST = 2**20
@@ -126,9 +126,7 @@ def create_app(token: str, jobs: Jobs | None = None) -> FastAPI:
     @app.post("/v1/jobs/{name}/cancel")
     async def cancel(name: str) -> JobInfo:
         """Ask a job to end; it does within a tile."""
-        job = queue.get(name)
-        job.cancel()
-        return to_info(job.now)
+        return to_info(queue.cancel(name).now)
 
     @app.delete("/v1/jobs/{name}", status_code=204, response_class=Response)
     async def delete(name: str) -> None:
@@ -156,6 +154,21 @@ def create_app(token: str, jobs: Jobs | None = None) -> FastAPI:
         """A file that the job has made."""
         made = queue.get(name).product(n)
         return FileResponse(made.path, filename=made.path.name)
+
+    @app.get("/v1/interrupted")
+    def interrupted() -> list[InterruptedJob]:
+        """Jobs that ended with their server, or whose disk was full, the oldest first."""
+        return [to_interrupted(found) for found in queue.interrupted()]
+
+    @app.post("/v1/interrupted/{name}/resume", status_code=201)
+    def resume(name: str) -> JobInfo:
+        """Queue a job that goes on with an interrupted one."""
+        return to_info(queue.resume(name).now)
+
+    @app.delete("/v1/interrupted/{name}", status_code=204, response_class=Response)
+    def discard(name: str) -> None:
+        """Remove what an interrupted job has left."""
+        queue.discard(name)
 
     app.state.jobs = queue
     return app

@@ -216,6 +216,14 @@ class JobInfo(BaseModel):
     error: ErrorBody | None = None
 
 
+class InterruptedJob(BaseModel):
+    """A job that ended before its time, and can be gone on with."""
+
+    id: str = Field(description="not that of the job that it was: it holds over restarts")
+    request: JobRequest
+    share: float = Field(description="of the map that is kept, 0 to 1")
+
+
 class TileEvent(BaseModel):
     """One finished tile. Corners are x, y in `crs`: upper left, upper right, lower right, lower left of the preview."""
 

@@ -17,6 +17,7 @@ import torch
 from rotacube import __version__
 from rotacube.errors import RotacubeError
 from rotacube.jobs.queue import Jobs
+from rotacube.jobs.records import Records, records_folder
 from rotacube.memory import set_allocator
 from rotacube.server.app import create_app
 from rotacube.server.connections import Server, listening_socket
@@ -58,7 +59,7 @@ def serve(port: int, parent_pipe: bool) -> None:
         listener = listening_socket(port)
     except (OSError, OverflowError) as error:
         raise ServeError(f"Port {port} on 127.0.0.1 cannot be had ({error}). Choose another, or 0 for any.") from error
-    jobs = Jobs()
+    jobs = Jobs(Records(records_folder()))
     server = Server(create_app(token, jobs))
     if parent_pipe:
         threading.Thread(target=_end_with_parent, args=(jobs,), daemon=True).start()
@@ -83,7 +84,7 @@ def _be_modest() -> None:
 
 
 def _end_with_parent(jobs: Jobs) -> None:
-    """Wait for the end of standard input; then cancel, give the job a moment to clean up, and be gone."""
+    """Wait for the end of standard input; then interrupt the jobs, give them a moment to clean up, and be gone."""
     while os.read(sys.stdin.fileno(), 1024):  # unbuffered: a lock on the buffer would abort a shutdown of another cause
         pass
     ending = threading.Thread(target=jobs.close, daemon=True)

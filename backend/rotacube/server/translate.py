@@ -8,6 +8,7 @@ from typing import Any
 from rotacube.doctor import Diagnosis
 from rotacube.inference.run import MapRequest, MapResult, Product
 from rotacube.jobs.queue import Snapshot, TileDone
+from rotacube.jobs.records import Interrupted
 from rotacube.models.card import ModelCard
 from rotacube.raster.reading import NodataRange, Reading
 from rotacube.server import schema
@@ -39,17 +40,10 @@ def to_map(request: schema.JobRequest) -> MapRequest:
 
 def to_info(job: Snapshot) -> schema.JobInfo:
     """A job as it stands."""
-    request, reading = job.request, job.request.reading
     return schema.JobInfo(
         id=job.id,
         state=job.state,
-        request=schema.JobRequest(
-            **_plain(request, _REQUEST),
-            products=[_product(p) for p in request.products],
-            bands=None if reading.bands is None else list(reading.bands),
-            nodata=[schema.NodataRange(low=n.low, high=n.high, band=n.band) for n in reading.nodata],
-            **_plain(reading, _READING),
-        ),
+        request=_request(job.request),
         tiles_done=job.tiles_done,
         tiles_total=job.tiles_total,
         seconds_left=job.seconds_left,
@@ -58,6 +52,11 @@ def to_info(job: Snapshot) -> schema.JobInfo:
         result=None if job.result is None else _result(job.id, job.result),
         error=None if job.error is None else schema.ErrorBody(code=job.error.code, message=job.error.message),
     )
+
+
+def to_interrupted(found: Interrupted) -> schema.InterruptedJob:
+    """A job that can be gone on with."""
+    return schema.InterruptedJob(id=found.id, request=_request(found.request), share=round(found.share, 4))
 
 
 def to_tile_event(done: TileDone) -> schema.TileEvent:
@@ -101,6 +100,17 @@ def to_backend_info(found: Diagnosis) -> schema.Info:
         threads=found.threads,
         operators=[schema.OperatorInfo(name=o.name, path=o.path, why=o.why) for o in found.operators],
         model_folders=found.model_folders,
+    )
+
+
+def _request(request: MapRequest) -> schema.JobRequest:
+    reading = request.reading
+    return schema.JobRequest(
+        **_plain(request, _REQUEST),
+        products=[_product(p) for p in request.products],
+        bands=None if reading.bands is None else list(reading.bands),
+        nodata=[schema.NodataRange(low=n.low, high=n.high, band=n.band) for n in reading.nodata],
+        **_plain(reading, _READING),
     )
 
 

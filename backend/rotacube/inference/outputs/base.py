@@ -13,6 +13,8 @@ from rotacube.inference.findings import Finding
 from rotacube.inference.pieces import Piece, Pieces, patches_of, roofs_of
 from rotacube.inference.store import Store
 from rotacube.models.card import ModelCard
+from rotacube.raster.destination import unwritable
+from rotacube.raster.gdal import GDAL_ERRORS
 from rotacube.raster.grid import Box
 from rotacube.raster.map_grid import MapGrid
 
@@ -56,7 +58,10 @@ class Setting:
         splitter = roofs_of(self.card) if self.of_roofs else patches_of(smallest)
         what = "Telling roofs apart" if self.of_roofs else "Outlining patches"
         pieces = Pieces(self.store, self.store.folder / "pieces", splitter, smallest)
-        return pieces, pieces.find(lambda share: self.step(what, share))
+        try:
+            return pieces, pieces.find(lambda share: self.step(what, share))
+        except GDAL_ERRORS as error:
+            raise unwritable(self.store.folder, error) from error
 
 
 class Output(Protocol):

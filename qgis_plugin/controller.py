@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
-from pathlib import Path
-from typing import List, Optional
+from typing import Optional
 
 from qgis.core import QgsProject, QgsRasterLayer
 from qgis.PyQt.QtCore import QObject, QThread, QTimer, pyqtSignal
@@ -13,7 +12,7 @@ from qgis.PyQt.QtCore import QObject, QThread, QTimer, pyqtSignal
 from . import paths
 from .canvas.live import LiveTiles
 from .client import environment
-from .client.schema import BackendError, Info, ModelInfo
+from .client.schema import BackendError, Info
 from .client.supervisor import READY, STARTING, Supervisor
 from .compat import Level, is_alive
 from .gui import advice
@@ -21,6 +20,7 @@ from .gui import format as fmt
 from .gui.dock import RotacubeDock
 from .gui.shown_result import ShownResult
 from .i18n import tr
+from .interrupted import InterruptedRuns
 from .layers import further, output, results, source
 from .layers.watch import MaskFiles
 from .notify import BACKEND, RUN, Notifier, log
@@ -56,6 +56,9 @@ class Controller(QObject):
         self._files = MaskFiles(self._project, self)
         self._files.gone.connect(self._file_gone)
         self.info: Optional[Info] = None
+        self._interrupted = InterruptedRuns(self._notify, supervisor, dock.model_picker.named, self)
+        self._interrupted.resumed.connect(self._follow)
+        self.idle.connect(self._interrupted.look)
         self._patience = QTimer(self)
         self._patience.setSingleShot(True)
         self._patience.timeout.connect(dock.offer_force)
@@ -133,8 +136,7 @@ class Controller(QObject):
         elif self._run.cancelling:
             self._supervisor.stop(wait=False)
             self._end_run()
-            text = tr("The backend did not react and was stopped; nothing was written. Run starts it again.")
-            self._notify.warning(text)
+            self._notify.warning(tr("The backend did not react and was stopped; nothing was written. Run restarts it."))
         else:
             self._run.cancel()
             self._dock.set_cancelling()
@@ -151,6 +153,7 @@ class Controller(QObject):
         self._notify.withdraw()
         self._dock.setup_page.close_down()
         self._backend.close()
+        self._interrupted.close()
         self._background.close()
         self._patience.stop()
         self._run_wanted = False
@@ -173,7 +176,8 @@ class Controller(QObject):
             return
         except output.OutputExists as error:
             self._end_run()
-            self._ask_to_replace(error, order)
+            replacing = dataclasses.replace(order, replace=True)
+            self._notify.ask(*advice.replacing(error), partial(self._start, replacing))
             return
         client = self._supervisor.client
         if client is None:  # it has ended this very moment: that news is on its way, and ends this run
@@ -181,17 +185,11 @@ class Controller(QObject):
             return
         self._order = order
         self._dock.forget_confirmation()
-        self._follow(Run(client, request, order.layer.name(), order.model, self))
-
-    def _ask_to_replace(self, error: output.OutputExists, order: Order) -> None:
-        text, button = tr("{} is there already.").format(Path(error.path).name), tr("Replace it")
-        if error.layer_name is not None:
-            text = tr("{} is shown as “{}”.").format(Path(error.path).name, error.layer_name)
-            button = tr("Replace the layer's file")
-        self._notify.ask(text, button, partial(self._start, dataclasses.replace(order, replace=True)))
+        self._follow(Run(client, request, order.layer.name(), order.model, parent=self))
 
     def _follow(self, run: Run) -> None:
         self._run = run
+        self._interrupted.withdraw()
         self._remove_live()
         self._live = LiveTiles(self._iface.mapCanvas())
         self._dock.set_busy(tr("Reading the raster…"))
@@ -202,7 +200,7 @@ class Controller(QObject):
         run.progressed.connect(self._task.tell)
         run.stepped.connect(self._dock.set_step)
         run.tile.connect(self._live.add)
-        run.interrupted.connect(self._interrupted)
+        run.interrupted.connect(self._stream_interrupted)
         run.finished.connect(self._finished)
         run.failed.connect(self._failed)
         run.cancelled.connect(self._cancelled)
@@ -273,7 +271,7 @@ class Controller(QObject):
         self._end_run()
         self._notify.info(tr("Cancelled; nothing was written."))
 
-    def _interrupted(self, attempt: int) -> None:
+    def _stream_interrupted(self, attempt: int) -> None:
         log(f"event stream interrupted, attempt {attempt} to take it up again", Level.Warning)
 
     def _refuse(self, text: str) -> None:
@@ -351,7 +349,6 @@ class Controller(QObject):
     def _introduced(self, answer) -> None:
         if self._supervisor.state != READY:
             return
-        models: List[ModelInfo]
         self.info, models = answer
         chosen = self._dock.model_picker.current()
         self._dock.model_picker.set_models(models)
@@ -362,6 +359,8 @@ class Controller(QObject):
         if self._run_wanted:
             self._run_wanted = False
             self._begin()
+        else:
+            self._interrupted.look()
 
     def _not_introduced(self, error: BackendError) -> None:
         if self._supervisor.state == READY:
@@ -394,6 +393,8 @@ class Controller(QObject):
             self._end_run()
         self._dock.show_status(tr("The backend has ended; Run starts it again."))
         if lost:
-            self._notify.error(tr("The run was lost.") + " " + message, details, BACKEND)
+            log(details, Level.Critical)
+            text = tr("The run was interrupted; what it found is kept.") + " " + message
+            self._notify.ask(text, tr("Start the backend"), self.start_backend, Level.Critical, BACKEND)
         else:
             self._notify.warning(message, details, BACKEND)

@@ -15,6 +15,7 @@ from qgis.PyQt.QtWidgets import QPushButton
 from .compat import Level, is_alive
 
 RUN, BACKEND = "run", "backend"  # kinds: what became of a run or of the wish for one, how the backend is
+INTERRUPTED = "interrupted"  # a kind: what an earlier backend has left
 TITLE = "Rotacube"
 BUTTONS = 380  # pixels of a message bar that title and buttons take
 FITS = 70  # letters that a message bar shows at once; longer texts get a button "Show more"
@@ -48,24 +49,28 @@ class Notifier:
         """Say what went wrong and what to do; it stays until it is closed or no longer holds."""
         self._push(text, details, Level.Critical, 0, kind)
 
-    def ask(self, text: str, button: str, action, level=Level.Warning) -> None:
-        """Offer something: a message with a button that does it."""
-        self.withdraw(RUN)
+    def ask(self, text: str, button: str, action, level=Level.Warning, kind: str = RUN, other=None) -> None:
+        """Offer something: a message with a button that does it, and perhaps another: its text and its action."""
+        self.withdraw(kind)
         bar = self._iface.messageBar()
         item = bar.createMessage(TITLE, _in_a_line(bar, text))
         item.setToolTip(text)
-        push = QPushButton(button, item)
-        push.setObjectName("rotacubeMessageButton")
+        self._button(item, "rotacubeMessageButton", button, action, kind)
+        if other is not None:
+            self._button(item, "rotacubeMessageOther", *other, kind)
+        bar.pushWidget(item, level, 0)
+        self._shown[kind] = item
+        log(text, level)
 
+    def _button(self, item: QgsMessageBarItem, name: str, text: str, action, kind: str) -> None:
         def act():
-            self.withdraw(RUN)
+            self.withdraw(kind)
             action()
 
+        push = QPushButton(text, item)
+        push.setObjectName(name)
         push.clicked.connect(act)
         item.layout().addWidget(push)
-        bar.pushWidget(item, level, 0)
-        self._shown[RUN] = item
-        log(text, level)
 
     def withdraw(self, kind: str = "") -> None:
         """Take back what no longer holds: of a kind, or everything."""

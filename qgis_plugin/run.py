@@ -99,7 +99,10 @@ def outcome(job: JobInfo) -> JobResult:
 
 
 class Run(QObject):
-    """Submits a job and follows it. Exactly one of `finished`, `failed` and `cancelled` comes, unless it is dropped."""
+    """Submits a job, or resumes the interrupted one that `resumes` names, and follows it.
+
+    Exactly one of `finished`, `failed` and `cancelled` comes, unless it is dropped.
+    """
 
     progressed = pyqtSignal(int, int, object)
     stepped = pyqtSignal(str, float)
@@ -109,7 +112,9 @@ class Run(QObject):
     failed = pyqtSignal(object)
     cancelled = pyqtSignal()
 
-    def __init__(self, client: Client, request: JobRequest, source_name: str, model: ModelInfo, parent=None):
+    def __init__(
+        self, client: Client, request: JobRequest, source_name: str, model: ModelInfo, resumes: str = "", parent=None
+    ):
         super().__init__(parent)
         self.request = request
         self.source_name = source_name
@@ -118,6 +123,7 @@ class Run(QObject):
         self.cancelling = False
         self.job_id = ""
         self._client = client
+        self._resumes = resumes
         self._over = False
         self._events: Optional[JobSignals] = None
         self._background = Background(self)
@@ -128,8 +134,11 @@ class Run(QObject):
         return self._over
 
     def start(self) -> None:
-        """Create the job."""
-        self._background.call(lambda: self._client.submit(self.request), self._submitted, self._fail)
+        """Create the job, or the one that goes on with it."""
+        if self._resumes:
+            self._background.call(lambda: self._client.resume(self._resumes), self._submitted, self._fail)
+        else:
+            self._background.call(lambda: self._client.submit(self.request), self._submitted, self._fail)
 
     def cancel(self) -> None:
         """Ask the backend to stop after the tile that it works on."""

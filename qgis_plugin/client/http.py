@@ -12,7 +12,7 @@ import threading
 from typing import Any, List, Optional
 from urllib.parse import quote, urljoin, urlsplit
 
-from .schema import BackendError, Info, JobInfo, JobRequest, ModelInfo, parse, parse_list
+from .schema import BackendError, Info, InterruptedJob, JobInfo, JobRequest, ModelInfo, parse, parse_list
 
 _KEPT = 2  # connections that wait for the next call
 _REPEATABLE = ("GET", "DELETE")  # asked twice, they do what they do once
@@ -77,6 +77,18 @@ class Client:
     def delete(self, job: str) -> None:
         """Forget a job."""
         self._request("DELETE", _job(job))
+
+    def interrupted(self) -> List[InterruptedJob]:
+        """The jobs that ended before their time."""
+        return parse_list(InterruptedJob, self._json("GET", "v1/interrupted"))
+
+    def resume(self, interrupted: str) -> JobInfo:
+        """Create a job that goes on with an interrupted one."""
+        return parse(JobInfo, self._json("POST", _interrupted(interrupted) + "/resume"))
+
+    def discard(self, interrupted: str) -> None:
+        """Drop what an interrupted job has left."""
+        self._request("DELETE", _interrupted(interrupted))
 
     def fetch(self, address: str) -> bytes:
         """What lies at an address that the backend gave: a tile's picture, a product."""
@@ -172,6 +184,10 @@ class Client:
 
 def _job(job: str) -> str:
     return f"v1/jobs/{quote(job, safe='')}"
+
+
+def _interrupted(name: str) -> str:
+    return f"v1/interrupted/{quote(name, safe='')}"
 
 
 def _error(status: int, data: bytes) -> BackendError:

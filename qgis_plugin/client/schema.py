@@ -199,6 +199,15 @@ class JobInfo:
 
 
 @dataclass(frozen=True)
+class InterruptedJob:
+    """A job that ended before its time; `share` of its map is kept, 0 to 1."""
+
+    id: str
+    request: JobRequest
+    share: float
+
+
+@dataclass(frozen=True)
 class TileEvent:
     """One finished tile; corners are x, y in `crs`: upper left, upper right, lower right, lower left.
 
@@ -224,6 +233,7 @@ _NESTED = {
     (JobResult, "classes"): [ClassArea],
     (JobInfo, "request"): JobRequest,
     (JobInfo, "result"): JobResult,
+    (InterruptedJob, "request"): JobRequest,
     (JobInfo, "error"): ErrorBody,
 }
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Optional, Tuple
 
 from ..client.schema import BackendError, JobResult, ModelInfo
 from ..i18n import tr
 from ..layers.classes import BACKGROUND
+from ..layers.output import OutputExists
 from . import format as fmt
 
 _OF_THE_TERMINAL = re.compile(r"(?:^|\s|`)--[a-z]|\bname the bands\b")
@@ -37,6 +39,14 @@ def agreement(error: BackendError) -> Tuple[str, str]:
         "raster_resolution": ("any_resolution", tr("Map anyway")),
         "raster_network": ("allow_network", tr("Allow network")),
     }.get(error.code, ("", ""))
+
+
+def replacing(error: OutputExists) -> Tuple[str, str]:
+    """What is there already, and the button that agrees to its end."""
+    name = Path(error.path).name
+    if error.layer_name is not None:
+        return tr("{} is shown as “{}”.").format(name, error.layer_name), tr("Replace the layer's file")
+    return tr("{} is there already.").format(name), tr("Replace it")
 
 
 def mapped(source_name: str, result: JobResult) -> str:

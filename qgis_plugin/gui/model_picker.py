@@ -73,6 +73,11 @@ class ModelPicker(QWidget):
         self.combo.setEnabled(True)
         self._describe()
 
+    def named(self, name: str) -> Optional[ModelInfo]:
+        """The model of a name, None if it is not there."""
+        models = [self.combo.itemData(index) for index in range(self.combo.count())]
+        return next((model for model in models if model is not None and model.name == name), None)
+
     def choose(self, name: str) -> None:
         """Choose a model by its name, if it is there."""
         for index in range(self.combo.count()):

@@ -26,7 +26,7 @@ import qgis.utils
 from qgis.core import QgsApplication, QgsProject, QgsRasterLayer, QgsSettings
 from qgis.PyQt.QtCore import Qt, QTimer
 from qgis.PyQt.QtTest import QTest
-from qgis.PyQt.QtWidgets import QApplication, QDockWidget, QMenu, QMessageBox
+from qgis.PyQt.QtWidgets import QApplication, QDockWidget, QMenu, QMessageBox, QPushButton
 from qgis.utils import iface
 
 PLAN = json.loads(Path(os.environ["ROTACUBE_PLAN"]).read_text())
@@ -156,7 +156,8 @@ class Driver:
         QTest.qWait(300)
         iface.setActiveLayer(self.layer)
         iface.zoomToActiveLayer()
-        iface.messageBar().clearWidgets()
+        if self.result["scenario"] != "resume":
+            iface.messageBar().clearWidgets()
         self.dock.layer_combo.setLayer(self.layer)
         if PLAN.get("area") == "canvas":
             iface.mapCanvas().zoomByFactor(0.5)
@@ -169,11 +170,14 @@ class Driver:
         QTest.qWait(700)
 
     def press_run(self):
+        self.begin(self.dock.run_button)
+
+    def begin(self, button):
         self.pulse.look()
         self.added = []
         self.plugin.controller.mask_added.connect(self.added.append)
         self.started = time.monotonic()
-        QTest.mouseClick(self.dock.run_button, Qt.MouseButton.LeftButton)
+        QTest.mouseClick(button, Qt.MouseButton.LeftButton)
 
     def tiles_done(self):
         return self.dock.bar.value() if self.dock.bar.maximum() > 0 else 0
@@ -244,6 +248,19 @@ class Driver:
         self.press_run()
         self.until_idle()
         self.result["second_run_added"] = len(self.added) == 1
+
+    def resume(self):
+        def offers():
+            return [text for text in self.messages() if "was interrupted at" in text]
+
+        self.wait(offers, "the offer to resume", 60)
+        self.result["offered"] = offers()
+        self.grab("offered.png")
+        self.begin(iface.messageBar().findChildren(QPushButton, "rotacubeMessageButton")[-1])
+        self.until_tiles(0.9)
+        self.until_idle()
+        QTest.qWait(500)
+        self.result.update(added=[layer.source() for layer in self.added], offered_after=offers())
 
     def refusals(self):
         self.result["said"] = {}

@@ -69,7 +69,7 @@ def test_banepa(demo, plan, backend_python, models, banepa_vrt):
 @pytest.mark.timeout(300)
 def test_killed_backend_gives_a_message_and_no_freeze(demo, plan, backend_python, models):
     result = demo.run(plan("kill_backend"), backend_python, models, PATIENCE_S)
-    assert any("The run was lost" in text for text in result["messages_after_kill"])  # QGIS adds one of its own
+    assert any("The run was interrupted" in text for text in result["messages_after_kill"])  # QGIS adds one of its own
     assert result["seconds_to_message"] < 3
     assert result["gap_after_kill_s"] < 1
     assert result["run_enabled"] and not result["mask_written"] and result["second_run_added"]
@@ -111,7 +111,7 @@ def test_closing_qgis_in_mid_run_asks(demo, plan, backend_python, models):
 
 
 @pytest.mark.timeout(300)
-def test_killed_qgis_ends_the_backend(demo, plan, backend_python, models):
+def test_killed_qgis_ends_the_backend_and_the_next_one_resumes_the_run(demo, plan, backend_python, models):
     wanted = plan("hold")
     out = Path(wanted["out"])
     with demo.screen() as display, demo.qgis(wanted, backend_python, display, models) as process:
@@ -125,3 +125,7 @@ def test_killed_qgis_ends_the_backend(demo, plan, backend_python, models):
         process.wait()
         assert gone_within(progress["backend"], 5)
     assert not (out / "mask.tif").exists()
+    result = demo.run(plan("resume"), backend_python, models, PATIENCE_S)
+    assert re.match(r"A run of scene.tif was interrupted at [\d.]+ %", *result["offered"])
+    assert result["added"] == [str(out / "mask.tif")] and result["offered_after"] == []
+    assert result["live_tiles"] > 0

@@ -94,6 +94,8 @@ BROKEN = [
         ("GET", "/v1/health", None, TOKEN, "example.org"),
         ("GET", "/v1/nothing"),
         ("GET", "/v1/jobs/x"),
+        ("POST", "/v1/interrupted/x/resume"),
+        ("DELETE", "/v1/interrupted/x"),
         ("POST", "/v1/jobs/x/cancel"),
         ("DELETE", "/v1/jobs/x"),
         ("GET", "/v1/jobs/x/events"),
@@ -118,6 +120,7 @@ def exactly(shape, answer):
 def test_every_answer_of_both_has_the_contracts_shape(both, scene, tmp_path):
     for name, talk in zip(("real", "stand-in"), both, strict=True):
         exactly(schema.Health, talk("GET", "/v1/health")[1])
+        assert talk("GET", "/v1/interrupted") == (200, [])
         exactly(schema.Info, talk("GET", "/v1/info")[1])
         for model in talk("GET", "/v1/models")[1]:
             exactly(schema.ModelInfo, model)

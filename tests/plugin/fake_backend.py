@@ -65,6 +65,8 @@ MODEL = {
     "sha256": "0" * 64,
 }
 JOBS = {}
+LEFT = json.loads(os.environ.get("FAKE_LEFT", "[]"))  # jobs that an earlier backend was to make: their requests
+INTERRUPTED = {f"left{n}": request for n, request in enumerate(LEFT)}
 NUMBERS = itertools.count(1)
 
 
@@ -298,7 +300,10 @@ class Handler(BaseHTTPRequestHandler):
             if path[2] not in JOBS:
                 return self.fail(404, "job_missing", f"There is no job '{path[2]}'.")
             return self.route_job(method, JOBS[path[2]], path[3:])
+        if path[:2] == ["v1", "interrupted"] and len(path) > 2:
+            return self.route_interrupted(method, path[2], path[3:])
         routes = {
+            ("GET", "interrupted"): self.interrupted,
             ("GET", "health"): self.health,
             ("GET", "info"): self.info,
             ("GET", "models"): self.models,
@@ -308,6 +313,20 @@ class Handler(BaseHTTPRequestHandler):
         if path[:1] != ["v1"] or len(path) != 2 or (method, path[1]) not in routes:
             return self.fail(404, "http", "Not Found.")
         return routes[method, path[1]]()
+
+    def interrupted(self):
+        left = [{"id": n, "request": {**DEFAULTS, **request}, "share": 0.43} for n, request in INTERRUPTED.items()]
+        return self.answer(200, left)
+
+    def route_interrupted(self, method, name, rest):
+        if (method, rest) not in (("POST", ["resume"]), ("DELETE", [])):
+            return self.fail(404, "http", "Not Found.")
+        if name not in INTERRUPTED:
+            return self.fail(404, "job_missing", f"There is no interrupted job '{name}'.")
+        if rest:
+            return self.create(json.dumps({**INTERRUPTED.pop(name), "resume": True}))
+        del INTERRUPTED[name]
+        return self.answer(204, None)
 
     def route_job(self, method, job, rest):
         if (method, rest) == ("GET", []):

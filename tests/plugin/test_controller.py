@@ -94,7 +94,7 @@ def test_killed_backend_gives_a_message_and_the_next_run_works(desk):
     os.kill(d.supervisor.pid, 9)
     d.until_idle(10)
     assert time.monotonic() - killed < 5
-    assert "lost" in d.iface.messages()[0] and "killed" in d.iface.messages()[0]
+    assert "was interrupted; what it found is kept" in d.iface.messages()[0] and "killed" in d.iface.messages()[0]
     assert d.dock.run_button.isEnabled() and not d.dock.cancel_button.isEnabled()
     d.run()
     wait(lambda: d.controller.live is not None and d.controller.live.count() >= 1)
@@ -107,7 +107,7 @@ def test_backend_that_dies_by_itself(desk):
     d.ready()
     d.run()
     d.until_idle()
-    assert "lost" in d.iface.messages()[0]
+    assert "was interrupted" in d.iface.messages()[0]
 
 
 def test_failed_job_says_why(desk):
@@ -234,7 +234,7 @@ def test_backend_that_dies_when_the_mask_is_written_loses_nothing(desk, monkeypa
     d.until_idle()
     wait(lambda: d.supervisor.state == "stopped")
     QTest.qWait(100)
-    assert killed and len(d.masks()) == 1 and not any("lost" in text for text in d.iface.messages())
+    assert killed and len(d.masks()) == 1 and not any("was interrupted" in text for text in d.iface.messages())
 
 
 def test_no_layer(desk):

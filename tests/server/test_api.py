@@ -267,6 +267,9 @@ def test_the_contract_names_every_shape_and_error(client):
         ("delete", "/v1/jobs/{name}"),
         ("post", "/v1/jobs/{name}/cancel"),
         ("get", "/v1/jobs/{name}/events"),
+        ("get", "/v1/interrupted"),
+        ("post", "/v1/interrupted/{name}/resume"),
+        ("delete", "/v1/interrupted/{name}"),
         ("get", "/v1/jobs/{name}/tiles/{n}.png"),
         ("get", "/v1/jobs/{name}/products/{n}"),
     }

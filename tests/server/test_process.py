@@ -189,7 +189,7 @@ def test_a_cancelled_job_ends_within_a_tile_and_leaves_nothing(client, large, mo
     told = list(stream(client, job))
     assert told[-1][1] == "state" and told[-1][2]["state"] == "cancelled"
     assert told[-1][2]["tiles_done"] <= done + 4
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == [".mask.tif.rotacube-job"]
 
 
 def test_a_second_job_waits_and_a_deleted_one_makes_way(client, large, scene_path, model_folder, tmp_path):
@@ -239,12 +239,12 @@ def test_who_comes_back_after_the_end_finds_events_result_and_file(server, scene
         again.delete(f"/v1/jobs/{job}")
 
 
-def test_closing_its_input_ends_it_in_mid_job_without_a_trace(large, model_folder, tmp_path):
+def test_closing_its_input_ends_it_in_mid_job_and_what_it_found_is_kept(large, model_folder, tmp_path):
     with running() as (process, first), client_of(first) as client:
         wait_for_tiles(client, start(client, large, model_folder, tmp_path / "mask.tif"))
         process.stdin.close()
         assert process.wait(5) == 0
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == [".mask.tif.rotacube-job"]
 
 
 PARENT = """
@@ -255,7 +255,7 @@ time.sleep(600)
 """
 
 
-def test_killing_its_parent_ends_it_in_mid_job_without_a_trace(large, model_folder, tmp_path):
+def test_killing_its_parent_ends_it_in_mid_job_and_what_it_found_is_kept(large, model_folder, tmp_path):
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, *COMMAND], stdout=subprocess.PIPE, text=True, env=environment()
     )
@@ -270,15 +270,15 @@ def test_killing_its_parent_ends_it_in_mid_job_without_a_trace(large, model_fold
         with contextlib.suppress(ProcessLookupError):
             os.kill(first["pid"], signal.SIGKILL)
         parent.communicate()
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == [".mask.tif.rotacube-job"]
 
 
-def test_asked_to_terminate_it_ends_in_mid_job_without_a_trace(large, model_folder, tmp_path):
+def test_asked_to_terminate_it_ends_in_mid_job_and_what_it_found_is_kept(large, model_folder, tmp_path):
     with running() as (process, first), client_of(first) as client:
         wait_for_tiles(client, start(client, large, model_folder, tmp_path / "mask.tif"))
         process.terminate()
         assert process.wait(10) == 0
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == [".mask.tif.rotacube-job"]
 
 
 @pytest.mark.parametrize("port", ["taken", "70000", "-1"])

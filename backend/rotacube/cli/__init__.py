@@ -13,8 +13,21 @@ from typing import Annotated
 import typer
 
 from rotacube import __version__
-from rotacube.cli import bench, dataset, doctor, eval, jobs, map, models, serve, train
-from rotacube.cli.terminal import err
+from rotacube.cli import (
+    bench,
+    dataset,
+    doctor,
+    eval,
+    job,
+    jobs,
+    map,
+    models,
+    polygons,
+    serve,
+    statistics,
+    train,
+)
+from rotacube.cli.terminal import end_with_parent, err, speak_json, tell
 from rotacube.errors import RotacubeError
 
 app = typer.Typer(
@@ -25,6 +38,9 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("map")(map.map_raster)
+app.command("job")(job.job)
+app.command("polygons")(polygons.polygons)
+app.command("statistics")(statistics.statistics)
 app.command("jobs")(jobs.jobs)
 app.command("eval")(eval.evaluate)
 app.command("train")(train.train)
@@ -42,6 +58,7 @@ def main() -> None:
     try:
         app()
     except RotacubeError as error:
+        tell(error={"code": error.code, "message": error.message})
         if error.code == "cancelled":
             err.print(error.message, style="yellow", markup=False)
             sys.exit(130)
@@ -50,8 +67,20 @@ def main() -> None:
 
 
 @app.callback(invoke_without_command=True)
-def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    progress: Annotated[str, typer.Option(help="text, or json: a line of JSON a step, for programs.")] = "text",
+    parent_pipe: Annotated[
+        bool, typer.Option("--parent-pipe", help="Cancel when standard input closes; run at low priority.")
+    ] = False,
+) -> None:
     """Rooftops and plants from imagery, with Cube and rotation-invariant networks."""
     if version:
         print(__version__)
         raise typer.Exit
+    if progress not in ("text", "json"):
+        raise typer.BadParameter(f"'{progress}' is neither text nor json", param_hint="--progress")
+    if progress == "json":
+        speak_json()
+    if parent_pipe:
+        end_with_parent()

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from rotacube.cli.terminal import err, say, stop_event
+from rotacube.cli.terminal import err, progress, say, stop_event
 from rotacube.errors import OptionsRefused
 from rotacube.models import DEFAULT
 
@@ -43,8 +43,7 @@ def from_labels(
 
     card, _ = find_model(model)
     stop = stop_event()
-    with Progress(TextColumn("Tiles"), BarColumn(), MofNCompleteColumn(), console=err, transient=True) as bar:
-        task = bar.add_task("", total=None)
+    with progress() as show:
         written = write_tiles(
             raster,
             polygons,
@@ -54,7 +53,7 @@ def from_labels(
             area=area,
             reading=Reading(any_resolution=any_resolution),
             side=tile,
-            on_tile=lambda done, total: bar.update(task, completed=done, total=total),
+            on_tile=lambda done, total: show("Tiles", done, total),
             cancelled=stop.is_set,
         )
     tiles = ", ".join(f"{count} {name}" for name, count in written.tiles.items())

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from rotacube.cli.terminal import clock, err, out, say, stop_event
+from rotacube.cli.terminal import Show, out, progress, say, stop_event
 from rotacube.models import DEFAULT
 
 if TYPE_CHECKING:
-    from rotacube.inference.run import MapResult, Tile
+    from rotacube.inference.outputs.totals import ClassTotal
+    from rotacube.inference.run import MapRequest, MapResult, Tile
 
 
 def map_raster(
@@ -71,10 +72,8 @@ def map_raster(
     from rotacube.memory import set_allocator
 
     set_allocator()  # before PyTorch takes any
-    from rotacube.inference.device import choose_place
     from rotacube.inference.outputs import format_of
-    from rotacube.inference.run import MapRequest, Product, run_map
-    from rotacube.models.store import load_model
+    from rotacube.inference.run import MapRequest, Product
     from rotacube.raster.reading import NodataRange, Reading
 
     reading = Reading(
@@ -99,42 +98,48 @@ def map_raster(
         zone_field=zone_field,
         resume=resume,
     )
-    place = choose_place(precision)
-    loaded = load_model(model)
-    stop = stop_event()
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}"),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
-    )
-    with Progress(*columns, console=err) as bar:
-        task = bar.add_task(loaded.card.title, total=None, left="", unit="tiles", visible=False)
-
-        def show(tile: Tile) -> None:
-            left = "" if tile.seconds_left is None else f"{clock(tile.seconds_left)} left"
-            bar.update(task, completed=tile.done, total=tile.total, left=left, visible=True)
-
-        def work(what: str, share: float) -> None:
-            bar.update(task, description=what, completed=round(100 * share), total=100, left="", unit="%", visible=True)
-
-        result = run_map(request, loaded, place=place, on_tile=show, on_step=work, cancelled=stop.is_set)
-    _show(result)
-    for note in result.notes:
-        say(note)
+    carry_out(request, precision)
 
 
-def _show(result: MapResult) -> None:
-    """Print the areas, and what was written."""
+def carry_out(request: MapRequest, precision: str = "auto") -> MapResult:
+    """Map, with a bar, and print what was found."""
+    from rotacube.inference.device import choose_place
+    from rotacube.inference.run import run_map
+    from rotacube.models.store import load_model
     from rotacube.raster.map_grid import metres
 
+    place = choose_place(precision)
+    loaded = load_model(request.model)
+    stop = stop_event()
+    with progress() as show:
+
+        def tile(done: Tile) -> None:
+            show(loaded.card.title, done.done, done.total, seconds_left=done.seconds_left)
+
+        result = run_map(request, loaded, place=place, on_tile=tile, on_step=show_share(show), cancelled=stop.is_set)
+    show_classes(result.classes)
+    for product in result.products:
+        say(
+            f"{product.path}: {result.width} x {result.height} pixels of {metres(result.gsd)}, "
+            f"{result.nodata_pixels:,} nodata; {result.seconds:.1f} s on {result.place}."
+        )
+    for note in result.notes:
+        say(note)
+    return result
+
+
+def show_share(show: Show) -> Callable[[str, float], None]:
+    """Shows steps of which the share is known that is done."""
+    return lambda what, share: show(what, share, 1)
+
+
+def show_classes(classes: Sequence[ClassTotal]) -> None:
+    """Print the classes' areas."""
     table = Table("class", "area m²", "area ha", "share", "pixels")
     for column in table.columns[1:]:
         column.justify = "right"
-    whole = sum(c.area_m2 for c in result.classes)
-    for c in result.classes:
+    whole = sum(c.area_m2 for c in classes)
+    for c in classes:
         table.add_row(
             c.info.name,
             f"{c.area_m2:,.0f}",
@@ -143,11 +148,6 @@ def _show(result: MapResult) -> None:
             f"{c.pixels:,}",
         )
     out.print(table)
-    for product in result.products:
-        say(
-            f"{product.path}: {result.width} x {result.height} pixels of {metres(result.gsd)}, "
-            f"{result.nodata_pixels:,} nodata; {result.seconds:.1f} s on {result.place}."
-        )
 
 
 def _band_list(text: str | None) -> tuple[int, ...] | None:

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from rotacube.cli.terminal import err, out, say
+from rotacube.cli.terminal import err, out, say, tell
 from rotacube.errors import ModelMissing, OptionsRefused, OutputUnwritable
 from rotacube.files import is_folder, write_text
 from rotacube.texts import check_output_name
@@ -137,6 +137,19 @@ def export(
         f"{output} is written: any batch of {len(loaded.card.bands)} x {side} x {side}, values divided by "
         f"{loaded.card.normalisation.scale:g}, less {means}, divided by {deviations}; nodata is zero."
     )
+
+
+@app.command("install")
+def install(
+    folder: Annotated[Path, typer.Argument(help="A folder with a model.json and its weights.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model of that name.")] = False,
+) -> None:
+    """Check a model's folder, and copy it to where models are looked for."""
+    from rotacube.models.store import install_model
+
+    card, target = install_model(folder, overwrite)
+    say(f"{card.title} is installed as '{card.name}' in {target}.")
+    tell(result={"name": card.name, "folder": str(target)})
 
 
 def _installed() -> list[tuple[ModelCard, Path]]:

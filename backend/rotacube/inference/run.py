@@ -236,6 +236,7 @@ def _provenance(request: MapRequest, card: ModelCard) -> dict[str, str]:
         "ROTACUBE_VERSION": __version__,
         "ROTACUBE_MODEL": card.name,
         "ROTACUBE_MODEL_SHA256": card.weights.sha256,
+        "ROTACUBE_THRESHOLD": f"{card.threshold:g}",
         "ROTACUBE_RASTER": request.raster,
         "ROTACUBE_LICENCE": card.licence,
         "ROTACUBE_ATTRIBUTION": card.attribution,

@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from rotacube.errors import ModelDamaged, ModelMissing, OptionsRefused, RotacubeError, first_line
+from rotacube.errors import ModelDamaged, ModelMissing, OptionsRefused, OutputUnwritable, RotacubeError, first_line
 from rotacube.files import in_one_step, is_file, is_folder, write_text
 from rotacube.models import DEFAULT
 from rotacube.models.card import AGAIN, CARD, ModelCard, read_card
@@ -48,14 +49,19 @@ def model_folders() -> list[Path]:
     `ROTACUBE_MODELS` (several, separated as in PATH), the user's own, the wheel's, the checkout's.
     """
     named = [Path(p) for p in _named_folders() if trouble(p) is None]
-    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     package = Path(__file__).resolve().parents[1]
     return [
         *named,
-        data / "rotacube" / "models",
+        own_folder(),
         package / "resources" / "models",
         package.parents[1] / "resources" / "models",
     ]
+
+
+def own_folder() -> Path:
+    """The user's own folder of models."""
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return data / "rotacube" / "models"
 
 
 def _named_folders() -> list[str]:
@@ -265,6 +271,27 @@ def save_model(network: nn.Module, card: dict[str, object], folder: Path, *, bit
     if before is not None and before != name:
         (folder / before).unlink(missing_ok=True)
     return full
+
+
+def install_model(folder: Path, overwrite: bool = False) -> tuple[ModelCard, Path]:
+    """Copy a model to the user's own folder, weights first, after it was loaded once.
+
+    Raises:
+        ModelMissing, ModelDamaged: the folder holds none, or its weights are not whole.
+        OutputUnwritable: there is one of that name already, or the folder cannot be written to.
+    """
+    card = read_card(folder)
+    load_model(str(folder.resolve()))
+    target = own_folder() / card.name
+    if is_file(target / CARD) and not overwrite:
+        raise OutputUnwritable(
+            f"A model '{card.name}' is installed already, in '{target}'. Rename the new one in its {CARD}, or say that "
+            "it may be replaced."
+        )
+    with in_one_step(target / card.weights.file, make_folder=True) as new:
+        shutil.copyfile(folder / card.weights.file, new)
+    write_text(target / CARD, (folder / CARD).read_text(encoding="utf-8"))
+    return card, target
 
 
 def _named_weights(folder: Path) -> str | None:

@@ -81,7 +81,7 @@ class FileSource:
         self.path, self.card = path, card
         self._file, self._facts, self.references = open_raster(path, reading.allow_network)
         try:
-            _check(self._facts, path)
+            check_facts(self._facts, path)
             choice = choose_bands(self._facts.bands, card, reading.bands, path)
             self._said = [choice.note] if choice.note else []
             if self.references.network:
@@ -182,7 +182,7 @@ class FileSource:
     def radiometry(self) -> Radiometry:
         """The card's rule for 8-bit values, else percentiles of full-resolution pixels, drawn when first needed."""
         facts = self._facts
-        with _reading(self.path):
+        with damage_told(self.path):
             found = judge(
                 self._pixels.dtypes, self.card.normalisation.scale, facts.height, facts.width, self._pixels.read
             )
@@ -228,7 +228,7 @@ class FileSource:
             box = Box(rows.first, columns.first, rows.first + rows.length, columns.first + columns.length)
         if not self._pixels.may_hold(box):
             return None
-        with _reading(self.path):
+        with damage_told(self.path):
             raw, seen = self._pixels.read(box)
         if not seen.any():
             return None
@@ -245,7 +245,7 @@ class FileSource:
 
 
 @contextmanager
-def _reading(path: str) -> Iterator[None]:
+def damage_told(path: str) -> Iterator[None]:
     """Turns GDAL's errors on reading into a sentence."""
     try:
         yield
@@ -256,7 +256,13 @@ def _reading(path: str) -> Iterator[None]:
         ) from error
 
 
-def _check(facts: Facts, path: str) -> None:
+def check_facts(facts: Facts, path: str) -> None:
+    """Check that a raster has pixels, and that each has its place on the ground.
+
+    Raises:
+        RasterEmpty: it has next to none.
+        RasterNotGeoreferenced: they have no place.
+    """
     if min(facts.width, facts.height) < 2:
         raise RasterEmpty(
             f"'{path}' is {facts.width} x {facts.height} pixels: there is nothing to map. Choose a raster of at least "

@@ -49,7 +49,7 @@ def to_info(job: Snapshot) -> schema.JobInfo:
         seconds_left=job.seconds_left,
         step=job.step,
         step_share=job.step_share,
-        result=None if job.result is None else _result(job.id, job.result),
+        result=None if job.result is None else to_result(job.result, job.id),
         error=None if job.error is None else schema.ErrorBody(code=job.error.code, message=job.error.message),
     )
 
@@ -120,11 +120,12 @@ def _product(product: Product) -> schema.ProductRequest:
     )
 
 
-def _result(job: str, result: MapResult) -> schema.JobResult:
+def to_result(result: MapResult, job: str = "") -> schema.JobResult:
+    """What a job has made; without a job of the server its products have no address."""
     mapped = sum(c.area_m2 for c in result.classes)
     return schema.JobResult(
         products=[
-            schema.Product(**_product(p).model_dump(), href=f"v1/jobs/{job}/products/{n}")
+            schema.Product(**_product(p).model_dump(), href=f"v1/jobs/{job}/products/{n}" if job else "")
             for n, p in enumerate(result.products)
         ],
         width=result.width,

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rotacube.inference.findings import Finding
-from rotacube.inference.pieces import Piece, Pieces, patches_of, roofs_of
+from rotacube.inference.pieces import Piece, Pieces, Splitter, patches_of, roofs_of
 from rotacube.inference.store import Store
 from rotacube.models.card import ModelCard
 from rotacube.raster.destination import unwritable
@@ -35,6 +38,8 @@ class Setting:
         step: is told what is being done after the last tile, and its share that is done; raises `JobCancelled`.
         zones: a layer of polygons whose statistics are wanted; none if empty.
         zone_field: the field with their names; they are numbered if empty.
+        values: of the classes in files, where they are not the ids.
+        unknown: why nothing is known of the errors of what was found, where that is so.
     """
 
     grid: MapGrid
@@ -45,19 +50,28 @@ class Setting:
     step: Callable[[str, float], None] = lambda what, share: None
     zones: str = ""
     zone_field: str = ""
+    values: Sequence[int] = ()
+    unknown: str = ""
 
     @property
     def of_roofs(self) -> bool:
         """Whether the map's pieces are single roofs."""
         return self.card.task == ROOFS
 
+    def values_of(self, ids: NDArray[np.int64]) -> NDArray[np.int32]:
+        """What stands in files for these class ids."""
+        return (np.asarray(self.values)[ids] if self.values else ids).astype(np.int32)
+
+    def splitter(self, smallest: int) -> Splitter:
+        """How the map becomes pieces, of which patches of less than `smallest` pixels are none."""
+        return roofs_of(self.card) if self.of_roofs else patches_of(smallest)
+
     @cached_property
     def pieces(self) -> tuple[Pieces, Piece]:
         """The single roofs of the whole map, or the patches of its classes; found when they are first asked for."""
         smallest = math.ceil(self.card.separation.smallest / (self.grid.gsd[0] * self.grid.gsd[1]))
-        splitter = roofs_of(self.card) if self.of_roofs else patches_of(smallest)
         what = "Telling roofs apart" if self.of_roofs else "Outlining patches"
-        pieces = Pieces(self.store, self.store.folder / "pieces", splitter, smallest)
+        pieces = Pieces(self.store, self.store.folder / "pieces", self.splitter(smallest), smallest)
         try:
             return pieces, pieces.find(lambda share: self.step(what, share))
         except GDAL_ERRORS as error:

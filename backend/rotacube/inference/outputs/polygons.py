@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from rotacube.inference.findings import Finding
+from rotacube.inference.findings import CHANCE, Finding
 from rotacube.inference.outputs.base import Setting
 from rotacube.inference.pieces import Piece, PieceBlock
 from rotacube.raster.destination import Destination, unwritable
@@ -98,11 +98,12 @@ class Polygons:
         fields: dict[str, NDArray[Any]] = {
             "number": table.number[at],
             "class": names[table.kind[at]],
-            "class_id": table.kind[at].astype(np.int32),
+            "class_id": self.setting.values_of(table.kind[at]),
             "area_m2": (shapely.area(shapes) * ground).round(2),
             "perimeter_m": (shapely.length(shapes) * math.sqrt(ground)).round(2),
-            "confidence": table.confidence[at].round(3),
         }
+        if any(name.startswith(CHANCE) for name in self.setting.store.names):
+            fields["confidence"] = table.confidence[at].round(3)
         if self.setting.of_roofs:
             fields["axis_deg"] = self._bearing(drawn.axis)[of].round(1)
             fields["outline"] = np.where(drawn.kept[of], "as found", "regularised").astype(object)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from shapely.geometry.base import BaseGeometry
 
 from rotacube.inference.findings import CHANCE, FULL, LABELS, Finding
 from rotacube.inference.outputs.base import Setting
-from rotacube.inference.shares import Blocks, Estimate, roofs, shares
+from rotacube.inference.shares import Blocks, Estimate, likely, roofs, shares
 from rotacube.inference.within import inside_of
 from rotacube.raster.destination import Destination, unwritable
 from rotacube.raster.gdal import GDAL_ERRORS
@@ -77,11 +77,12 @@ class Sums:
         cut: tuple[slice, slice] = (at[0], at[1])
         rest = summed(inside)
         self.pixels[cut] += rest
-        for number in range(1, self.classes):
+        for number in range(1, self.classes) if f"{CHANCE} 1" in parts else ():
             chance = summed(np.where(inside, parts[f"{CHANCE} {number}"], 0)) / FULL
             self.chance[number][cut] += chance
             rest -= chance
-        self.chance[0][cut] += np.maximum(rest, 0)
+        if f"{CHANCE} 1" in parts:
+            self.chance[0][cut] += np.maximum(rest, 0)
         for number in range(self.classes):
             found = summed(inside & (parts[LABELS] == number))
             self.found[number][cut] += found
@@ -91,7 +92,8 @@ class Sums:
     def blocks(self) -> Blocks:
         """The blocks that hold anything."""
         there = self.pixels > 0
-        return Blocks(self.pixels[there], self.found[:, there].T, self.chance[:, there].T)
+        chance = self.chance if self.chance.any() else self.found  # without probabilities what was found is sure
+        return Blocks(self.pixels[there], self.found[:, there].T, chance[:, there].T)
 
 
 class Statistics:
@@ -182,14 +184,22 @@ class Statistics:
         """The rows of a zone; sentences on it are added to those that are `said`."""
         card = self.setting.card
         blocks = whole if sums is self._whole else sums.blocks
+        if f"{CHANCE} 1" not in self.setting.store.names and not self.setting.unknown:
+            turn = likely(whole.found.sum(0) / whole.found.sum(), card.confusion)
+            blocks, whole = (replace(part, chance=part.found @ turn) for part in (blocks, whole))
         found = shares(blocks, card.confusion, [c.name for c in card.classes], whole)
-        said += found.said
+        said += [self.setting.unknown] if self.setting.unknown else found.said
         total = float(sums.area.sum())
         rows = []
         for part, share, area, pixels in zip(
             card.classes, found.classes, found.areas(total), sums.found.sum((1, 2)), strict=True
         ):
-            row = {"zone": name, "class_id": part.id, "class": part.name, "pixels": int(pixels)}
+            row = {
+                "zone": name,
+                "class_id": int(self.setting.values_of(np.array(part.id))),
+                "class": part.name,
+                "pixels": int(pixels),
+            }
             row |= _columns(_AREA, area, 2) | _columns(_SHARE, share, 6)
             if self.setting.of_roofs and part.id == 1:
                 number, words = roofs(count, card.counts)

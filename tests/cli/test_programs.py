@@ -1,0 +1,62 @@
+"""The command line as a program drives it: lines of JSON, a request out of a file, the end of its parent."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+
+def lines(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_request_out_of_a_file_is_told_in_lines(call, scene_path, model_folder, tmp_path):
+    asked = {"raster": scene_path, "model": str(model_folder), "nodata": [{"low": 0, "high": 0, "band": 1}]}
+    asked["products"] = [{"kind": "mask", "format": "cog", "path": str(tmp_path / "mask.tif")}]
+    (tmp_path / "request.json").write_text(json.dumps(asked))
+    done = call("--progress", "json", "job", "request.json")
+    assert done.code == 0, done.err
+    told = lines(done.out)
+    steps = [step for step in told if "what" in step]
+    assert steps[-1]["done"] == steps[-1]["total"] == 30 and steps[-1]["unit"] == "tiles"
+    assert any("roof" in line.get("said", "") for line in told)
+    assert told[-1]["result"]["products"][0]["path"] == str(tmp_path / "mask.tif")
+    assert [c["id"] for c in told[-1]["result"]["classes"]] == [0, 1]
+    made = call("--progress", "json", "statistics", "mask.tif", "s.csv")
+    assert made.code == 0 and [c["id"] for c in lines(made.out)[-1]["result"]["classes"]] == [0, 1]
+
+
+def test_a_wrong_request_is_told_with_its_code(call, tmp_path):
+    (tmp_path / "request.json").write_text('{"raster": "x.tif"}')
+    done = call("--progress", "json", "job", "request.json")
+    assert done.code == 2 and "no request: at model" in done.err
+    (told,) = lines(done.out)
+    assert told["error"]["code"] == "refused" and done.err.strip().endswith(told["error"]["message"])
+    assert call("--progress", "loud", "doctor").code == 2
+
+
+def test_it_is_cancelled_when_its_parent_goes(scene_path, model_folder, environment, tmp_path):
+    command = [sys.executable, "-m", "rotacube", "--progress", "json", "--parent-pipe", "map"]
+    command += [scene_path, str(tmp_path / "mask.tif"), "--model", str(model_folder)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment, **pipes) as process:
+        process.stdout.readline()
+        start = time.monotonic()
+        process.stdin.close()
+        assert process.wait(30) != 0
+        assert time.monotonic() - start < 10
+        process.stdin = None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_s_folder_is_installed_once(call, model_folder, tmp_path):
+    home = {"XDG_DATA_HOME": str(tmp_path / "data")}
+    done = call("--progress", "json", "models", "install", model_folder, **home)
+    assert done.code == 0, done.err
+    told = lines(done.out)[-1]["result"]
+    assert told == {"name": model_folder.name, "folder": str(tmp_path / "data/rotacube/models" / model_folder.name)}
+    again = call("models", "install", model_folder, **home)
+    assert again.code == 2 and "is installed already" in again.err
+    assert call("models", "install", model_folder, "--overwrite", **home).code == 0

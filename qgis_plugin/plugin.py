@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Optional
 
+from qgis.core import QgsApplication
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QIcon
 
 from . import i18n, paths
+from .algorithms.provider import RotacubeProvider
 from .client import environment
 from .client.supervisor import Supervisor
 from .compat import QAction, is_alive
@@ -28,10 +30,19 @@ class RotacubePlugin:
         self.supervisor: Optional[Supervisor] = None
         self.controller: Optional[Controller] = None
         self.settings: Optional[SettingsDialog] = None
+        self.provider: Optional[RotacubeProvider] = None
+
+    def initProcessing(self) -> None:
+        """Add the algorithms (qgis_process calls this alone, without a window)."""
+        if self.provider is None:
+            i18n.install(paths.resource("i18n"))
+            self.provider = RotacubeProvider()
+            QgsApplication.processingRegistry().addProvider(self.provider)
 
     def initGui(self) -> None:
         """Add action and dock; start nothing yet (QGIS calls this, and then puts docks back where they were)."""
         i18n.install(paths.resource("i18n"))
+        self.initProcessing()
         self.supervisor = Supervisor(environment.launch, environment.log_folder(), tr)
         icon = QIcon(paths.resource("icons", "rotacube.svg"))
         self.action = QAction(icon, tr("Rotacube"), self.iface.mainWindow())
@@ -59,7 +70,9 @@ class RotacubePlugin:
             self.iface.removeToolBarIcon(self.action)
             self.iface.rasterMenu().removeAction(self.action)
             self.action.deleteLater()
-        self.action = self.dock = self.supervisor = self.controller = self.settings = None
+        if self.provider is not None:
+            QgsApplication.processingRegistry().removeProvider(self.provider)
+        self.action = self.provider = self.dock = self.supervisor = self.controller = self.settings = None
         i18n.remove()
 
     def _make_dock(self) -> None:

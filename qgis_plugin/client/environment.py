@@ -133,7 +133,16 @@ def find_python() -> Python:
 
 
 def launch() -> Launch:
-    """Command and environment variables of the backend, without the token.
+    """What starts the backend as a server, without the token.
+
+    Raises:
+        BackendMissing: if there is nothing to start.
+    """
+    return command("serve", "--port", "0", "--parent-pipe")
+
+
+def command(*arguments: str) -> Launch:
+    """A command of the backend's, and the environment variables that it needs.
 
     Raises:
         BackendMissing: if there is nothing to start.
@@ -142,12 +151,11 @@ def launch() -> Launch:
     if not script.is_file():
         text = tr("The plugin's folder lacks {path}. Install the plugin again.")
         raise BackendMissing(text.format(path=script))
-    command = [find_python().path, str(script), "serve", "--port", "0", "--parent-pipe"]
     env = clean_environment(os.environ)
     models = setting("models")
     if models:
         env["ROTACUBE_MODELS"] = models
-    return Launch(command, env)
+    return Launch([find_python().path, str(script), *arguments], env)
 
 
 def clean_environment(inherited: Mapping[str, str]) -> Dict[str, str]:

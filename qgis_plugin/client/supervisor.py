@@ -147,7 +147,7 @@ class Supervisor:
             self.stops += 1
             self._tell(STOPPED)
         if process is not None and wait:
-            _end(process)
+            end(process)
         elif process is not None:
             _end_later(process)
 
@@ -265,7 +265,7 @@ class Supervisor:
         return self._tr("exit code {n}").format(n=code if code < 256 else hex(code))
 
 
-def _end(process: subprocess.Popen) -> None:
+def end(process: subprocess.Popen) -> None:
     """Ask a process to end by closing its standard input; insist where it does not listen."""
     with contextlib.suppress(OSError):
         process.stdin.close()
@@ -279,7 +279,7 @@ def _end(process: subprocess.Popen) -> None:
 
 
 def _end_later(process: subprocess.Popen) -> None:
-    threading.Thread(target=_end, args=(process,), name="rotacube-end").start()
+    threading.Thread(target=end, args=(process,), name="rotacube-end").start()
 
 
 def _drain(stream) -> None:

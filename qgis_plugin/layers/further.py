@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional, Sequence
 
 from qgis.core import (
     QgsCategorizedSymbolRenderer,
@@ -21,7 +21,7 @@ from qgis.core import (
 from qgis.PyQt.QtCore import QThread
 from qgis.PyQt.QtGui import QColor
 
-from ..client.schema import Product, ProductRequest
+from ..client.schema import ClassArea, Product, ProductRequest
 from ..i18n import tr
 from . import classes
 from .results import GROUP, KEYWORD, Finished, ResultUnreadable, mask_layer, provenance
@@ -71,13 +71,18 @@ def layers(finished: Finished, thread: Optional[QThread] = None) -> List[QgsMapL
             if not layer.isValid():
                 text = tr("{} was written but QGIS cannot open it. Check that the file is still there.")
                 raise ResultUnreadable(text.format(product.path))
-            metadata = provenance(finished)
-            metadata.removeKeywords(KEYWORD)  # it is no mask
-            layer.setMetadata(metadata)
+            note_origin(layer, finished)
             if thread is not None:
                 layer.moveToThread(thread)
             made.append(layer)
     return made
+
+
+def note_origin(layer: QgsMapLayer, finished: Finished) -> None:
+    """Say in a layer's metadata what it was made from."""
+    metadata = provenance(finished)
+    metadata.removeKeywords(KEYWORD)  # it is no mask
+    layer.setMetadata(metadata)
 
 
 def add(made: List[QgsMapLayer], project: QgsProject) -> None:
@@ -102,29 +107,30 @@ def _layer(product: Product, finished: Finished) -> QgsMapLayer:
     if product.kind == PROBABILITY:
         raster = QgsRasterLayer(product.path, name, "gdal")
         if raster.isValid():
-            _shade(raster, finished)
+            shade(raster, finished.result.classes)
         return raster
     layer = QgsVectorLayer(product.path, name, _PROVIDERS[product.kind])
     if product.kind == POLYGONS and layer.isValid():
-        _outline(layer, finished)
+        outline(layer, finished.result.classes)
     return layer
 
 
-def _outline(layer: QgsVectorLayer, finished: Finished) -> None:
+def outline(layer: QgsVectorLayer, every: Sequence[ClassArea]) -> None:
     """Each class in its colour: a strong line, a fill that lets the image through."""
     categories = []
-    for item in finished.result.classes[1:]:
+    for item in every[1:]:
         line, fill = classes.color(item), classes.color(item)
         fill.setAlphaF(0.25)
         look: Dict[str, str] = {"color": _rgba(fill), "outline_color": _rgba(line), "outline_width": "0.4"}
         categories.append(QgsRendererCategory(item.name, QgsFillSymbol.createSimple(look), item.name))
     layer.setRenderer(QgsCategorizedSymbolRenderer("class", categories))
-    layer.setMapTipTemplate('<b>[% "class" %]</b> [% round("area_m2", 1) %] m² ([% round(100 * "confidence") %] %)')
+    sure = ' ([% round(100 * "confidence") %] %)' if layer.fields().indexOf("confidence") >= 0 else ""
+    layer.setMapTipTemplate('<b>[% "class" %]</b> [% round("area_m2", 1) %] m²' + sure)
 
 
-def _shade(layer: QgsRasterLayer, finished: Finished) -> None:
+def shade(layer: QgsRasterLayer, every: Sequence[ClassArea]) -> None:
     """From transparent where a class is unlikely to its colour where it is sure."""
-    item = finished.result.classes[1]
+    item = every[1]
     nothing, likely = QColor(item.color), QColor(item.color)
     nothing.setAlpha(0)
     ramp = QgsColorRampShader(0.0, 1.0)

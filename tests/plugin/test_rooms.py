@@ -10,7 +10,7 @@ PLUGIN = Path(__file__).resolve().parents[2] / "qgis_plugin"
 ROOMS = (
     ("__init__",),
     ("plugin",),
-    ("controller",),
+    ("controller", "algorithms"),
     ("gui",),
     ("run",),
     ("canvas",),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from rotacube.cli.terminal import err, progress, say, stop_event
+from rotacube.cli.terminal import err, progress, say, stop_event, tell
 from rotacube.errors import OptionsRefused
 from rotacube.models import DEFAULT
 
@@ -61,6 +61,7 @@ def from_labels(
     say(f"{output} is written: {tiles} tiles; known pixels: {pixels}.")
     for note in written.notes:
         say(note)
+    tell(result={"tiles": written.tiles, "pixels": written.pixels})
     say(f"Next: rotacube train finetune --set model={card.name} --set data={output}")
 
 

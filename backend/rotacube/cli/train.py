@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rotacube.cli.terminal import err, say
-from rotacube.errors import OptionsRefused
+from rotacube.cli.terminal import progress, say, stop_event, tell
+from rotacube.errors import JobCancelled, OptionsRefused
 
 
 def train(
@@ -37,8 +41,27 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     folder = work or Path("build/train") / chosen.card["name"]
-    network = fit(chosen, root, folder, progress=err.is_terminal)
+    with _interrupted_tidily() as stop, progress() as show:
+
+        def step(done: int, total: int) -> None:
+            if stop.is_set():
+                raise JobCancelled(f"The training was cancelled. The same command goes on from what '{folder}' holds.")
+            show("Training", done, total, "steps")
+
+        network = fit(chosen, root, folder, progress=False, on_step=step)
     model = output or folder / "model"
     card = finish(network, chosen, root, model, choose_place(), say)
     report = write_report(card, folder, model, (areas for _, areas in held_out(chosen, root)))
     say(f"{model} is written; {report} shows how it came about.")
+    tell(result={"name": card.name, "folder": str(model)})
+
+
+@contextmanager
+def _interrupted_tidily() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets meanwhile, between two steps; afterwards it interrupts again."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop_event()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import EMAWeightAveraging, LambdaCallback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
 
@@ -24,9 +24,12 @@ from rotacube.training.recipe import Recipe, Schedule
 from rotacube.training.task import DenseTask
 
 LAST = "last.ckpt"
+OnStep = Callable[[int, int], None]
 
 
-def fit(recipe: Recipe, root: Path, folder: Path, *, progress: bool = True) -> DenseNetwork:
+def fit(
+    recipe: Recipe, root: Path, folder: Path, *, progress: bool = True, on_step: OnStep | None = None
+) -> DenseNetwork:
     """Train as a recipe says; where the folder holds a checkpoint, from there on.
 
     Args:
@@ -34,6 +37,7 @@ def fit(recipe: Recipe, root: Path, folder: Path, *, progress: bool = True) -> D
         root: the data folder.
         folder: takes checkpoints and the log of losses.
         progress: whether a bar is shown.
+        on_step: is told after each step how many are done, and of how many; what it raises ends the training.
 
     Raises:
         DatasetDamaged: the imagery is not whole.
@@ -49,7 +53,7 @@ def fit(recipe: Recipe, root: Path, folder: Path, *, progress: bool = True) -> D
     def data(done: int) -> CropData:
         return CropData(root, recipe, done)
 
-    carry_out(task, recipe.schedule, folder, data, precision=recipe.precision, progress=progress)
+    carry_out(task, recipe.schedule, folder, data, precision=recipe.precision, progress=progress, on_step=on_step)
     return network.eval()
 
 
@@ -61,6 +65,7 @@ def carry_out(
     *,
     precision: str,
     progress: bool = True,
+    on_step: OnStep | None = None,
 ) -> None:
     """Train a task, from the folder's checkpoint on; its weights are the averaged ones then.
 
@@ -71,11 +76,17 @@ def carry_out(
         data: makes what teaches from a step on.
         precision: Lightning's.
         progress: whether a bar is shown.
+        on_step: is told after each step how many are done, and of how many; what it raises ends the training.
     """
     torch.set_float32_matmul_precision("high")
     folder.mkdir(parents=True, exist_ok=True)
     last = folder / LAST
     done = torch.load(last, map_location="cpu", weights_only=True)["global_step"] if last.is_file() else 0
+
+    def told(trainer: lightning.Trainer, *about: object) -> None:
+        if on_step is not None:
+            on_step(trainer.global_step, schedule.steps)
+
     average = EMAWeightAveraging(decay=schedule.average)
     trainer = lightning.Trainer(
         max_steps=schedule.steps,
@@ -88,6 +99,7 @@ def carry_out(
             ModelCheckpoint(
                 folder, "step", every_n_train_steps=schedule.checkpoint_steps, save_last=True, save_top_k=0
             ),
+            *([LambdaCallback(on_train_batch_end=told)] if on_step else []),
         ],
         enable_progress_bar=progress,
         enable_model_summary=False,

@@ -99,7 +99,7 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
                     feedback.setProgressText(last[0])
                 feedback.setProgress(100 * message["done"] / max(1e-9, message["total"]))
             elif "said" in message:
-                feedback.pushInfo(str(message["said"]))
+                feedback.pushConsoleInfo(str(message["said"]))
 
         try:
             return carry_out(launch, hear, feedback.isCanceled)

@@ -47,7 +47,7 @@ class MaskAlgorithm(BackendAlgorithm):
                 "CLASSES", tr("Classes that count: names or values with commas (all if empty)"), optional=True
             )
         )
-        self.addParameter(advanced(QgsProcessingParameterBand("BAND", tr("Band"), 1, "INPUT")))
+        self.addParameter(advanced(QgsProcessingParameterBand("BAND", tr("Band"), 1, "INPUT", True)))
 
     def mask_arguments(self, parameters, context) -> List[str]:
         """The command's options for the mask; its path comes first."""

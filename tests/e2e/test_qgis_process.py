@@ -1,0 +1,87 @@
+"""The algorithms without a display: `qgis_process`, the plugin from its zip in a fresh profile, the real backend."""
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+from support import run_backend
+
+
+@pytest.fixture(scope="module")
+def process(plugin_zip, backend_python, models, tmp_path_factory):
+    """Calls qgis_process; gives exit code and what was said."""
+    # Debian's qgis_process is a script that passes options on which only QGIS knows
+    program = shutil.which("qgis_process.bin") or shutil.which("qgis_process")
+    if program is None:
+        pytest.skip("qgis_process is not installed")
+    home = tmp_path_factory.mktemp("home")
+    plugins = home / "data" / "QGIS" / "QGIS3" / "profiles" / "default" / "python" / "plugins"
+    with zipfile.ZipFile(plugin_zip) as archive:
+        archive.extractall(plugins)
+    env = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
+    env.pop("DISPLAY", None)
+    env.update(
+        HOME=str(home),
+        XDG_DATA_HOME=str(home / "data"),
+        PATH=f"{Path(program).parent}{os.pathsep}{env.get('PATH', '')}",
+        QT_QPA_PLATFORM="offscreen",
+        ROTACUBE_PYTHON=str(backend_python.absolute()),
+        ROTACUBE_MODELS=models,
+    )
+
+    def call(*arguments):
+        answer = subprocess.run(
+            [program, *arguments], env=env, capture_output=True, text=True, check=False, timeout=200
+        )
+        return answer.returncode, answer.stdout + answer.stderr
+
+    code, said = call("plugins", "enable", "rotacube")
+    assert code == 0, said
+    return call
+
+
+@pytest.fixture(scope="module")
+def town(backend_python, tmp_path_factory):
+    """A small drawn town at the model's resolution."""
+    path = tmp_path_factory.mktemp("town") / "town.tif"
+    draw = "import sys; from rotacube.training.drawn.scenes import draw_scene, write_scene; "
+    draw += "write_scene(sys.argv[1], draw_scene(3, 300, 400))"
+    run_backend(backend_python, "-c", draw, str(path))
+    return path
+
+
+@pytest.mark.timeout(300)
+def test_rooftops_are_mapped_and_a_mask_is_measured(process, town, tmp_path):
+    roofs, mask, table = tmp_path / "roofs.gpkg", tmp_path / "mask.tif", tmp_path / "shares.csv"
+    given = (f"--INPUT={town}", "--MODEL=rooftop-lite", f"--POLYGONS={roofs}", f"--MASK={mask}")
+    code, said = process("run", "rotacube:maprooftops", *given)
+    assert code == 0, said
+    assert "Drawing outlines" in said and "FOUND_M2" in said
+    with sqlite3.connect(roofs) as database:
+        assert database.execute("select count(*) from roofs").fetchone()[0] > 3
+    code, said = process("run", "rotacube:statistics", f"--INPUT={mask}", f"--OUTPUT={table}")
+    assert code == 0, said
+    head, *rows = table.read_text(encoding="utf-8-sig").splitlines()
+    assert "share_low" in head and [row.split(",")[2] for row in rows] == ["background", "roof"]
+
+
+@pytest.mark.timeout(300)
+def test_bad_input_is_a_sentence_and_an_exit_code(process, town, tmp_path):
+    damaged = tmp_path / "damaged.tif"
+    damaged.write_bytes(town.read_bytes()[: town.stat().st_size // 3])
+    code, said = process("run", "rotacube:maprooftops", f"--INPUT={damaged}", f"--POLYGONS={tmp_path / 'p.gpkg'}")
+    assert code != 0 and "is damaged or cut short" in said and "Traceback" not in said, said
+    assert [path.name for path in tmp_path.iterdir()] == ["damaged.tif"]
+
+
+def test_the_algorithms_are_listed(process):
+    code, said = process("list", "--json")
+    assert code == 0, said
+    content = json.loads(said[said.index("{") :][: said.rindex("}") + 1 - said.index("{")])
+    listed = set(content["providers"]["rotacube"]["algorithms"])
+    assert {"rotacube:mapraster", "rotacube:maprooftops", "rotacube:polygonise", "rotacube:finetune"} <= listed

@@ -1,0 +1,75 @@
+"""Stands in for the backend's command line: `fake_cli.py launch.py --progress json --parent-pipe COMMAND ...`.
+
+Notes how it was called in the file that FAKE_CALLS names. `FAKE_CLI` is one of
+
+    fail     says what is wrong, with a code; exit code 2
+    crash    ends without a word of its own; exit code 3
+    hang     works until its standard input closes; notes that it was asked to end
+    deaf     works on for ever
+"""
+
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+
+MODE, CALLS = os.environ.get("FAKE_CLI", ""), Path(os.environ["FAKE_CALLS"])
+CLASSES = [
+    {"id": n, "name": name, "color": color, "pixels": 10, "area_m2": 20.0 * (n + 1), "share": 0.5}
+    for n, (name, color) in enumerate((("background", "#000000"), ("roof", "#e2572b")))
+]
+
+
+def tell(**fields):
+    print(json.dumps(fields), flush=True)
+
+
+def note(**fields):
+    with CALLS.open("a") as file:
+        file.write(json.dumps({"pid": os.getpid(), **fields}) + "\n")
+
+
+def ended_by_parent():
+    while os.read(0, 1024):
+        pass
+    note(ended="by its pipe")
+    os._exit(130)
+
+
+assert sys.argv[2:5] == ["--progress", "json", "--parent-pipe"], sys.argv
+command, *rest = sys.argv[5:]
+request = json.loads(Path(rest[0]).read_text()) if command == "job" else None
+note(command=command, arguments=rest, request=request)
+if MODE == "hang":
+    threading.Thread(target=ended_by_parent, daemon=True).start()
+total = 10**6 if MODE in ("hang", "deaf") else 4
+for done in range(1, total + 1):
+    tell(what="Mapping", done=done, total=total, unit="tiles", seconds_left=None)
+    time.sleep(0.02)
+    if MODE == "fail" and done == 2:
+        sentence = "'x.tif' is damaged or cut short. Copy or download the file again."
+        tell(error={"code": "raster_unreadable", "message": sentence})
+        print(f"rotacube: {sentence}", file=sys.stderr)
+        sys.exit(2)
+    if MODE == "crash" and done == 2:
+        sys.exit(3)
+tell(said="a note for people")
+if command == "job":
+    products = [{**product, "href": ""} for product in request["products"]]
+    for product in products:
+        source = request["raster"] if product["kind"] in ("mask", "probability") else os.environ["FAKE_LAYER"]
+        shutil.copy(source, product["path"])
+    tell(
+        result={
+            **{"products": products, "width": 3, "height": 3, "gsd": [0.3, 0.3], "classes": CLASSES},
+            **{"nodata_pixels": 0, "seconds": 1.0, "device": "cpu", "notes": []},
+        }
+    )
+elif command in ("polygons", "statistics"):
+    shutil.copy(os.environ["FAKE_LAYER"], rest[1])
+    tell(result={"classes": CLASSES, "notes": []})
+else:
+    tell(result={"name": "mine", "folder": "/models/mine"})

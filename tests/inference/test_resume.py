@@ -6,10 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
 import numpy as np
+import pyogrio
 import pytest
 import rasterio
 from products import NAMES, contents
@@ -250,3 +252,18 @@ def test_a_long_run_whose_disk_is_full_keeps_what_it_found(
     monkeypatch.setattr(Store, "add", add)
     run_map(request_of(scene_path, model_folder, tmp_path, resume=True), tiny_model, place=cpu)
     np.testing.assert_array_equal(contents(tmp_path)[0][0], unbroken[0][0])
+
+
+@pytest.mark.parametrize("form", ["gpkg", "fgb"])
+def test_products_may_lie_on_two_disks(form, scene_path, model_folder, tiny_model, cpu, tmp_path):
+    shared = Path("/dev/shm")
+    if not shared.is_dir() or shared.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("needs a second disk")
+    with tempfile.TemporaryDirectory(dir=shared) as other:
+        roofs = Path(other) / f"r.{form}"
+        products = (Product("mask", tmp_path / "mask.tif"), Product("polygons", roofs, form))
+        run_map(MapRequest(scene_path, str(model_folder), products), tiny_model, place=cpu)
+        assert pyogrio.read_info(roofs)["features"] > 0 and [path.name for path in Path(other).iterdir()] == [
+            roofs.name
+        ]
+    assert [path.name for path in tmp_path.iterdir()] == ["mask.tif"]

@@ -54,10 +54,10 @@ class Destination:
         self._stem = f".{self.output.name}.{_process()}-{uuid.uuid4().hex[:8]}"
         self._parts: list[str] = []
 
-    def part(self, kind: str) -> Path:
-        """A temporary path beside the file; `drop` removes what lies there."""
-        path = self.output.with_name(f"{self._stem}.{kind}{PART}")
-        self._parts += [path.name, *(path.name + suffix for suffix in (*BESIDE, ".ovr.tmp"))]
+    def part(self, kind: str, end: str = "") -> Path:
+        """A temporary path beside the file, with an end that some drivers want; `drop` removes what lies there."""
+        path = self.output.with_name(f"{self._stem}.{kind}{PART}{end}")
+        self._parts += [path.name, *(path.name + suffix for suffix in (*BESIDE, ".ovr.tmp", "-journal"))]
         return path
 
     def put(self, part: Path) -> None:
@@ -257,7 +257,11 @@ def _link(part: Path, output: Path) -> None:
             raise
         except OSError:  # a file system without hard links: an empty file of ours holds the name until it is replaced
             os.close(os.open(output, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-            part.replace(output)
+            try:
+                part.replace(output)
+            except OSError:
+                output.unlink()
+                raise
     except FileExistsError as error:
         raise OutputUnwritable(
             f"'{output}' was made by somebody else meanwhile, and is left as it is. Choose another name, or say that "

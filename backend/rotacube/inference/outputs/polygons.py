@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ class Polygons:
 
     def __init__(self, destination: Destination, setting: Setting, form: str) -> None:
         self.destination, self.setting = destination, setting
-        self._part = setting.store.folder / f"{uuid.uuid4().hex[:8]}.{form}"  # FlatGeobuf insists on the name's end
+        self._part = destination.part("polygons", f".{form}")  # FlatGeobuf insists on the name's end
         name = "roofs" if setting.of_roofs else "patches"
         self._writer = LayerWriter(self._part, DRIVERS[form], name, setting.grid.crs, setting.tags)
 

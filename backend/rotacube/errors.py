@@ -134,6 +134,13 @@ class ProductMissing(RotacubeError):
     status = 404
 
 
+class ViewMissing(RotacubeError):
+    """There is no such view: it was closed, or not used for long."""
+
+    code = "view_missing"
+    status = 404
+
+
 class JobDamaged(RotacubeError):
     """What a run that was cut off has left cannot be gone on with: it is damaged, or was found with something else."""
 

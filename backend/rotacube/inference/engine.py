@@ -10,11 +10,12 @@ another at every operator when reading, blending or another program takes a core
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator, MutableMapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice, product
+from threading import Lock
 
 import numpy as np
 import torch
@@ -74,6 +75,13 @@ Pools = tuple[ThreadPoolExecutor, ThreadPoolExecutor, int]
 """The one that reads, the one that infers, and how many threads that has."""
 _Tile = tuple[NDArray[np.float32], NDArray[np.bool_]]
 """Values or outputs (n, tile, tile), and the validity (tile, tile)."""
+_At = tuple[int, int]
+"""A tile's row and column in the grid."""
+Kept = MutableMapping[_At, _Tile | None]
+"""Outputs of tiles by their place, not weighted; None where all is nodata."""
+_sharing = Lock()
+_running: list[int] = []
+"""PyTorch's threads before each of the runs that are going on."""
 
 
 class Engine:
@@ -112,6 +120,7 @@ class Engine:
         area: Box | None = None,
         *,
         done: Collection[Box] = (),
+        kept: Kept | None = None,
         on_tile: OnTile = lambda tile: None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Generator[Strip, None, None]:
@@ -122,6 +131,7 @@ class Engine:
             area: a part of the source's grid that is not empty; the whole if None. Tiles that touch it are run whole:
                 a part gives the crop of the whole.
             done: boxes of strips that are known already; they are not given again, and their tiles count as done.
+            kept: what was found of tiles of this source before; they are not read again, and new ones are added.
             on_tile: called with each finished tile, in the order of the grid.
             cancelled: asked before each batch.
 
@@ -129,7 +139,7 @@ class Engine:
             JobCancelled: `cancelled` said so.
             ModelDamaged, RasterUnreadable: as `infer` says.
         """
-        run = _Run(self, source, area or Box(0, 0, source.height, source.width), set(done), on_tile, cancelled)
+        run = _Run(self, source, area or Box(0, 0, source.height, source.width), set(done), kept, on_tile, cancelled)
         with _pools(self.place) as pools:
             for column in run.columns:
                 yield from run.column(column, pools)
@@ -192,9 +202,11 @@ class _Run:
         source: Source,
         area: Box,
         known: set[Box],
+        kept: Kept | None,
         on_tile: OnTile,
         cancelled: Callable[[], bool],
     ) -> None:
+        self.kept = kept
         self.engine, self.source, self.known, self.on_tile, self.cancelled = engine, source, known, on_tile, cancelled
         self.grid = TileGrid.over(source.height, source.width, engine.tile, engine.overlap)
         self.columns = list(_columns(area))
@@ -258,29 +270,34 @@ class _Run:
         """
         reader, workers, count = pools
 
-        def read(batch: list[tuple[int, int]]) -> list[_Tile]:
-            return [self.source.read(self.grid.box(i, j)) for i, j in batch]
+        kept = {} if self.kept is None else self.kept
 
-        def infer(reading: Future[list[_Tile]]) -> list[_Tile | None]:
+        def read(batch: list[_At], known: Kept) -> list[_Tile | None]:
+            return [None if at in known else self.source.read(self.grid.box(*at)) for at in batch]
+
+        def infer(batch: list[_At], known: Kept, reading: Future[list[_Tile | None]]) -> list[_Tile | None]:
             tiles = reading.result()
-            live = [n for n, (_, valid) in enumerate(tiles) if valid.any()]
-            found: list[_Tile | None] = [None] * len(tiles)
+            live = [(n, tile) for n, tile in enumerate(tiles) if tile is not None and tile[1].any()]
+            found = [known.get(at) for at in batch]
             if live:
-                results = self.engine.infer([tiles[n][0] for n in live])
-                for n, outputs in zip(live, results, strict=True):
-                    found[n] = outputs, tiles[n][1]
+                results = self.engine.infer([tile[0] for _, tile in live])
+                for (n, tile), outputs in zip(live, results, strict=True):
+                    found[n] = outputs, tile[1]
             return found
 
-        ahead: deque[tuple[list[tuple[int, int]], Future[list[_Tile | None]]]] = deque()
+        ahead: deque[tuple[list[_At], Future[list[_Tile | None]]]] = deque()
         while True:
             while len(ahead) <= count and (batch := list(islice(places, self.engine.place.batch))):
-                ahead.append((batch, workers.submit(infer, reader.submit(read, batch))))
+                known = {at: kept[at] for at in batch if at in kept}
+                ahead.append((batch, workers.submit(infer, batch, known, reader.submit(read, batch, known))))
             if not ahead:
                 return
             batch, future = ahead.popleft()
             tiles = future.result()
             if self.cancelled():
                 raise JobCancelled("The job was cancelled; nothing was written.")
+            if self.kept is not None:
+                self.kept.update(zip(batch, tiles, strict=True))
             for (i, j), tile in zip(batch, tiles, strict=True):
                 self._report(column, i, j, tile)
                 yield j, None if tile is None else (tile[0] * self.grid.weights(i, j), tile[1])
@@ -299,7 +316,9 @@ class _Run:
 @contextmanager
 def _pools(place: Place) -> Iterator[Pools]:
     """The threads of a run; PyTorch's are shared out among those that infer, and given back at the end."""
-    threads = torch.get_num_threads()
+    with _sharing:  # what a run beside this one has set is not what this process had
+        threads = _running[0] if _running else torch.get_num_threads()
+        _running.append(threads)
     count = min(threads, WORKERS) if place.device.type == "cpu" else 1
     share = threads // count
     reader, workers = ThreadPoolExecutor(1), ThreadPoolExecutor(count, initializer=lambda: torch.set_num_threads(share))
@@ -308,7 +327,9 @@ def _pools(place: Place) -> Iterator[Pools]:
     finally:
         reader.shutdown(cancel_futures=True)
         workers.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
+        with _sharing:
+            _running.remove(threads)
+            torch.set_num_threads(threads)
 
 
 def _no_numbers(tiles: list[NDArray[np.float32]], place: Place) -> RotacubeError:

@@ -210,6 +210,7 @@ class Jobs:
         self._lock = threading.Lock()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="job")
         self._models: dict[str, tuple[int, LoadedModel]] = {}
+        self._loading = threading.Lock()
 
     def create(self, request: MapRequest) -> Job:
         """Check what can be checked at once, and queue a job.
@@ -304,7 +305,7 @@ class Jobs:
         job.update(state="running")
         end: dict[str, Any]
         try:
-            model = self._model(request.model)
+            model = self.model(request.model)
             result = run_map(
                 request,
                 model,
@@ -333,15 +334,20 @@ class Jobs:
             raise JobInterrupted("The backend ends; what was found is kept.")
         return job.cancelled
 
-    def _model(self, name: str) -> LoadedModel:
-        """The model, kept between runs as long as its card's file stays as it is."""
-        _, folder = find_model(name)
-        stamp = (folder / CARD).stat().st_mtime_ns
-        held = self._models.get(str(folder))
-        if held is None or held[0] != stamp:
-            held = (stamp, load_model(str(folder)))
-            self._models = {str(folder): held}
-        return held[1]
+    def model(self, name: str) -> LoadedModel:
+        """The model, kept between runs as long as its card's file stays as it is.
+
+        Raises:
+            ModelMissing, ModelDamaged: there is no such model, or it is damaged.
+        """
+        with self._loading:
+            _, folder = find_model(name)
+            stamp = (folder / CARD).stat().st_mtime_ns
+            held = self._models.get(str(folder))
+            if held is None or held[0] != stamp:
+                held = (stamp, load_model(str(folder)))
+                self._models = {str(folder): held}
+            return held[1]
 
 
 def _after(before: Snapshot, data: Snapshot | TileDone) -> Snapshot:

@@ -21,14 +21,17 @@ from rotacube import __version__
 from rotacube.doctor import diagnose
 from rotacube.errors import RequestRefused, RotacubeError, printable
 from rotacube.jobs.queue import Job, Jobs, TileDone
+from rotacube.jobs.views import Views
 from rotacube.models.store import list_models
 from rotacube.server.connections import trust
 from rotacube.server.schema import ErrorAnswer, Health, Info, InterruptedJob, JobInfo, JobRequest, ModelInfo, TileEvent
 from rotacube.server.translate import to_backend_info, to_info, to_interrupted, to_map, to_model_info, to_tile_event
+from rotacube.server.views import routes_of
 
 log = logging.getLogger(__name__)
 LARGEST = 2**20
-"""Largest body of a request, bytes."""
+"""Largest body of a request, bytes, and of one that brings a cell's picture:"""
+LARGEST_CELL = 2**21
 HEARTBEAT = 10.0
 """Seconds without an event after which a sign of life is sent."""
 CLOSED = {"Connection": "close"}
@@ -52,6 +55,7 @@ def create_app(token: str, jobs: Jobs | None = None) -> FastAPI:
         responses={status: {"model": ErrorAnswer} for status in (400, 401, 403, 404, 413, 422, 500)},
     )
     queue = jobs or Jobs()
+    views = Views(queue.model)
     started = time.monotonic()
 
     @app.middleware("http")
@@ -63,8 +67,9 @@ def create_app(token: str, jobs: Jobs | None = None) -> FastAPI:
             return _error(401, "unauthorised", "The request lacks the server's token.", CLOSED)
         trust(request.scope)
         length = request.headers.get("content-length", "0")
-        if "transfer-encoding" in request.headers or not _NUMBER.fullmatch(length) or int(length) > LARGEST:
-            return _error(413, "too_large", f"A request may have at most {LARGEST} bytes, and must say how many.")
+        most = LARGEST_CELL if request.method == "PUT" else LARGEST
+        if "transfer-encoding" in request.headers or not _NUMBER.fullmatch(length) or int(length) > most:
+            return _error(413, "too_large", f"A request may have at most {most} bytes, and must say how many.")
         return await answer(request)
 
     @app.exception_handler(RotacubeError)
@@ -170,7 +175,8 @@ def create_app(token: str, jobs: Jobs | None = None) -> FastAPI:
         """Remove what an interrupted job has left."""
         queue.discard(name)
 
-    app.state.jobs = queue
+    app.include_router(routes_of(views))
+    app.state.jobs, app.state.views = queue, views
     return app
 
 

@@ -7,7 +7,7 @@ Addresses are relative to the server's own, so that they hold wherever it is rea
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -165,6 +165,102 @@ class JobRequest(BaseModel):
     zones: FileName = Field(default="", description="a layer of polygons, in each of which statistics are wanted too")
     zone_field: Line = Field(default="", description="the field with the names of the zones; numbers if empty")
     resume: bool = Field(default=False, description="go on with what the same request has left when it was cut off")
+
+
+class RasterReading(BaseModel):
+    """A raster that is looked at, and how it is read; the fields mean what those of a job do."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: RasterName
+    bands: list[BandNumber] | None = None
+    nodata: list[NodataRange] = Field(default=[], max_length=256)
+    declared_nodata: bool = True
+    alpha_band: BandNumber | None = Field(default=None, ge=0)
+    any_resolution: bool = False
+    allow_network: bool = False
+
+
+class ViewRequest(BaseModel):
+    """Look at a raster with a model that finds roofs; without one, at pixels that the client sends."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    model: FileName
+    raster: RasterReading | None = None
+    crs: CrsText | None = Field(default=None, description="of the pixels that the client sends")
+    near: tuple[float, float] | None = Field(
+        default=None, description="x, y of a place about which these pixels have the model's ground sample distance"
+    )
+
+
+class ViewInfo(BaseModel):
+    """A view and its grid. Cell (column, row) begins at `origin` + `cell` x (column, row) x `pixel`."""
+
+    id: str
+    crs: str
+    gsd: float
+    origin: tuple[float, float]
+    pixel: tuple[float, float] = Field(description="along x and y in units of the CRS; the second one is negative")
+    cell: int = Field(description="pixels a side of a cell")
+    threshold: float = Field(description="the model's own")
+
+
+class ViewUse(BaseModel):
+    """What a view holds."""
+
+    tiles: int
+    cells: int
+    bytes: int
+
+
+class RoofsRequest(BaseModel):
+    """Which roofs are wanted."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    bounds: tuple[float, float, float, float] = Field(description="left, bottom, right, top in the view's CRS")
+    ring: float = Field(default=0, ge=0, le=1, description="share of their size by which is inferred ahead afterwards")
+    threshold: float | None = Field(default=None, gt=0, lt=1)
+    smallest: float | None = Field(default=None, ge=0, le=1e4)
+    ticket: str = Field(max_length=100, description="names this piece of work, to cancel it")
+
+
+class RoofInfo(BaseModel):
+    """A roof: GeoJSON in the view's CRS, measures in metres on the ellipsoid."""
+
+    id: str
+    geometry: dict[str, Any]
+    area: float
+    perimeter: float
+    confidence: float
+    axis: float | None
+    outline: Literal["regularised", "as found"]
+
+
+class RoofsFound(BaseModel):
+    """The roofs of a place."""
+
+    roofs: list[RoofInfo]
+    needs: list[tuple[int, int]] = Field(description="cells, column and row, whose pixels have to be sent first")
+    cut: int = Field(description="how many roofs are larger than can be seen at once, and left out")
+
+
+class GrowRequest(BaseModel):
+    """A place where a roof was missed."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    point: tuple[float, float]
+    threshold: float | None = Field(default=None, gt=0, lt=1)
+
+
+class RoofGrown(BaseModel):
+    """A roof about a place, or why there is none."""
+
+    roof: RoofInfo | None
+    why: str | None
+    needs: list[tuple[int, int]]
 
 
 class ClassArea(BaseModel):

@@ -30,11 +30,16 @@ def to_map(request: schema.JobRequest) -> MapRequest:
     return MapRequest(
         **_plain(request, _REQUEST),
         products=tuple(Product(p.kind, Path(p.path), p.format) for p in request.products),
-        reading=Reading(
-            bands=None if request.bands is None else tuple(request.bands),
-            nodata=tuple(NodataRange(n.low, n.high, n.band) for n in request.nodata),
-            **_plain(request, _READING),
-        ),
+        reading=to_reading(request),
+    )
+
+
+def to_reading(request: schema.JobRequest | schema.RasterReading) -> Reading:
+    """What a request says about its raster."""
+    return Reading(
+        bands=None if request.bands is None else tuple(request.bands),
+        nodata=tuple(NodataRange(n.low, n.high, n.band) for n in request.nodata),
+        **_plain(request, _READING),
     )
 
 

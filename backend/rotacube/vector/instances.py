@@ -64,17 +64,20 @@ def _without_saddles(basins: NDArray[np.int32], height: Floats, least: float) ->
         meet = (basins[one] != basins[other]) & (basins[one] > 0) & (basins[other] > 0)
         sides.append(np.sort(np.stack([basins[one][meet], basins[other][meet]], 1), 1))
         heights.append(np.minimum(height[one], height[other])[meet])
-    pairs, saddles = np.concatenate(sides).astype(np.int64), np.concatenate(heights)
-    order = np.lexsort((pairs[:, 1], pairs[:, 0], -saddles))  # the same whatever the numbers of other basins
-    group = np.arange(count)
+    pairs, saddles = np.concatenate(sides).astype(np.int64) @ (count, 1), np.concatenate(heights)
+    order = np.lexsort((-saddles, pairs))
+    pairs, first = np.unique(pairs[order], return_index=True)  # of each pair of neighbours the highest point between
+    saddles = saddles[order][first]
+    order = np.argsort(-saddles, kind="stable")
+    group = np.arange(count).tolist()
 
     def root(number: int) -> int:
         while group[number] != number:
             group[number] = number = group[group[number]]
         return number
 
-    for (one, other), at in zip(pairs[order].tolist(), saddles[order].tolist(), strict=True):
-        a, b = root(one), root(other)
+    for pair, at in zip(pairs[order].tolist(), saddles[order].tolist(), strict=True):
+        a, b = root(pair // count), root(pair % count)
         if a != b and min(peak[a], peak[b]) - at < least:
             low, high = sorted((a, b), key=lambda number: (peak[number], -number))
             group[low] = high

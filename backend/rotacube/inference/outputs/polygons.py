@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
 
 from rotacube.inference.findings import CHANCE, Finding
@@ -104,21 +105,21 @@ class Polygons:
         if any(name.startswith(CHANCE) for name in self.setting.store.names):
             fields["confidence"] = table.confidence[at].round(3)
         if self.setting.of_roofs:
-            fields["axis_deg"] = self._bearing(drawn.axis)[of].round(1)
+            fields["axis_deg"] = bearing(drawn.axis, self.setting.grid.transform)[of].round(1)
             fields["outline"] = np.where(drawn.kept[of], "as found", "regularised").astype(object)
         source = Path(self.setting.tags.get("ROTACUBE_RASTER", "")).name
         return {**fields, "source": np.full(len(at), source, object)}
 
-    def _bearing(self, axis: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Degrees of a wall's direction clockwise from the CRS's north, 0 to 90, from those in pixels."""
-        t, angle = self.setting.grid.transform, np.radians(axis)
-        u, v = np.cos(angle), np.sin(angle)
-        bearing: NDArray[np.float64] = np.degrees(np.arctan2(t.a * u + t.b * v, t.d * u + t.e * v)) % 90
-        return bearing
-
     def drop(self) -> None:
         """Leave nothing but the finished file."""
         self.destination.drop()
+
+
+def bearing(axis: NDArray[np.float64], t: Affine) -> NDArray[np.float64]:
+    """Degrees of a wall's direction clockwise from the CRS's north, 0 to 90, from those in pixels of a grid."""
+    u, v = np.cos(np.radians(axis)), np.sin(np.radians(axis))
+    found: NDArray[np.float64] = np.degrees(np.arctan2(t.a * u + t.b * v, t.d * u + t.e * v)) % 90
+    return found
 
 
 _NOTHING = Regularised(np.zeros(0, np.int64), np.zeros(0, object), np.zeros(0), np.zeros(0, bool))

@@ -126,7 +126,8 @@ class View:
             return Found([], [])
         if max(box.height, box.width) > WIDEST:
             raise OptionsRefused(f"The place is {box.width} x {box.height} pixels, more than {WIDEST}: zoom in.")
-        places = list(_blocks(box))
+        about = Box(box.top - MARGIN, box.left - MARGIN, box.bottom + MARGIN, box.right + MARGIN)
+        places = list(_blocks(about & self.grid.extent))  # a roof that is seen may have its middle beside what is
         self._find(places, card, cancelled)
         seen, roofs, cut, needs = shapely.box(*bounds), [], 0, set[At]()
         for place in places:

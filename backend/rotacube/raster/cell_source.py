@@ -85,6 +85,8 @@ class CellSource:
         """
         if not (0 <= column < 2 * HALF // CELL and 0 <= row < 2 * HALF // CELL):
             raise RequestRefused(f"There is no cell ({column}, {row}).")
+        if not png:
+            raise RequestRefused("A cell's picture has no bytes.")
         try:
             with rasterio.Env(GDAL_PAM_ENABLED="NO"), MemoryFile(png) as memory, memory.open(driver="PNG") as file:
                 if (file.width, file.height) != (CELL, CELL) or file.count < 3 or file.dtypes[0] != "uint8":

@@ -15,7 +15,7 @@ from qgis.PyQt.QtWidgets import QPushButton
 from .compat import Level, is_alive
 
 RUN, BACKEND = "run", "backend"  # kinds: what became of a run or of the wish for one, how the backend is
-INTERRUPTED = "interrupted"  # a kind: what an earlier backend has left
+INTERRUPTED, ROOFS = "interrupted", "roofs"  # kinds: what an earlier backend has left, roofs by click
 TITLE = "Rotacube"
 BUTTONS = 380  # pixels of a message bar that title and buttons take
 FITS = 70  # letters that a message bar shows at once; longer texts get a button "Show more"

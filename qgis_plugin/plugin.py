@@ -1,4 +1,4 @@
-"""The plugin as QGIS sees it: it wires an action, the dock and the backend together, and takes all of it away again."""
+"""The plugin as QGIS sees it: it wires actions, the dock and the backend together, and takes all of it away again."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from .gui.diagnostics import report
 from .gui.dock import RotacubeDock
 from .gui.settings_dialog import SettingsDialog
 from .i18n import tr
+from .roofs.by_click import SHORTCUT, RoofsByClick
 
 
 class RotacubePlugin:
@@ -29,6 +30,7 @@ class RotacubePlugin:
         self.dock: Optional[RotacubeDock] = None
         self.supervisor: Optional[Supervisor] = None
         self.controller: Optional[Controller] = None
+        self.roofs: Optional[RoofsByClick] = None
         self.settings: Optional[SettingsDialog] = None
         self.provider: Optional[RotacubeProvider] = None
 
@@ -58,6 +60,12 @@ class RotacubePlugin:
         if self.settings is not None and is_alive(self.settings):
             self.settings.close()
             self.settings.deleteLater()
+        if self.roofs is not None:
+            for remove in (self.iface.removeToolBarIcon, self.iface.rasterMenu().removeAction):
+                remove(self.roofs.action)
+            self.iface.unregisterMainWindowAction(self.roofs.action)
+            self.roofs.close()
+            self.roofs.deleteLater()
         if self.controller is not None:
             self.controller.close()
             self.controller.deleteLater()
@@ -72,7 +80,7 @@ class RotacubePlugin:
             self.action.deleteLater()
         if self.provider is not None:
             QgsApplication.processingRegistry().removeProvider(self.provider)
-        self.action = self.provider = self.dock = self.supervisor = self.controller = self.settings = None
+        self.action = self.provider = self.dock = self.supervisor = self.controller = self.roofs = self.settings = None
         i18n.remove()
 
     def _make_dock(self) -> None:
@@ -82,6 +90,10 @@ class RotacubePlugin:
         self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.dock)
         self.dock.hide()
         self.dock.setToggleVisibilityAction(self.action)
+        self.roofs = RoofsByClick(self.iface, self.dock, self.supervisor)
+        self.iface.addToolBarIcon(self.roofs.action)
+        self.iface.rasterMenu().addAction(self.roofs.action)
+        self.iface.registerMainWindowAction(self.roofs.action, SHORTCUT)  # so that it can be changed in the settings
 
     def _show_settings(self) -> None:
         if is_alive(self.settings):

@@ -9,13 +9,27 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-from typing import Any, List, Optional
+from typing import Any, List, Optional, Tuple
 from urllib.parse import quote, urljoin, urlsplit
 
-from .schema import BackendError, Info, InterruptedJob, JobInfo, JobRequest, ModelInfo, parse, parse_list
+from .schema import (
+    BackendError,
+    Info,
+    InterruptedJob,
+    JobInfo,
+    JobRequest,
+    ModelInfo,
+    RoofGrown,
+    RoofsFound,
+    ViewInfo,
+    ViewRequest,
+    parse,
+    parse_list,
+)
 
+LONG_S = 600.0  # that roofs of a place may take: a slow processor, a model to load first
 _KEPT = 2  # connections that wait for the next call
-_REPEATABLE = ("GET", "DELETE")  # asked twice, they do what they do once
+_REPEATABLE = ("GET", "PUT", "DELETE")  # asked twice, they do what they do once
 _CONNECTIONS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
 
 
@@ -90,6 +104,34 @@ class Client:
         """Drop what an interrupted job has left."""
         self._request("DELETE", _interrupted(interrupted))
 
+    def open_view(self, request: ViewRequest) -> ViewInfo:
+        """Begin to look at a raster."""
+        return parse(ViewInfo, self._json("POST", "v1/views", request.to_json(), LONG_S))
+
+    def close_view(self, view: str) -> None:
+        """Forget a view, with all that is known of it."""
+        self._request("DELETE", _view(view))
+
+    def send_cell(self, view: str, cell: Tuple[int, int], png: bytes) -> None:
+        """The pixels of a cell, column and row."""
+        self._request("PUT", f"{_view(view)}/cells/{cell[0]}/{cell[1]}", png)
+
+    def roofs(
+        self, view: str, bounds: Tuple[float, float, float, float], ring: float, threshold: Optional[float], ticket: str
+    ) -> RoofsFound:
+        """The roofs of a place in a view; `cancel_roofs` with the ticket ends it, with code `cancelled`."""
+        body = {"bounds": bounds, "ring": ring, "threshold": threshold, "smallest": None, "ticket": ticket}
+        return parse(RoofsFound, self._json("POST", _view(view) + "/roofs", body, LONG_S))
+
+    def cancel_roofs(self, view: str, ticket: str) -> None:
+        """End what goes on under a ticket."""
+        self._request("DELETE", f"{_view(view)}/work/{quote(ticket, safe='')}")
+
+    def grow(self, view: str, point: Tuple[float, float], threshold: Optional[float]) -> RoofGrown:
+        """The roof about a point that was not found."""
+        body = {"point": point, "threshold": threshold}
+        return parse(RoofGrown, self._json("POST", _view(view) + "/grow", body, LONG_S))
+
     def fetch(self, address: str) -> bytes:
         """What lies at an address that the backend gave: a tile's picture, a product."""
         return self._request("GET", address)
@@ -113,14 +155,14 @@ class Client:
             raise
         return connection, response
 
-    def _json(self, method: str, address: str, body: Any = None) -> Any:
-        answer = self._request(method, address, body)
+    def _json(self, method: str, address: str, body: Any = None, timeout: Optional[float] = None) -> Any:
+        answer = self._request(method, address, body, timeout)
         try:
             return json.loads(answer)
         except ValueError as error:
             raise BackendError("protocol", "The backend answered with something that is no JSON.") from error
 
-    def _request(self, method: str, address: str, body: Any = None) -> bytes:
+    def _request(self, method: str, address: str, body: Any = None, timeout: Optional[float] = None) -> bytes:
         target = self._target(address)
         connection = self._take() if method in _REPEATABLE else None
         if connection is not None:
@@ -130,19 +172,20 @@ class Client:
                 # the backend has closed it meanwhile, as it may: once more, on a new one
                 self.close()
         try:
-            return self._exchange(self._connect(self._host, self._port, timeout=self._timeout), method, target, body)
+            connection = self._connect(self._host, self._port, timeout=timeout or self._timeout)
+            return self._exchange(connection, method, target, body, timeout is None)
         except (OSError, http.client.HTTPException) as error:
             raise BackendError(
                 "unreachable", f"The backend does not answer ({error or type(error).__name__})."
             ) from error
 
-    def _exchange(self, connection, method: str, target: str, body: Any) -> bytes:
+    def _exchange(self, connection, method: str, target: str, body: Any, may_keep: bool = True) -> bytes:
         """One request and its answer; the connection is kept for the next one if both sides are done with this."""
         whole = False
         try:
             response = self._send(connection, method, target, body, {})
             data = response.read()
-            whole = not response.will_close
+            whole = may_keep and not response.will_close
         finally:
             if not whole or not self._keep(connection):
                 connection.close()
@@ -175,7 +218,9 @@ class Client:
     def _send(self, connection, method: str, target: str, body: Any, headers: dict):
         headers = {**headers, "Authorization": f"Bearer {self._token}"}
         payload = None
-        if body is not None:
+        if isinstance(body, bytes):
+            payload, headers["Content-Type"] = body, "image/png"
+        elif body is not None:
             payload = json.dumps(body).encode("utf-8")
             headers["Content-Type"] = "application/json"
         connection.request(method, target, payload, headers)
@@ -188,6 +233,10 @@ def _job(job: str) -> str:
 
 def _interrupted(name: str) -> str:
     return f"v1/interrupted/{quote(name, safe='')}"
+
+
+def _view(view: str) -> str:
+    return f"v1/views/{quote(view, safe='')}"
 
 
 def _error(status: int, data: bytes) -> BackendError:

@@ -131,7 +131,7 @@ class JobRequest:
 
     def to_json(self) -> Dict[str, Any]:
         """The body of the request, without what is left to the backend."""
-        return {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
+        return _set(dataclasses.asdict(self))
 
 
 @dataclass(frozen=True)
@@ -224,6 +224,77 @@ class TileEvent:
     preview: Optional[str] = None
 
 
+@dataclass(frozen=True)
+class RasterReading:
+    """A raster that the backend reads itself, and how; the fields mean what those of a `JobRequest` do."""
+
+    path: str
+    bands: Optional[List[int]] = None
+    nodata: List[NodataRange] = dataclasses.field(default_factory=list)
+    declared_nodata: bool = True
+    alpha_band: Optional[int] = None
+    any_resolution: bool = False
+    allow_network: bool = False
+
+
+@dataclass(frozen=True)
+class ViewRequest:
+    """A raster to look at, place by place; without one the plugin sends the pixels, in `crs`, about `near`."""
+
+    model: str
+    raster: Optional[RasterReading] = None
+    crs: Optional[str] = None
+    near: Optional[Corner] = None
+
+    def to_json(self) -> Dict[str, Any]:
+        """The body of the request, without what is left to the backend."""
+        return _set(dataclasses.asdict(self))
+
+
+@dataclass(frozen=True)
+class ViewInfo:
+    """A view and its grid, in its own CRS; `cell` pixels a side of a cell, `pixel` a pixel along x and y."""
+
+    id: str
+    crs: str
+    gsd: float
+    origin: Corner
+    pixel: Corner
+    cell: int
+    threshold: float = 0.5
+
+
+@dataclass(frozen=True)
+class RoofInfo:
+    """A roof: GeoJSON in the view's CRS, measures in metres on the ellipsoid, an id that is its own in every view."""
+
+    id: str
+    geometry: Dict[str, Any]
+    area: float
+    perimeter: float
+    confidence: float
+    axis: Optional[float]
+    outline: str
+
+
+@dataclass(frozen=True)
+class RoofsFound:
+    """The roofs of a place; cells whose pixels are missing; how many roofs reach beyond what is known."""
+
+    roofs: List[RoofInfo]
+    needs: List[Tuple[int, int]] = dataclasses.field(default_factory=list)
+    cut: int = 0
+
+
+@dataclass(frozen=True)
+class RoofGrown:
+    """A roof about a point, or why there is none."""
+
+    roof: Optional[RoofInfo]
+    why: Optional[str] = None
+    needs: List[Tuple[int, int]] = dataclasses.field(default_factory=list)
+
+
 _NESTED = {
     (Info, "operators"): [OperatorInfo],
     (ModelInfo, "classes"): [ClassInfo],
@@ -235,7 +306,10 @@ _NESTED = {
     (JobInfo, "result"): JobResult,
     (InterruptedJob, "request"): JobRequest,
     (JobInfo, "error"): ErrorBody,
+    (RoofsFound, "roofs"): [RoofInfo],
+    (RoofGrown, "roof"): RoofInfo,
 }
+_PAIRS = {(JobResult, "gsd"), (ModelInfo, "gsd_range"), (ViewInfo, "origin"), (ViewInfo, "pixel")}
 
 
 def parse(kind: Type[T], data: Any) -> T:
@@ -264,14 +338,23 @@ def parse_list(kind: Type[T], data: Any) -> List[T]:
 def _value(kind: type, name: str, value: Any) -> Any:
     if kind is TileEvent and name == "corners":
         return tuple(_pair(corner) for corner in value)
-    if (kind, name) in ((JobResult, "gsd"), (ModelInfo, "gsd_range")):
+    if (kind, name) in _PAIRS:
         return _pair(value)
+    if name == "needs":
+        return [(int(col), int(row)) for col, row in value]
     nested = _NESTED.get((kind, name))
     if nested is None or value is None:
         return value
     if isinstance(nested, list):
         return parse_list(nested[0], value)
     return parse(nested, value)
+
+
+def _set(data: Any) -> Any:
+    """Without what is None."""
+    if not isinstance(data, dict):
+        return data
+    return {key: _set(value) for key, value in data.items() if value is not None}
 
 
 def _pair(value: Any) -> Tuple[float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from typing import Dict, List, NamedTuple, Optional, Sequence, Union
 
 from qgis.core import (
     QgsCategorizedSymbolRenderer,
@@ -21,7 +21,7 @@ from qgis.core import (
 from qgis.PyQt.QtCore import QThread
 from qgis.PyQt.QtGui import QColor
 
-from ..client.schema import ClassArea, Product, ProductRequest
+from ..client.schema import ClassArea, ClassInfo, Product, ProductRequest
 from ..i18n import tr
 from . import classes
 from .results import GROUP, KEYWORD, Finished, ResultUnreadable, mask_layer, provenance
@@ -115,7 +115,7 @@ def _layer(product: Product, finished: Finished) -> QgsMapLayer:
     return layer
 
 
-def outline(layer: QgsVectorLayer, every: Sequence[ClassArea]) -> None:
+def outline(layer: QgsVectorLayer, every: Sequence[Union[ClassInfo, ClassArea]]) -> None:
     """Each class in its colour: a strong line, a fill that lets the image through."""
     categories = []
     for item in every[1:]:

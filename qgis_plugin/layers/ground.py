@@ -5,24 +5,37 @@ from __future__ import annotations
 import math
 from typing import Optional, Tuple
 
-from qgis.core import QgsCoordinateTransformContext, QgsCsException, QgsDistanceArea, QgsPointXY, QgsRasterLayer
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsCoordinateTransformContext,
+    QgsCsException,
+    QgsDistanceArea,
+    QgsPointXY,
+    QgsRasterLayer,
+)
 
 ELLIPSOID = "EPSG:7030"  # WGS 84; others differ by less than a thousandth
+
+
+def measure(crs: QgsCoordinateReferenceSystem, context: QgsCoordinateTransformContext) -> QgsDistanceArea:
+    """What measures in metres on the ellipsoid what is given in a CRS."""
+    made = QgsDistanceArea()
+    made.setSourceCrs(crs, context)
+    made.setEllipsoid(ELLIPSOID)
+    return made
 
 
 def pixel_size(layer: QgsRasterLayer, context: QgsCoordinateTransformContext) -> Optional[Tuple[float, float]]:
     """Metres along a row and along a column at the layer's centre, on the ellipsoid; None where there is no telling."""
     if not layer.crs().isValid() or layer.width() < 1 or layer.height() < 1:
         return None
-    measure = QgsDistanceArea()
-    measure.setSourceCrs(layer.crs(), context)
-    measure.setEllipsoid(ELLIPSOID)
+    tape = measure(layer.crs(), context)
     extent, centre = layer.extent(), layer.extent().center()
     across, along = extent.width() / layer.width(), extent.height() / layer.height()
     try:
         size = (
-            measure.measureLine(centre, QgsPointXY(centre.x() + across, centre.y())),
-            measure.measureLine(centre, QgsPointXY(centre.x(), centre.y() + along)),
+            tape.measureLine(centre, QgsPointXY(centre.x() + across, centre.y())),
+            tape.measureLine(centre, QgsPointXY(centre.x(), centre.y() + along)),
         )
     except QgsCsException:
         return None

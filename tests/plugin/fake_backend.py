@@ -21,7 +21,8 @@
     no_result       the job finishes without a result
     slow            0.3 s a tile instead of 0.02 s
 
-One file, though a long one: QGIS's Python starts it as a script, and it imports nothing of the project.
+`fake_views.py` has more of them. QGIS's Python starts this as a script; it imports nothing of the project, and is one
+file, though a long one, but for that.
 """
 
 import argparse
@@ -37,6 +38,7 @@ import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import fake_views
 import numpy as np
 from osgeo import gdal, ogr, osr
 
@@ -288,6 +290,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_DELETE(self):
         self.route("DELETE")
 
+    def do_PUT(self):
+        self.route("PUT")
+
     def route(self, method):
         length = int(self.headers.get("Content-Length") or 0)
         data = self.rfile.read(length)
@@ -302,6 +307,11 @@ class Handler(BaseHTTPRequestHandler):
             return self.route_job(method, JOBS[path[2]], path[3:])
         if path[:2] == ["v1", "interrupted"] and len(path) > 2:
             return self.route_interrupted(method, path[2], path[3:])
+        if path[:2] == ["v1", "views"]:
+            try:
+                return self.answer(*fake_views.answer(method, path[2:], data))
+            except fake_views.Refused as refused:
+                return self.fail(*refused.args)
         routes = {
             ("GET", "interrupted"): self.interrupted,
             ("GET", "health"): self.health,

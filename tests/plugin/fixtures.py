@@ -46,10 +46,11 @@ class Iface(QObject):
         layout.addWidget(self.canvas)
         self.window.setCentralWidget(centre)
         self.bridge = QgsLayerTreeMapCanvasBridge(QgsProject.instance().layerTreeRoot(), self.canvas, self.canvas)
-        self.toolbar, self.menu = [], QMenu(self.window)
+        self.toolbar, self.registered, self.menu, self.active = [], [], QMenu(self.window), None
         self.window.show()
 
     def setActiveLayer(self, layer):
+        self.active = layer
         self.currentLayerChanged.emit(layer)
 
     def mainWindow(self):
@@ -66,6 +67,17 @@ class Iface(QObject):
 
     def removeToolBarIcon(self, action):
         self.toolbar.remove(action)
+
+    def activeLayer(self):
+        return self.active
+
+    def registerMainWindowAction(self, action, shortcut):
+        self.registered.append(action)
+        return True
+
+    def unregisterMainWindowAction(self, action):
+        self.registered.remove(action)
+        return True
 
     def rasterMenu(self):
         return self.menu
@@ -246,3 +258,19 @@ def sent(monkeypatch):
 def raster(tmp_path):
     """A small raster's path."""
     return make_raster(tmp_path / "raster.tif")
+
+
+@pytest.fixture
+def town(iface, supervisor, tmp_path):
+    """Gives the tool of roofs by click on a raster, with a stand-in in a mode."""
+    from roof_desk import RoofDesk
+
+    made = []
+
+    def make(mode="", **more):
+        made.append(RoofDesk(iface, supervisor(mode, **more), tmp_path))
+        return made[-1]
+
+    yield make
+    for item in made:
+        item.close()

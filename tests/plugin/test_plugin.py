@@ -30,8 +30,9 @@ def test_load_and_unload_twice(iface, python_of_the_fake):
 def load_and_unload(iface):
     plugin = qgis_plugin.classFactory(iface)
     plugin.initGui()
-    assert len(iface.toolbar) == len(iface.menu.actions()) == 1
-    assert not plugin.action.icon().isNull()
+    assert len(iface.toolbar) == len(iface.menu.actions()) == 2
+    assert not plugin.action.icon().isNull() and not plugin.roofs.action.icon().isNull()
+    assert iface.registered == [plugin.roofs.action]
     plugin.action.trigger()
     wait(lambda: plugin.dock.model_picker.current() is not None)
     assert plugin.action.isChecked() and plugin.dock.isVisible()
@@ -46,7 +47,7 @@ def load_and_unload(iface):
     QTest.qWait(50)
     QApplication.processEvents()
     assert gone(pid)
-    assert not iface.toolbar and not iface.menu.actions()
+    assert not iface.toolbar and not iface.menu.actions() and not iface.registered
     assert not iface.menu.findChildren(QMenu)  # nor an empty one that nobody sees
     assert not iface.window.findChildren(QDockWidget)
     return pid

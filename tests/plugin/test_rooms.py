@@ -11,6 +11,7 @@ ROOMS = (
     ("__init__",),
     ("plugin",),
     ("controller", "algorithms"),
+    ("roofs",),
     ("interrupted",),
     ("gui",),
     ("run",),

@@ -181,7 +181,8 @@ class Session(QObject):
         if self._over:
             self._background.call(lambda: self._client.close_view(view.id), lambda _: None)
             return
-        crs = QgsCoordinateReferenceSystem.fromUserInput(view.crs)
+        crs = QgsCoordinateReferenceSystem()
+        crs.createFromUserInput(view.crs)
         if not crs.isValid() or view.cell < 1 or not view.pixel[0] > 0 > view.pixel[1]:
             self._not_opened(BackendError("protocol", tr("The backend opened a view whose grid is none.")))
             return

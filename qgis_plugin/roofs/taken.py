@@ -58,6 +58,7 @@ class Taken(QObject):
         self._project = project
         self._boxes: Dict[int, QgsRectangle] = {}
         self._index = QgsSpatialIndex()
+        self._new: List[int] = []  # what was added last
         for layer in project.mapLayers().values():
             if isinstance(layer, QgsVectorLayer) and layer.customProperty(PROPERTY) == origin.key:
                 self._use(layer)
@@ -278,6 +279,7 @@ class Taken(QObject):
 
     def _added(self, number: int) -> None:
         self._deleted(number)
+        self._new.append(number)
         self._note(number, self.layer.getFeature(number).geometry().boundingBox())
 
     def _deleted(self, number: int) -> None:
@@ -339,8 +341,9 @@ class Taken(QObject):
             if at >= 0:
                 values[at] = number
             made.append(QgsVectorLayerUtils.createFeature(self.layer, feature.geometry(), values))
+        self._new.clear()
         self.layer.addFeatures(made)
-        return [each.id() for each in made]
+        return list(self._new)
 
     def _change(self, feature: QgsFeature, shape: QgsGeometry) -> None:
         self.layer.changeGeometry(feature.id(), shape)

@@ -122,6 +122,9 @@ class RoofTool(QgsMapTool):
         """See when the mouse leaves the map, and claim the keys that QGIS's menus would take."""
         if event.type() == QEvent.Type.Leave:
             self.left.emit()
+        if event.type() == QEvent.Type.KeyPress and event.key() == Qt.Key.Key_Escape and self.dragging:
+            self.abort()  # the canvas takes no key while a button is down
+            return True
         if event.type() == QEvent.Type.ShortcutOverride and self._meaning(event) is not None:
             event.accept()
             return True

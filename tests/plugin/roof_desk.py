@@ -2,7 +2,8 @@
 
 from fixtures import Desk, wait
 from qgis.core import QgsPointXY, QgsProject
-from qgis.PyQt.QtCore import QPoint, Qt
+from qgis.PyQt.QtCore import QEvent, QPoint, QPointF, Qt
+from qgis.PyQt.QtGui import QMouseEvent
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QApplication
 from qgis_plugin.roofs.by_click import RoofsByClick
@@ -66,9 +67,12 @@ class RoofDesk:
         spot = self.canvas.getCoordinateTransform().transform(self.place(i, j, dx, dy))
         return QPoint(round(spot.x()), round(spot.y()))
 
-    def move(self, spot):
-        QTest.mouseMove(self.canvas.viewport(), spot)
-        QApplication.processEvents()
+    def move(self, spot, button=Qt.MouseButton.NoButton):
+        """Move the mouse to a pixel, as an event: the screen's own cursor may lie anywhere."""
+        viewport, none = self.canvas.viewport(), Qt.MouseButton.NoButton
+        at, within, everywhere = spot, viewport.mapTo(viewport.window(), spot), viewport.mapToGlobal(spot)
+        places = (QPointF(each) for each in (at, within, everywhere))
+        QApplication.sendEvent(viewport, QMouseEvent(QEvent.Type.MouseMove, *places, none, button, NONE))
 
     def click(self, i, j, modifiers=NONE, dx=4.0, dy=5.0):
         QTest.mouseClick(self.canvas.viewport(), LEFT, modifiers, self.pixel(i, j, dx, dy))
@@ -78,7 +82,7 @@ class RoofDesk:
         viewport = self.canvas.viewport()
         QTest.mousePress(viewport, LEFT, modifiers, start)
         for step in (1, 2, 3):
-            self.move(start + (end - start) * step / 3)
+            self.move(start + (end - start) * step / 3, LEFT)
         if release:
             QTest.mouseRelease(viewport, LEFT, modifiers, end)
 

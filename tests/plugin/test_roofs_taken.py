@@ -164,7 +164,7 @@ def test_the_brush_adds_from_within_and_takes_away_from_outside(town):
     (feature,) = t.features()
     assert feature.geometry().area() < grown - 1
     before = feature.geometry().asWkt()
-    t.drag(t.pixel(7, 3, -4, 5), t.pixel(7, 3, -3, 5))
+    t.drag(t.pixel(7, 3, -4, 1), t.pixel(7, 3, -4, 9))
     assert [f.geometry().asWkt() for f in t.features()] == [before] and "mends" in t.roofs.strip.status.text()
     radius = t.roofs.tool.radius
     t.key(Qt.Key.Key_BracketRight)

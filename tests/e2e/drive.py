@@ -5,7 +5,8 @@ The environment variable ROTACUBE_PLAN names a JSON file:
     zip, raster, out        the plugin, the raster, the folder for mask, screenshots and result.json
     scenario                "map", "kill_backend", "unload", "refusals" (tries `cases`, each with name, raster, model
                             and output, one after the other), "close" (closes QGIS in mid-job and thinks better of it),
-                            or "hold" (stays in mid-job until it is killed)
+                            "hold" (stays in mid-job until it is killed), or
+                            "roofs" (takes some by click)
     model                   a model's name; the first one if absent
     area                    "layer" (default) or "canvas"
     set_up                  options for pip and the Python to build on: the backend is set up in the dock first
@@ -23,8 +24,8 @@ from pathlib import Path
 
 import pyplugin_installer
 import qgis.utils
-from qgis.core import QgsApplication, QgsProject, QgsRasterLayer, QgsSettings
-from qgis.PyQt.QtCore import Qt, QTimer
+from qgis.core import QgsApplication, QgsGeometry, QgsProject, QgsRasterLayer, QgsSettings
+from qgis.PyQt.QtCore import QPoint, Qt, QTimer
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QApplication, QDockWidget, QMenu, QMessageBox, QPushButton
 from qgis.utils import iface
@@ -261,6 +262,49 @@ class Driver:
         self.until_idle()
         QTest.qWait(500)
         self.result.update(added=[layer.source() for layer in self.added], offered_after=offers())
+
+    def roofs(self):
+        """Take three roofs by click, undo one, take those in a box; at another zoom they are the same."""
+        canvas, roofs = iface.mapCanvas(), self.plugin.roofs
+        canvas.zoomToFeatureExtent(self.layer.extent())
+        started = time.monotonic()
+        roofs.action.trigger()
+
+        def known():
+            return [roof for roof in roofs._known if roof.on_map.within(inner)]
+
+        def rested():
+            session = roofs.session
+            return session is not None and session.view is not None and not session.busy and len(roofs._known)
+
+        def pixel(roof):
+            place = roof.on_map.pointOnSurface().asPoint()
+            spot = canvas.getCoordinateTransform().transform(place)
+            return QPoint(round(spot.x()), round(spot.y()))
+
+        self.wait(rested, "the roofs of the view", 120)
+        self.result["seconds_to_roofs"] = round(time.monotonic() - started, 2)
+        self.result["gap_while_looking_s"] = self.pulse.look()
+        inner = QgsGeometry.fromRect(canvas.extent().buffered(-canvas.extent().width() / 6))
+        before = {roof.info.id: roof.on_map.asWkt(3) for roof in roofs._known}
+        chosen = sorted(known(), key=lambda roof: -roof.info.area)[:3]
+        self.grab("roofs.png", 600)
+        for roof in chosen:
+            QTest.mouseClick(canvas.viewport(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, pixel(roof))
+        self.result["clicked"] = roofs.gestures.taken.layer.featureCount()
+        QTest.keyClick(canvas, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+        self.result["after_undo"] = roofs.gestures.taken.layer.featureCount()
+        self.result["areas"] = [feature["area_m2"] for feature in roofs.gestures.taken.layer.getFeatures()]
+        self.result["want"] = [roof.info.area for roof in chosen]
+        self.grab("taken.png", 300)
+        canvas.zoomByFactor(0.5)
+        QTest.qWait(1200)
+        self.wait(rested, "the roofs of a part", 120)
+        after = {roof.info.id: roof.on_map.asWkt(3) for roof in roofs._known}
+        self.result["same"] = all(after[name] == before[name] for name in before if name in after)
+        self.result["known"] = [len(before), len(after)]
+        self.grab("near.png", 600)
+        roofs.gestures.taken.layer.rollBack()
 
     def refusals(self):
         self.result["said"] = {}

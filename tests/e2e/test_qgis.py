@@ -67,6 +67,16 @@ def test_banepa(demo, plan, backend_python, models, banepa_vrt):
 
 
 @pytest.mark.timeout(300)
+def test_roofs_are_taken_by_click(demo, plan, backend_python, models):
+    result = demo.run(plan("roofs", model="rooftop-lite"), backend_python, models, PATIENCE_S)
+    assert result["exit_code"] == 0
+    assert result["clicked"] == 3 and result["after_undo"] == 2
+    assert result["areas"] == [round(area, 2) for area in result["want"][:2]]
+    assert result["same"] and result["known"][0] > 10
+    assert result["gap_while_looking_s"] < 1
+
+
+@pytest.mark.timeout(300)
 def test_killed_backend_gives_a_message_and_no_freeze(demo, plan, backend_python, models):
     result = demo.run(plan("kill_backend"), backend_python, models, PATIENCE_S)
     assert any("The run was interrupted" in text for text in result["messages_after_kill"])  # QGIS adds one of its own

@@ -115,12 +115,12 @@ def _layer(product: Product, finished: Finished) -> QgsMapLayer:
     return layer
 
 
-def outline(layer: QgsVectorLayer, every: Sequence[Union[ClassInfo, ClassArea]]) -> None:
+def outline(layer: QgsVectorLayer, every: Sequence[Union[ClassInfo, ClassArea]], opacity: float = 0.25) -> None:
     """Each class in its colour: a strong line, a fill that lets the image through."""
     categories = []
     for item in every[1:]:
         line, fill = classes.color(item), classes.color(item)
-        fill.setAlphaF(0.25)
+        fill.setAlphaF(opacity)
         look: Dict[str, str] = {"color": _rgba(fill), "outline_color": _rgba(line), "outline_width": "0.4"}
         categories.append(QgsRendererCategory(item.name, QgsFillSymbol.createSimple(look), item.name))
     layer.setRenderer(QgsCategorizedSymbolRenderer("class", categories))

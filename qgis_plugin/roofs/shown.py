@@ -154,8 +154,7 @@ def picture(outlines: Iterable[QgsGeometry], settings: QgsMapSettings) -> QImage
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     turned = settings.mapToPixel().transform()
     shapes = [turned.map(part.asQPolygonF()) for outline in outlines for part in _parts(outline)]
-    halo, line = QColor(20, 20, 20, 110), QColor(FRAME)
-    line.setAlpha(210)
+    halo, line = QColor(20, 20, 20, 140), QColor(255, 255, 255, 220)  # what is taken has the colour of its class
     for color, width in ((halo, 2.4), (line, 1.2)):
         painter.setPen(QPen(color, width))
         for shape in shapes:

@@ -245,7 +245,7 @@ class Taken(QObject):
         layer = QgsVectorLayer(f"MultiPolygon?{FIELDS}", name, "memory")
         layer.setCrs(self.origin.crs)
         layer.setCustomProperty(PROPERTY, self.origin.key)
-        outline(layer, self.origin.classes)
+        outline(layer, self.origin.classes, 0.5)  # over outlines of all that is known: it has to be seen
         root = self._project.layerTreeRoot()
         group = root.findGroup(GROUP) or root.insertGroup(0, GROUP)
         self._project.addMapLayer(layer, False)

@@ -108,6 +108,7 @@ class Pixels(QObject):
         late.setSingleShot(True)
         late.timeout.connect(lambda: self._late(job, cell, turn))
         job.finished.connect(lambda: self._finished(job, cell, turn))
+        job.finished.connect(job.deleteLater)  # the slot above keeps it alive until then
         self._jobs[cell] = job
         late.start(PATIENCE_MS)
         job.start()

@@ -132,5 +132,8 @@ def test_views_are_few_and_forgotten_when_nobody_uses_them(client, scene_path, m
     names = [client.post("/v1/views", json=body).json()["id"] for _ in range(held_views.MOST + 1)]
     assert code(client.get(f"/v1/views/{names[0]}"), 404) == "view_missing"
     assert client.get(f"/v1/views/{names[1]}").status_code == 200
+    client.app.state.views.close_all()
+    assert code(client.get(f"/v1/views/{names[1]}"), 404) == "view_missing"
+    names[1] = client.post("/v1/views", json=body).json()["id"]
     monkeypatch.setattr(held_views, "IDLE_S", -1.0)
     assert code(client.get(f"/v1/views/{names[1]}"), 404) == "view_missing"

@@ -185,6 +185,13 @@ class Views:
         if held is not None:
             held.close()
 
+    def close_all(self) -> None:
+        """Forget all views: the server ends."""
+        with self._lock:
+            names = list(self._views)
+        for name in names:
+            self.close(name)
+
     def _tidy(self) -> None:
         """Forget what nobody uses, and what is too many."""
         with self._lock:

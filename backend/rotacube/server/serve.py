@@ -60,7 +60,8 @@ def serve(port: int, parent_pipe: bool) -> None:
     except (OSError, OverflowError) as error:
         raise ServeError(f"Port {port} on 127.0.0.1 cannot be had ({error}). Choose another, or 0 for any.") from error
     jobs = Jobs(Records(records_folder()))
-    server = Server(create_app(token, jobs))
+    app = create_app(token, jobs)
+    server = Server(app)
     if parent_pipe:
         threading.Thread(target=_end_with_parent, args=(jobs,), daemon=True).start()
     # uvicorn raises the signal again once it has shut down; the jobs still need to clean up then.
@@ -71,6 +72,7 @@ def serve(port: int, parent_pipe: bool) -> None:
     try:
         server.run(sockets=[listener])
     finally:
+        app.state.views.close_all()
         jobs.close()
         log.info("ends")
 

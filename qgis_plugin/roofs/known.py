@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
+import threading
+import time
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple, TypeVar
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
@@ -17,7 +19,9 @@ from qgis.core import (
 
 from ..client.schema import BackendError, RoofInfo
 
+AT_ONCE = 16  # roofs that a thread works on before others may have the interpreter
 MOST = 50_000  # roofs that are kept; the oldest go first
+T = TypeVar("T")
 
 
 class Roof(NamedTuple):
@@ -32,11 +36,11 @@ class Batch:
     """Roofs that came together; never changed once made, so that a thread may make it."""
 
     def __init__(self, roofs: Iterable[Roof]):
-        self.roofs = list(roofs)
+        self.roofs = list(politely(roofs))
         self.bounds = QgsRectangle()
         self.bounds.setMinimal()
         self._index = QgsSpatialIndex()
-        for number, roof in enumerate(self.roofs):
+        for number, roof in enumerate(politely(self.roofs)):
             box = roof.on_map.boundingBox()
             self.bounds.combineExtentWith(box)
             self._index.addFeature(number, box)
@@ -111,6 +115,15 @@ def outline_of(geometry: Dict[str, Any]) -> QgsGeometry:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BackendError("protocol", f"The backend's outline of a roof is no polygon: {error}") from error
+
+
+def politely(items: Iterable[T]) -> Iterator[T]:
+    """The same items; a thread lets the GUI's thread have the interpreter now and then."""
+    apart = threading.current_thread() is not threading.main_thread()
+    for number, item in enumerate(items):
+        if apart and number % AT_ONCE == AT_ONCE - 1:
+            time.sleep(0.0005)
+        yield item
 
 
 class Known:

@@ -13,7 +13,7 @@ from qgis.PyQt.QtWidgets import QLabel
 from ..canvas.live import FRAME
 from ..compat import is_alive
 from ..signals.background import Background
-from .known import Known
+from .known import Known, politely
 
 POLYGON = QgsWkbTypes.GeometryType.PolygonGeometry
 LINE = QgsWkbTypes.GeometryType.LineGeometry
@@ -153,11 +153,11 @@ def picture(outlines: Iterable[QgsGeometry], settings: QgsMapSettings) -> QImage
     painter = QPainter(image)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     turned = settings.mapToPixel().transform()
-    shapes = [turned.map(part.asQPolygonF()) for outline in outlines for part in _parts(outline)]
+    shapes = [turned.map(part.asQPolygonF()) for outline in politely(outlines) for part in _parts(outline)]
     halo, line = QColor(20, 20, 20, 140), QColor(255, 255, 255, 220)  # what is taken has the colour of its class
     for color, width in ((halo, 2.4), (line, 1.2)):
         painter.setPen(QPen(color, width))
-        for shape in shapes:
+        for shape in politely(shapes):
             painter.drawPolygon(shape)
     painter.end()
     return image

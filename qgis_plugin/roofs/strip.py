@@ -96,7 +96,7 @@ class Strip(QFrame):
         self.keys.setFont(small)
         row = QHBoxLayout()
         row.setSpacing(8)
-        for widget, stretch in ((self.bar, 0), (self.status, 1), (name, 0), (self.slider, 0), (self.value, 0)):
+        for widget, stretch in ((self.status, 1), (self.bar, 0), (name, 0), (self.slider, 0), (self.value, 0)):
             row.addWidget(widget, stretch)
         row.addWidget(self.brush)
         row.addWidget(leave)

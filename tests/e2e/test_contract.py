@@ -12,7 +12,8 @@ from support import run_backend
 REPO = Path(__file__).resolve().parents[2]
 MESSAGES = ("ErrorBody", "OperatorInfo", "Info", "ClassInfo", "ModelInfo", "ProductRequest", "JobRequest", "ClassArea")
 MESSAGES += ("NodataRange",)
-MESSAGES += ("Product", "JobResult", "JobInfo", "TileEvent")
+MESSAGES += ("Product", "JobResult", "JobInfo", "TileEvent", "InterruptedJob")
+MESSAGES += ("RasterReading", "ViewRequest", "ViewInfo", "RoofInfo", "RoofsFound", "RoofGrown")
 PLAIN = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
 
 
@@ -48,7 +49,8 @@ def written(schema):
         return f"List[{written(schema['items'])}]"
     if schema["type"] == "object":
         # JSON's keys are text whatever they mean
-        return f"Dict[*, {written(schema['additionalProperties'])}]"
+        values = schema["additionalProperties"]
+        return f"Dict[*, {'Any' if values is True else written(values)}]"
     return PLAIN[schema["type"]]
 
 

@@ -70,11 +70,11 @@ def test_what_an_earlier_file_left_beside_goes_with_it(suffix, tmp_path):
     output, beside = tmp_path / "a.tif", tmp_path / f"a.tif{suffix}"
     beside.write_bytes(b"stale")
     with pytest.raises(OutputUnwritable, match="earlier file"):
-        check_output(output, False, 100, NOTHING)
+        check_output(output, False, NOTHING)
     with pytest.raises(FileExistsError):
         put(output, b"new")
     assert beside.read_bytes() == b"stale" and names(tmp_path) == [beside.name]
-    check_output(output, True, 100, NOTHING)
+    check_output(output, True, NOTHING)
     put(output, b"new", overwrite=True)
     assert names(tmp_path) == ["a.tif"]
 
@@ -100,18 +100,18 @@ def test_what_lies_beside_comes_back_where_the_last_step_fails(tmp_path, monkeyp
 def test_a_link_is_followed_and_stays_one(tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "link.tif").symlink_to(tmp_path / "there" / "real.tif")
-    check_output(tmp_path / "link.tif", False, 100, NOTHING)
+    check_output(tmp_path / "link.tif", False, NOTHING)
     put(tmp_path / "link.tif", b"new")
     assert (tmp_path / "link.tif").is_symlink() and (tmp_path / "there" / "real.tif").read_bytes() == b"new"
     with pytest.raises(OutputUnwritable, match="is there already"):
-        check_output(tmp_path / "link.tif", False, 100, NOTHING)
+        check_output(tmp_path / "link.tif", False, NOTHING)
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_a_pipe_beside_an_output_is_no_part_of_an_earlier_file(overwrite, tmp_path):
     os.mkfifo(tmp_path / "a.tif.aux.xml")
     with pytest.raises(OutputUnwritable, match="a device or a pipe, which would be taken for a part"):
-        check_output(tmp_path / "a.tif", overwrite, 10, NOTHING)
+        check_output(tmp_path / "a.tif", overwrite, NOTHING)
     assert names(tmp_path) == ["a.tif.aux.xml"]
 
 
@@ -122,13 +122,13 @@ def test_pipes_devices_and_loops_are_no_outputs(overwrite, tmp_path):
     (tmp_path / "loop.tif").symlink_to(tmp_path / "loop.tif")
     for name in ("pipe.tif", "null.tif"):
         with pytest.raises(OutputUnwritable, match="device or a pipe"):
-            check_output(tmp_path / name, overwrite, 100, NOTHING)
+            check_output(tmp_path / name, overwrite, NOTHING)
     with pytest.raises(OutputUnwritable):
-        check_output(tmp_path / "loop.tif", overwrite, 100, NOTHING)
+        check_output(tmp_path / "loop.tif", overwrite, NOTHING)
     with pytest.raises(OutputUnwritable, match="NUL"):
-        check_output(tmp_path / "a\0b.tif", overwrite, 100, NOTHING)
+        check_output(tmp_path / "a\0b.tif", overwrite, NOTHING)
     with pytest.raises(OutputUnwritable, match="too long"):
-        check_output(tmp_path / ("é" * 100 + ".tif"), overwrite, 100, NOTHING)
+        check_output(tmp_path / ("é" * 100 + ".tif"), overwrite, NOTHING)
 
 
 def test_nothing_that_is_read_is_replaced_however_deep(tmp_path, write_raster):
@@ -140,17 +140,17 @@ def test_nothing_that_is_read_is_replaced_however_deep(tmp_path, write_raster):
         write_vrt(tmp_path / name, [(before, n) for n in (1, 2, 3)], (40, 50))
     for name in ("ortho.tif", "twin.tif", "link.tif"):
         with pytest.raises(OutputUnwritable, match="never replaces its source"):
-            check_output(tmp_path / name, True, 100, references_of(str(tmp_path / "two.vrt")))
+            check_output(tmp_path / name, True, references_of(str(tmp_path / "two.vrt")))
     with pytest.raises(OutputUnwritable, match="never replaces its source"):
-        check_output(tmp_path / "out.tif", True, 100, references_of(str(tmp_path / "three.vrt")))
+        check_output(tmp_path / "out.tif", True, references_of(str(tmp_path / "three.vrt")))
 
 
 def test_under_a_tile_index_nothing_that_is_there_is_replaced(tmp_path):
     (tmp_path / "a.tif").write_bytes(b"a tile, perhaps")
     index = References(complete=False)
     with pytest.raises(OutputUnwritable, match="tile index"):
-        check_output(tmp_path / "a.tif", True, 100, index)
-    check_output(tmp_path / "new.tif", True, 100, index)
+        check_output(tmp_path / "a.tif", True, index)
+    check_output(tmp_path / "new.tif", True, index)
 
 
 def test_a_folder_that_is_renamed_keeps_nothing(tmp_path):

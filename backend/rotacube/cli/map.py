@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from rotacube.cli.terminal import Show, out, progress, say, stop_event
+from rotacube.cli.terminal import Show, err, out, progress, say, stop_event
 from rotacube.models import DEFAULT
 
 if TYPE_CHECKING:
+    from rotacube.inference.needs import Needs
     from rotacube.inference.outputs.totals import ClassTotal
     from rotacube.inference.run import MapRequest, MapResult, Tile
 
@@ -116,7 +117,18 @@ def carry_out(request: MapRequest, precision: str = "auto") -> MapResult:
         def tile(done: Tile) -> None:
             show(loaded.card.title, done.done, done.total, seconds_left=done.seconds_left)
 
-        result = run_map(request, loaded, place=place, on_tile=tile, on_step=show_share(show), cancelled=stop.is_set)
+        def start(needs: Needs) -> None:
+            err.print(str(needs), markup=False, highlight=False, soft_wrap=True)
+
+        result = run_map(
+            request,
+            loaded,
+            place=place,
+            on_start=start,
+            on_tile=tile,
+            on_step=show_share(show),
+            cancelled=stop.is_set,
+        )
     show_classes(result.classes)
     for product in result.products:
         say(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rotacube import __version__
 from rotacube.errors import JobCancelled, OptionsRefused, RotacubeError
 from rotacube.inference.findings import LABELS, Finding
+from rotacube.inference.needs import needs_of
 from rotacube.inference.outputs import KINDS, ClassTotal, Setting, Totals, format_of, opened
 from rotacube.inference.outputs.base import ROOFS
 from rotacube.inference.pieces import Splitter, patches_of
@@ -122,7 +123,8 @@ def of_mask(
         ) as source,
     ):
         pixels = source.grid.height * source.grid.width
-        check_output(request.output, request.overwrite, pixels, source.files, KINDS[request.kind].formats[form])
+        check_output(request.output, request.overwrite, source.files, KINDS[request.kind].formats[form])
+        needs_of([(request.kind, request.output)], [LABELS], pixels).check()
         if request.zones:
             read_polygons(request.zones, source.grid.crs, request.zone_field or None)
         sweep(request.output.resolve().parent)

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from rotacube.errors import OptionsRefused, RequestRefused
+from rotacube.inference.findings import names_of
+from rotacube.inference.needs import Needs, needs_of
 from rotacube.inference.outputs import KINDS
-from rotacube.inference.store import folder_of, placed_by
+from rotacube.inference.store import folder_of, left_of, placed_by
 from rotacube.inference.within import Within, within
 from rotacube.models.card import ModelCard
 from rotacube.models.store import network_of
@@ -85,7 +87,7 @@ def prepared(request: MapRequest, card: ModelCard) -> Iterator[tuple[Within, Box
         RasterNeedsNetwork, RasterResolution: nobody allowed the network, or a resolution far from the model's.
         RasterEmpty: the area does not touch the raster.
         LayerRefused: the polygons to map within, or the zones, cannot be read.
-        OutputUnwritable: a product cannot be written.
+        OutputUnwritable: a product cannot be written, or a disk is too full.
     """
     _check_names(request)
     if network_of(card).labels != "pixels":
@@ -99,8 +101,21 @@ def prepared(request: MapRequest, card: ModelCard) -> Iterator[tuple[Within, Box
             read_polygons(request.zones, grid.crs, request.zone_field or None)
         for product in request.products:
             suffixes = KINDS[product.kind].formats[product.format]
-            check_output(product.path, may_replace(request, product), area.height * area.width, source.files, suffixes)
+            check_output(product.path, may_replace(request, product), source.files, suffixes)
+        needs_of_request(request, card, area).check()
         yield seen, area
+
+
+def parts_of(request: MapRequest, card: ModelCard) -> list[str]:
+    """What is kept of each strip for the products."""
+    return names_of(card, {need for product in request.products for need in KINDS[product.kind].needs})
+
+
+def needs_of_request(request: MapRequest, card: ModelCard, area: Box) -> Needs:
+    """What the run will need on its disks."""
+    kept = left_of(folder_of(request.products[0].path)).size if request.resume else 0
+    products = [(product.kind, product.path) for product in request.products]
+    return needs_of(products, parts_of(request, card), area.height * area.width, kept)
 
 
 def may_replace(request: MapRequest, product: Product) -> bool:

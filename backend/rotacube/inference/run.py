@@ -17,10 +17,11 @@ from rotacube import __version__
 from rotacube.errors import JobCancelled, JobDamaged, JobInterrupted, OutputUnwritable
 from rotacube.inference.device import Place, choose_place
 from rotacube.inference.engine import Engine, TileLogits
-from rotacube.inference.findings import Finding, finding_of, names_of
+from rotacube.inference.findings import Finding, finding_of
 from rotacube.inference.labels import labels_of
+from rotacube.inference.needs import Needs
 from rotacube.inference.outputs import KINDS, ClassTotal, Output, Setting, Totals, opened
-from rotacube.inference.request import MapRequest, Product, card_of, may_replace, prepared
+from rotacube.inference.request import MapRequest, Product, card_of, may_replace, needs_of_request, parts_of, prepared
 from rotacube.inference.store import Store, folder_of
 from rotacube.inference.within import Within
 from rotacube.models.card import ModelCard
@@ -76,6 +77,7 @@ def run_map(
     model: LoadedModel | None = None,
     *,
     place: Place | None = None,
+    on_start: Callable[[Needs], object] = lambda needs: None,
     on_tile: Callable[[Tile], None] | None = None,
     on_step: Callable[[str, float], None] = lambda what, share: None,
     cancelled: Callable[[], bool] = lambda: False,
@@ -86,6 +88,7 @@ def run_map(
         request: what to map.
         model: the request's model, where it is loaded already.
         place: device and precision; the best there is if None.
+        on_start: called before the first tile with what the run will need on its disks.
         on_tile: called with each finished tile, in the order of the grid.
         on_step: called after the last tile with what is being done, in words, and its share that is done.
         cancelled: asked before each batch and each step; a true answer ends the run, and so does `JobInterrupted`
@@ -111,8 +114,8 @@ def run_map(
         log.info("%s, %d x %d pixels of %s: mapping", request.raster, area.width, area.height, metres(source.grid.gsd))
         for product in request.products:
             sweep(product.path.resolve().parent)
-        needs = {need for product in request.products for need in KINDS[product.kind].needs}
-        store = Store(folder_of(request.products[0].path), area, names_of(card, needs))
+        store = Store(folder_of(request.products[0].path), area, parts_of(request, card))
+        on_start(needs_of_request(request, card, area))
         store.begin(_manifest(request, model.card, seen, area, place, store.names), resume=request.resume)
 
         def step(what: str, share: float) -> None:

@@ -12,7 +12,6 @@ import hashlib
 import os
 import platform
 import re
-import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -128,20 +127,19 @@ def unwritable(output: Path, error: Exception) -> OutputUnwritable:
 
 
 def check_output(
-    output: Path, overwrite: bool, pixels: int, references: References, suffixes: Sequence[str] = (".tif", ".tiff")
+    output: Path, overwrite: bool, references: References, suffixes: Sequence[str] = (".tif", ".tiff")
 ) -> None:
     """Check, before any work, that a file can be written.
 
     Args:
         output: the final path.
         overwrite: whether a file that is there may be replaced.
-        pixels: how many the mask has.
         references: the files that are read, which are never replaced.
         suffixes: how its name may end.
 
     Raises:
-        OutputUnwritable: the folder is missing or not writable, the name has another end, something is there
-            already or is read, or the disk is too full.
+        OutputUnwritable: the folder is missing or not writable, the name has another end, or something is there
+            already or is read.
     """
     if "\0" in str(output):
         raise OutputUnwritable("The output's name holds a NUL character. Choose another name.")
@@ -153,15 +151,6 @@ def check_output(
         _check_place(output, output.resolve(), overwrite, references, suffixes)
     except (OSError, ValueError, RuntimeError) as error:
         raise OutputUnwritable(f"'{output}' is no place for a file ({error}). Choose another one.") from error
-    folder = output.resolve().parent
-    free = shutil.disk_usage(folder).free
-    # Masks deflate to about a thirtieth; two files lie there for a while.
-    needed = pixels // 15 + 2**20
-    if free < needed:
-        raise OutputUnwritable(
-            f"The disk of '{folder}' has {free / 2**20:.0f} MB left; the mask needs about {needed / 2**20:.0f} MB. "
-            "Free some space, or choose another place."
-        )
 
 
 def _check_place(output: Path, target: Path, overwrite: bool, references: References, suffixes: Sequence[str]) -> None:

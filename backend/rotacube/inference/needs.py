@@ -1,0 +1,67 @@
+"""What a run will need on the disk until it is done, judged before any work."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from rotacube.errors import OutputUnwritable
+from rotacube.inference.findings import LABELS
+
+SPARE = 2**20
+"""Bytes for what does not grow with the map."""
+LABEL, SOFT, FURTHER = 1 / 30, 0.6, 0.2
+"""Bytes a pixel of class ids, of each of the first three parts that say how much, and of those beyond, which hold
+little: measured on a dense town, with a quarter in hand."""
+MAKING = {"mask": 2 * LABEL, "probability": 2.0, "polygons": 0.2, "statistics": 0.0}
+"""Bytes a pixel that a product takes while it is made; `probability` with one band."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Bytes that a run needs in a folder of each disk that it writes to."""
+
+    disks: dict[Path, int]
+
+    def __str__(self) -> str:
+        parts = [f"{size / 2**20:,.0f} MB in '{folder}'" for folder, size in self.disks.items()]
+        return f"The run needs up to about {' and '.join(parts)} until it is done."
+
+    def check(self) -> None:
+        """Compare with what there is.
+
+        Raises:
+            OutputUnwritable: a disk is too full.
+        """
+        for folder, size in self.disks.items():
+            free = shutil.disk_usage(folder).free
+            if free < size:
+                raise OutputUnwritable(
+                    f"The disk of '{folder}' has {free / 2**20:,.0f} MB left; the run needs about {size / 2**20:,.0f} "
+                    "MB there until it is done. Free some space, choose another place, or ask for fewer products."
+                )
+
+
+def needs_of(products: list[tuple[str, Path]], parts: list[str], pixels: int, kept: int = 0) -> Needs:
+    """What a run needs.
+
+    Args:
+        products: the kind and the path of each, in folders that are there.
+        parts: what is kept of a strip, as `names_of` names it.
+        pixels: of the map.
+        kept: bytes that are kept of it already.
+    """
+    soft = len([name for name in parts if name != LABELS])
+    soft_bytes = SOFT * min(soft, 3) + FURTHER * max(0, soft - 3)
+    bands = max(1, len([name for name in parts if name.startswith("chance")]))
+    disks: dict[int, tuple[Path, float]] = {}
+    strips = max(0.0, pixels * (LABEL + soft_bytes) - kept)
+    for number, (kind, path) in enumerate(products):
+        folder = path.resolve().parent
+        making = MAKING[kind] + (3 * FURTHER * (bands - 1) if kind == "probability" else 0.0)
+        size = SPARE + pixels * making + (0.0 if number else strips)
+        disk = folder.stat().st_dev
+        first, before = disks.get(disk, (folder, 0.0))
+        disks[disk] = first, before + size
+    return Needs({folder: round(size) for folder, size in disks.values()})

@@ -1,0 +1,43 @@
+"""What a run will need on its disks is told before any work, and compared with what there is."""
+
+from __future__ import annotations
+
+import shutil
+from collections import namedtuple
+
+import pytest
+
+from rotacube.errors import OutputUnwritable
+from rotacube.inference.needs import SPARE, needs_of
+from rotacube.inference.run import MapRequest, Product, run_map
+
+Usage = namedtuple("Usage", "total used free")
+PARTS = ["labels", "chance 1", "distance", "border"]
+
+
+def test_a_dense_town_was_made_with_less_and_not_much_less(tmp_path):
+    """Measured: 9.75 million pixels, at most 32.2 MB with all products, 1.1 MB with the mask alone."""
+    kinds = {"mask": "m.tif", "probability": "p.tif", "polygons": "r.gpkg", "statistics": "s.csv"}
+    products = [(kind, tmp_path / name) for kind, name in kinds.items()]
+    (every,) = needs_of(products, PARTS, 9_746_045).disks.values()
+    (mask,) = needs_of(products[:1], PARTS[:1], 9_746_045).disks.values()
+    assert 32.2e6 < every < 2 * 32.2e6 and 1.1e6 < mask < 3 * 1.1e6
+    (rest,) = needs_of(products, PARTS, 9_746_045, kept=10_000_000).disks.values()
+    assert rest == pytest.approx(every - 1e7, abs=2)
+    assert every > 4 * SPARE and f"{every / 2**20:,.0f} MB in '{tmp_path}'" in str(needs_of(products, PARTS, 9_746_045))
+
+
+def test_a_run_that_will_not_fit_is_refused_at_once(scene_path, model_folder, tiny_model, cpu, tmp_path, monkeypatch):
+    told = []
+    products = (Product("mask", tmp_path / "m.tif"), Product("probability", tmp_path / "p.tif"))
+    request = MapRequest(scene_path, str(model_folder), products)
+    run_map(request, tiny_model, place=cpu, on_start=told.append)
+    (needed,) = told[0].disks.values()
+    for path in tmp_path.iterdir():
+        path.unlink()
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(0, 0, needed - 1))
+    with pytest.raises(OutputUnwritable, match=r"MB left; the run needs about .* ask for fewer products"):
+        run_map(request, tiny_model, place=cpu)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(0, 0, needed))
+    run_map(request, tiny_model, place=cpu)

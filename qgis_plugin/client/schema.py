@@ -128,6 +128,7 @@ class JobRequest:
     zones: str = ""
     zone_field: str = ""
     resume: bool = False
+    turns: int = 1
 
     def to_json(self) -> Dict[str, Any]:
         """The body of the request, without what is left to the backend."""

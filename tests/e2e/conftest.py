@@ -22,6 +22,12 @@ def backend_python():
     return python
 
 
+@pytest.fixture(autouse=True)
+def own_jobs(tmp_path, monkeypatch):
+    """A run that a test leaves in the middle is not offered to the next one."""
+    monkeypatch.setenv("ROTACUBE_JOBS", str(tmp_path / "jobs"))
+
+
 @pytest.fixture(scope="session")
 def demo():
     """The tool that runs QGIS."""

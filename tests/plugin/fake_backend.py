@@ -246,7 +246,7 @@ class Job:
 DEFAULTS = {
     **{"bounds": None, "bounds_crs": None, "bands": None, "nodata": [], "declared_nodata": True, "alpha_band": None},
     **{"any_resolution": False, "allow_network": False, "overwrite": False},
-    **{"threshold": None, "smallest": None, "within": "", "zones": "", "zone_field": "", "resume": False},
+    **{"threshold": None, "smallest": None, "within": "", "zones": "", "zone_field": "", "resume": False, "turns": 1},
 }
 FORMATS = {
     "mask": {"cog"},

@@ -62,6 +62,9 @@ def map_raster(
         float | None, typer.Option(help="Square metres of the smallest roof or patch; the model's own if absent.")
     ] = None,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    turns: Annotated[
+        int, typer.Option(help="Look at each tile 1, 4 or 8 times, turned and mirrored: better, and that much slower.")
+    ] = 1,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what the same command has left when it was cut off.")
     ] = False,
@@ -98,6 +101,7 @@ def map_raster(
         zones=zones,
         zone_field=zone_field,
         resume=resume,
+        turns=turns,
     )
     carry_out(request, precision)
 

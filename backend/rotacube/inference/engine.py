@@ -24,6 +24,7 @@ from torch import nn
 
 from rotacube.errors import JobCancelled, ModelDamaged, RasterUnreadable, RotacubeError
 from rotacube.inference.device import Place
+from rotacube.inference.turns import averaged
 from rotacube.models.store import LoadedModel
 from rotacube.networks.dense import DenseNetwork
 from rotacube.raster.grid import Box, TileGrid
@@ -93,6 +94,7 @@ class Engine:
         overlap: of neighbouring tiles, pixels.
         outputs: logits a pixel.
         place: device, precision and batch; the network is moved there.
+        turns: how often each tile is looked at, see `averaged`.
 
     >>> from rotacube import FileSource, choose_place, load_model
     >>> model = load_model("rooftop-small")
@@ -102,17 +104,21 @@ class Engine:
     Box(top=0, left=0, bottom=256, right=256) (1, 256, 256)
     """
 
-    def __init__(self, network: nn.Module, *, tile: int, overlap: int, outputs: int, place: Place) -> None:
+    def __init__(
+        self, network: nn.Module, *, tile: int, overlap: int, outputs: int, place: Place, turns: int = 1
+    ) -> None:
         self.network, self.tile, self.overlap, self.place = network.to(place.device), tile, overlap, place
+        self.turns = turns
         self.channels = {"logits": outputs}
         if isinstance(network, DenseNetwork):
             self.channels = network.channels
 
     @classmethod
-    def of(cls, model: LoadedModel, place: Place) -> Engine:
+    def of(cls, model: LoadedModel, place: Place, turns: int = 1) -> Engine:
         """The engine of a model, as its card tiles it."""
         card = model.card
-        return cls(model.network, tile=card.tile, overlap=card.overlap, outputs=card.outputs, place=place)
+        made = {"tile": card.tile, "overlap": card.overlap, "outputs": card.outputs}
+        return cls(model.network, **made, place=place, turns=turns)
 
     def strips(
         self,
@@ -280,7 +286,8 @@ class _Run:
             live = [(n, tile) for n, tile in enumerate(tiles) if tile is not None and tile[1].any()]
             found = [known.get(at) for at in batch]
             if live:
-                results = self.engine.infer([tile[0] for _, tile in live])
+                images = [tile[0] for _, tile in live]
+                results = averaged(self.engine.infer, images, self.engine.turns, self.engine.channels)
                 for (n, tile), outputs in zip(live, results, strict=True):
                     found[n] = outputs, tile[1]
             return found

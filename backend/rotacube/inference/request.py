@@ -13,6 +13,7 @@ from rotacube.inference.findings import names_of
 from rotacube.inference.needs import Needs, needs_of
 from rotacube.inference.outputs import KINDS
 from rotacube.inference.store import folder_of, left_of, placed_by
+from rotacube.inference.turns import TURNS
 from rotacube.inference.within import Within, within
 from rotacube.models.card import ModelCard
 from rotacube.models.store import network_of
@@ -55,6 +56,7 @@ class MapRequest:
         zones: a layer of polygons whose statistics are wanted, as `read_polygons` takes it; none if empty.
         zone_field: the field with their names; they are numbered if empty.
         resume: whether what a run that was cut off has left is gone on with.
+        turns: how often each tile is looked at, turned and mirrored: 1, 4 or 8.
 
     >>> MapRequest("town.tif", "rooftop-small", (Product("mask", Path("mask.tif")),)).overwrite
     False
@@ -73,6 +75,7 @@ class MapRequest:
     zones: str = ""
     zone_field: str = ""
     resume: bool = False
+    turns: int = 1
 
 
 @contextmanager
@@ -93,6 +96,7 @@ def prepared(request: MapRequest, card: ModelCard) -> Iterator[tuple[Within, Box
     if network_of(card).labels != "pixels":
         raise OptionsRefused(f"The model '{card.name}' labels whole images, not pixels: choose another to map with.")
     _check_products(request.products)
+    _check_turns(request.turns, card)
     with FileSource(request.raster, card, request.reading) as source:
         grid = source.grid
         seen = within(source, request.within)
@@ -142,6 +146,13 @@ def _check_products(products: tuple[Product, ...]) -> None:
             raise RequestRefused(f"There is no product '{product.kind}' as '{product.format}'. There are: {known}.")
     if len({product.path for product in products}) < len(products):
         raise RequestRefused("Two products have the same path. Give each a name of its own.")
+
+
+def _check_turns(turns: int, card: ModelCard) -> None:
+    if turns not in TURNS:
+        raise OptionsRefused(f"A tile can be looked at {', '.join(map(str, TURNS))} times, not {turns}.")
+    if turns > 1 and any(output.name == "direction" for output in card.further):
+        raise OptionsRefused(f"The model '{card.name}' tells directions, which cannot be averaged: map without turns.")
 
 
 def card_of(request: MapRequest, card: ModelCard) -> ModelCard:

@@ -127,7 +127,7 @@ def run_map(
         setting = Setting(source.grid, area, card, tags, store, step, request.zones, request.zone_field)
         totals = Totals(setting)
         outputs = [totals, *(_output(product, request, setting) for product in request.products)]
-        found = _findings(Engine.of(model, place), seen, setting, _Reporter(setting, on_tile), cancelled)
+        found = _findings(Engine.of(model, place, request.turns), seen, setting, _Reporter(setting, on_tile), cancelled)
         try:
             # Closing what is found waits for the reader, which must not outlive the source.
             with opened(outputs), closing(found):
@@ -207,6 +207,7 @@ def _manifest(
         "how it is read": asdict(request.reading),
         "the area": [area.top, area.left, area.bottom, area.right, seen.mark],
         "the model": changed,
+        "how often tiles are looked at": request.turns,
         "where it runs": str(place),
         "what is kept": names,
     }

@@ -15,7 +15,7 @@ from rotacube.server import schema
 
 _REQUEST = (
     *("raster", "model", "bounds", "bounds_crs", "overwrite", "threshold", "smallest", "within", "zones", "zone_field"),
-    "resume",
+    *("resume", "turns"),
 )
 """What of a request is the same in both words; of its reading:"""
 _READING = ("declared_nodata", "alpha_band", "any_resolution", "allow_network")

@@ -80,9 +80,9 @@ class Answer:
         return separate_roofs(found, depth, border, saddle=how.saddle, weight=how.border, smallest=least)
 
 
-def ask(model: LoadedModel, areas: Iterable[Area], place: Place) -> Iterator[Answer]:
-    """What a model says of areas, one after the other."""
-    engine = Engine.of(model, place)
+def ask(model: LoadedModel, areas: Iterable[Area], place: Place, turns: int = 1) -> Iterator[Answer]:
+    """What a model says of areas, one after the other, each tile looked at so often."""
+    engine = Engine.of(model, place, turns)
     for area in areas:
         with tempfile.TemporaryDirectory() as folder, _source(area, model.card, Path(folder)) as source:
             shape = (source.height, source.width)

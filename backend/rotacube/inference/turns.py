@@ -1,0 +1,74 @@
+"""Test-time augmentation: a tile is looked at turned and mirrored, too, and what was found is averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rotacube.logits import probabilities
+
+TURNS = (1, 4, 8)
+"""How often: as it is; by quarter turns; by quarter turns, and mirrored."""
+LEAST = 1e-6
+"""The smallest probability that is kept: its logit is finite."""
+Floats = NDArray[np.float32]
+
+
+def averaged(
+    infer: Callable[[list[Floats]], Floats], tiles: list[Floats], turns: int, channels: Mapping[str, int]
+) -> Floats:
+    """All outputs of tiles, (tiles, channels, tile, tile), whose probabilities are means over the tiles' turns.
+
+    Args:
+        infer: gives all outputs of tiles as they are.
+        tiles: (bands, tile, tile) each.
+        turns: one of `TURNS`.
+        channels: how many channels each output has, by name; each is one of logits.
+    """
+    if turns == 1:
+        return infer(tiles)
+    total: NDArray[np.float64] | None = None
+    for quarters, mirrored in _turns(turns):
+        found = infer([np.ascontiguousarray(_turned(tile, quarters, mirrored)) for tile in tiles])
+        back = np.rot90(found, -quarters, (2, 3))
+        chances = _chances(back[..., ::-1] if mirrored else back, channels)
+        total = chances.astype(np.float64) if total is None else total + chances
+    return _logits(np.asarray(total / turns, np.float32), channels)  # type: ignore[operator]
+
+
+def _turns(turns: int) -> Iterator[tuple[int, bool]]:
+    for number in range(turns):
+        yield number % 4, number >= 4
+
+
+def _turned(tile: Floats, quarters: int, mirrored: bool) -> Floats:
+    return np.rot90(tile[..., ::-1] if mirrored else tile, quarters, (1, 2))
+
+
+def _parts(channels: Mapping[str, int]) -> Iterator[tuple[slice, bool]]:
+    """The channels of each output, and whether they are classes that exclude each other."""
+    start = 0
+    for name, count in channels.items():
+        yield slice(start, start + count), name == "logits" and count > 1
+        start += count
+
+
+def _chances(outputs: Floats, channels: Mapping[str, int]) -> Floats:
+    made = np.empty_like(outputs)
+    for part, classes in _parts(channels):
+        if classes:
+            made[:, part] = probabilities(np.moveaxis(outputs[:, part], 1, 0)).swapaxes(0, 1)
+        else:
+            made[:, part] = 0.5 * (1 + np.tanh(0.5 * outputs[:, part]))
+    return made
+
+
+def _logits(chances: Floats, channels: Mapping[str, int]) -> Floats:
+    chances = np.clip(chances, LEAST, 1 - LEAST)
+    made = np.log(chances)
+    for part, classes in _parts(channels):
+        if not classes:
+            made[:, part] -= np.log1p(-chances[:, part])
+    return made

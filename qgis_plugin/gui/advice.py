@@ -52,7 +52,7 @@ def replacing(error: OutputExists) -> Tuple[str, str]:
 def mapped(source_name: str, result: JobResult) -> str:
     """What a run has found."""
     found = ", ".join(
-        f"{item.name} {fmt.number(item.area_m2)} m² ({fmt.share(item.share)})"
+        f"{item.name} {fmt.square_metres(item.area_m2)} m² ({fmt.share(item.share)})"
         for item in result.classes
         if item.id != BACKGROUND
     )

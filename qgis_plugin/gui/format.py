@@ -52,10 +52,15 @@ def per_cent(done: float, total: float) -> str:
     return number(math.floor(100 * done / total)) + " %"
 
 
+def square_metres(area_m2: float) -> str:
+    """An area in square metres, with as many decimals as make sense."""
+    return number(area_m2, 2 if 0 < area_m2 < 10 else 0)
+
+
 def hectares(area_m2: float) -> str:
     """An area in hectares, with as many decimals as make sense."""
     ha = area_m2 / 10_000
-    return number(ha, 3 if ha < 10 else 2 if ha < 1000 else 0)
+    return number(ha, 5 if 0 < ha < 0.01 else 3 if ha < 10 else 2 if ha < 1000 else 0)
 
 
 def share(value: float) -> str:
@@ -70,7 +75,7 @@ def device(name: str) -> str:
 
 def resolution(gsd: float) -> str:
     """A ground sample distance."""
-    return number(gsd * 100, 0 if gsd >= 0.1 else 1) + " cm" if gsd < 1 else number(gsd, 1) + " m"
+    return number(gsd * 100, 0 if gsd >= 0.1 else 1 if gsd >= 0.01 else 2) + " cm" if gsd < 1 else number(gsd, 1) + " m"
 
 
 def pixel_size(gsd: Tuple[float, float]) -> str:

@@ -150,7 +150,7 @@ class _Table(QTableWidget):
         """One row a class."""
         self.setRowCount(len(result.classes))
         for row, item in enumerate(result.classes):
-            texts = [item.name, fmt.number(item.area_m2), fmt.hectares(item.area_m2), fmt.share(item.share)]
+            texts = [item.name, fmt.square_metres(item.area_m2), fmt.hectares(item.area_m2), fmt.share(item.share)]
             for column, text in enumerate(texts):
                 cell = QTableWidgetItem(text)
                 cell.setTextAlignment(_alignment(column))

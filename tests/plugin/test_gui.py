@@ -33,6 +33,7 @@ def test_numbers():
     assert fmt.pixel_size((0.301, 0.299)) == "30 cm" and fmt.pixel_size((0.15, 0.16)) == "15 × 16 cm"
     assert fmt.pixel_size((0.9, 1.1)) == "90 cm × 1.1 m" and fmt.pixel_size((0.099, 0.101)) == "9.9 × 10 cm"
     assert fmt.hectares(12346) == "1.235" and fmt.share(0.4567) == "45.7 %"
+    assert fmt.square_metres(0.351) == "0.35" and fmt.hectares(35) == "0.00350" and fmt.resolution(0.0025) == "0.25 cm"
 
 
 def test_typed_paths_are_not_confirmed(qgis_app):

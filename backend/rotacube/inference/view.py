@@ -165,14 +165,17 @@ class View:
         window = Box(row - REACH, column - REACH, row + REACH + 1, column + REACH + 1) & self.grid.extent
         if not (0 <= row < self.grid.height and 0 <= column < self.grid.width):
             return None, "There is nothing of the raster.", []
-        if needs := self._missing(window):
-            return None, "", sorted(needs)
+        if lacking := self._missing(window):
+            return None, "", sorted(lacking)
         parts = self._parts(window, card, lambda: False)
         known, _ = roofs_of(card).split(parts)
         chance = np.where(parts[f"{CHANCE} 1"] == NODATA, 0, parts[f"{CHANCE} 1"]) / FULL
         at = row - window.top, column - window.left
         if known[at]:
-            return self._drawn(known, np.array([known[at]]), window, parts)[0], "", []
+            there, needs = self._known_at(point, threshold)
+            if there is None and not needs:  # smaller than what is shown, or larger than a block sees
+                there = self._drawn(known, np.array([known[at]]), window, parts)[0]
+            return there, "", needs
         if chance[at] < LIKELY:
             return None, "The model sees nothing like a roof there. Draw it by hand.", []
         grown = _grown(chance, known, at)
@@ -184,6 +187,15 @@ class View:
         known[alone == alone[at]] = number
         roofs = self._drawn(known, np.array([number]), window, parts)
         return (roofs[0], "", []) if roofs else (None, "What is there is too small for a roof.", [])
+
+    def _known_at(self, point: tuple[float, float], threshold: float | None) -> tuple[Roof | None, list[At]]:
+        """The roof about a point as it is shown, or the cells whose pixels are missing."""
+        x, y = point
+        t = self.grid.transform
+        wide = 2 * max(math.hypot(t.a, t.d), math.hypot(t.b, t.e))  # straight walls may leave the pixel beside them
+        found = self.roofs((x - wide, y - wide, x + wide, y + wide), threshold)
+        near = [(shapely.distance(roof.shape, shapely.Point(point)), roof.id, roof) for roof in found.roofs]
+        return (min(near)[2], []) if near else (None, found.needs)
 
     def _card(self, threshold: float | None, smallest: float | None) -> ModelCard:
         if threshold is not None and not 0 < threshold < 1:

@@ -22,7 +22,7 @@ from rotacube.raster.file_source import FileSource
 from rotacube.raster.reading import Reading
 from rotacube.texts import check_crs, check_raster
 
-MOST = 4
+MOST = 2
 """Views that live at once; the one that was not used for longest goes first."""
 IDLE_S = 1800.0
 """Seconds without use after which a view is forgotten."""
@@ -112,7 +112,8 @@ class Held:
                 except RotacubeError as error:
                     log.warning("nothing is looked for ahead: %s", error.message)
 
-        self._later.submit(look)
+        with suppress(RuntimeError):  # the view was closed meanwhile
+            self._later.submit(look)
 
 
 class Views:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from affine import Affine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rasterio.io import MemoryFile
 from torch import nn
 
 from rotacube.errors import JobCancelled, OptionsRefused, RequestRefused
@@ -18,8 +20,10 @@ from rotacube.inference import view as module
 from rotacube.inference.engine import Engine
 from rotacube.inference.run import MapRequest, Product, run_map
 from rotacube.inference.view import View
+from rotacube.jobs.views import Held
 from rotacube.models.store import LoadedModel
 from rotacube.networks.dense import DenseNetwork
+from rotacube.raster import cell_source
 from rotacube.raster.cell_source import CELL, CellSource
 from rotacube.raster.file_source import FileSource
 from rotacube.training.datasets.targets import depth_of
@@ -248,37 +252,93 @@ def test_what_cannot_be_is_refused_in_a_sentence(look, monkeypatch):
 
 
 def a_png(pixels):
-    from rasterio.io import MemoryFile
-
     with MemoryFile() as memory:
-        with memory.open(driver="PNG", width=CELL, height=CELL, count=len(pixels), dtype="uint8") as file:
+        with memory.open(
+            driver="PNG", width=pixels.shape[2], height=pixels.shape[1], count=len(pixels), dtype="uint8"
+        ) as file:
             file.write(pixels)
         return memory.read()
 
 
-def test_pixels_that_are_sent_give_the_roofs_of_a_file(look, town, model, cpu):
-    """The cells that are asked for are enough; the roofs are the town's."""
-    source = CellSource("EPSG:32645", (ORIGIN.c + 50, ORIGIN.f - 50), model.card)
-    one = View(source, model.card, Engine.of(model, cpu))
-    grid = source.grid
-    left, top = (round(n) for n in ~grid.transform * (ORIGIN.c, ORIGIN.f))
-    asked, rounds = bounds(60, 60, 300, 400), 0
-    while (found := one.roofs(asked)).needs:
-        rounds += 1
-        assert rounds < 5 and not found.roofs
-        for column, row in found.needs:
-            pixels = np.zeros((4, CELL, CELL), np.uint8)
-            rows, columns = (n * CELL + np.arange(CELL) - start for n, start in ((row, top), (column, left)))
+@pytest.fixture
+def sent(town, model, cpu):
+    """A view whose pixels are sent, and what sends those of the town that it asks for, brighter or darker."""
+
+    def make():
+        source = CellSource("EPSG:32645", (ORIGIN.c + 50, ORIGIN.f - 50), model.card)
+        held = Held(View(source, model.card, Engine.of(model, cpu)))
+        left, top = (round(n) for n in ~source.grid.transform * (ORIGIN.c, ORIGIN.f))
+        side = cell_source.CELL
+
+        def put(column, row, light=1.0):
+            pixels = np.zeros((4, side, side), np.uint8)
+            rows, columns = (n * side + np.arange(side) - start for n, start in ((row, top), (column, left)))
             inside = np.ix_((rows >= 0) & (rows < HIGH), (columns >= 0) & (columns < WIDE))
             at = np.ix_(rows[(rows >= 0) & (rows < HIGH)], columns[(columns >= 0) & (columns < WIDE)])
             for band in range(3):
-                pixels[band][inside] = town[1][band][at]
+                pixels[band][inside] = town[1][band][at] * light
             pixels[3][inside] = 255
-            source.put(column, row, a_png(pixels))
-    want = look().roofs(asked).roofs
-    assert len(found.roofs) == len(want) > 10
+            held.put(column, row, a_png(pixels))
+
+        def look(asked, light=1.0, without=None):
+            for _ in range(5):
+                found = held.view.roofs(asked)
+                needs = [at for at in found.needs if at[0] != without]
+                if not needs:
+                    return found
+                for at in needs:
+                    put(*at, light)
+            raise AssertionError("cells are asked for without end")
+
+        return held, put, look
+
+    return make
+
+
+def test_pixels_that_are_sent_give_the_roofs_of_a_file(look, sent):
+    """The cells that are asked for are enough; the roofs are the town's."""
+    asked = bounds(60, 60, 300, 400)
+    found, want = sent()[2](asked), look().roofs(asked).roofs
+    assert not found.needs and len(found.roofs) == len(want) > 10
     areas = sorted(roof.area for roof in want)
     assert sorted(roof.area for roof in found.roofs) == pytest.approx(areas, rel=0.05)
+
+
+def test_cells_that_come_late_change_no_roof(sent, monkeypatch):
+    """Blocks on both sides of a gap are known: no tile between them is inferred, and kept, without its pixels."""
+    monkeypatch.setattr(module, "BLOCK", 96)
+    monkeypatch.setattr(module, "MARGIN", 48)
+    monkeypatch.setattr(cell_source, "CELL", 64)
+    asked = bounds(60, 20, 300, 620)
+    whole, late = sent(), sent()
+    want = by_id(whole[2](asked).roofs)
+    columns = sorted(column for column, _ in late[0].view.roofs(asked).needs)
+    partly = late[2](asked, without=columns[len(columns) // 2])
+    assert partly.needs and partly.roofs
+    assert by_id(partly.roofs).items() <= want.items()
+    assert by_id(late[2](asked).roofs) == want
+
+
+def test_a_cell_that_is_sent_again_counts(sent):
+    """As when a web map's picture did not come the first time."""
+    held, put, look = sent()
+    asked = bounds(60, 60, 300, 400)
+    assert not look(asked, light=0.0).roofs
+    tiles = len(held.view.tiles)
+    for at in list(held.view.source._cells):
+        put(*at, 0.0)
+    assert len(held.view.tiles) == tiles, "the same pixels change nothing"
+    for at in list(held.view.source._cells):
+        put(*at)
+    assert by_id(look(asked).roofs) == by_id(sent()[2](asked).roofs) != {}
+
+
+def test_a_view_that_is_closed_looks_for_nothing_more(sent):
+    held = sent()[0]
+    held.close()
+    held._look_ahead(WHOLE)
+    with pytest.raises(RequestRefused, match="reads its raster itself"):
+        Held(SimpleNamespace(source=None)).put(0, 0, b"")
 
 
 def test_a_cell_that_is_no_picture_is_refused(model):

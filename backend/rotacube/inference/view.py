@@ -150,6 +150,14 @@ class View:
         if max(box.height, box.width) <= 2 * WIDEST and not self._missing(box):
             self._parts(box, self.card, cancelled)
 
+    def forget(self, box: Box) -> None:
+        """Forget all that depends on the pixels of a part of the grid: they are others now. Nobody works meanwhile."""
+        for at in self._tiles_of(box):
+            self.tiles.pop(at, None)
+        for key in list(self._blocks):
+            if not (self._window(key[:2], BLOCK + self.engine.tile) & box).empty:
+                del self._blocks[key]
+
     def grow(self, point: tuple[float, float], threshold: float | None = None) -> tuple[Roof | None, str, list[At]]:
         """A roof about a point that was missed: what is as likely there as about it, and no other roof.
 
@@ -220,7 +228,10 @@ class View:
             max(w.bottom for w in windows),
             max(w.right for w in windows),
         )
-        parts = self._parts(region, card, cancelled)
+        if self._missing(region):  # between the blocks cells lack: a tile without its pixels must not be kept
+            region, parts = Box(0, 0, 0, 0), Parts()
+        else:
+            parts = self._parts(region, card, cancelled)
 
         def block(place: At) -> tuple[list[Roof], int] | None:
             if cancelled():

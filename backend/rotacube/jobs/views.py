@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
-from rotacube.errors import JobCancelled, OptionsRefused, RotacubeError, ViewMissing
+from rotacube.errors import JobCancelled, OptionsRefused, RequestRefused, RotacubeError, ViewMissing
 from rotacube.inference.device import choose_place
 from rotacube.inference.engine import Engine
 from rotacube.inference.outputs.base import ROOFS
@@ -61,6 +61,20 @@ class Held:
         """A roof about a point; see `View.grow`."""
         with self._working("") as _:
             return self.view.grow(point, threshold)
+
+    def put(self, column: int, row: int, png: bytes) -> None:
+        """Take the pixels of a cell; what was found of other pixels there is found anew.
+
+        Raises:
+            RequestRefused: the view reads its raster itself, or these are no pixels of a cell.
+        """
+        if not isinstance(self.view.source, CellSource):
+            raise RequestRefused("The view reads its raster itself: it takes no pixels.")
+        changed = self.view.source.put(column, row, png)
+        if changed is not None:
+            self._ahead.set()
+            with self._turn:
+                self.view.forget(changed)
 
     def cancel(self, ticket: str) -> None:
         """End the work of a ticket within a tile, also if it comes only now."""

@@ -77,8 +77,11 @@ class CellSource:
         """Cells that are kept."""
         return len(self._cells)
 
-    def put(self, column: int, row: int, png: bytes) -> None:
+    def put(self, column: int, row: int, png: bytes) -> Box | None:
         """Take the pixels of a cell.
+
+        Returns:
+            What the cell covers, in the grid's pixels; None if it had these pixels already.
 
         Raises:
             RequestRefused: they are no PNG of a cell's size in colours.
@@ -97,10 +100,12 @@ class CellSource:
         if len(pixels) == 3:
             pixels = np.concatenate([pixels, np.full((1, CELL, CELL), 255, np.uint8)])
         with self._lock:
+            before = self._cells.get((column, row))
             self._cells[column, row] = pixels[:4]
             self._cells.move_to_end((column, row))
             if len(self._cells) > MOST:
                 self._cells.popitem(last=False)
+        return None if before is not None and np.array_equal(before, pixels[:4]) else _box(column, row)
 
     def missing(self, boxes: Iterable[Box]) -> set[At]:
         """The cells, column and row, that windows of the grid need and that are not here."""
@@ -114,11 +119,16 @@ class CellSource:
             for column, row in _cells(box & self.grid.extent):
                 if (column, row) in self._cells:
                     self._cells.move_to_end((column, row))
-                    cell = Box(row * CELL, column * CELL, (row + 1) * CELL, (column + 1) * CELL)
+                    cell = _box(column, row)
                     both = cell & box
                     raw[(slice(None), *both.within(box))] = self._cells[column, row][(slice(None), *both.within(cell))]
         valid = raw[3] > 0
         return self._rule.apply(raw[:3].astype(np.float32) / np.float32(self._rule.scale), valid), valid
+
+
+def _box(column: int, row: int) -> Box:
+    """What a cell covers."""
+    return Box(row * CELL, column * CELL, (row + 1) * CELL, (column + 1) * CELL)
 
 
 def _cells(box: Box) -> Iterable[At]:

@@ -9,7 +9,6 @@ import shapely
 from fastapi import APIRouter, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from rotacube.errors import RequestRefused
 from rotacube.inference.view import BLOCK, Roof
 from rotacube.jobs.views import Held, Views
 from rotacube.raster.cell_source import CELL, CellSource
@@ -53,11 +52,9 @@ def routes_of(views: Views) -> APIRouter:
     @router.put("/{name}/cells/{column}/{row}", status_code=204, response_class=Response)
     async def cell(name: str, column: Number, row: Number, request: Request) -> None:
         """The pixels of a cell, as PNG; where alpha is 0 nothing is known."""
-        source = (await run_in_threadpool(views.get, name)).view.source
-        if not isinstance(source, CellSource):
-            raise RequestRefused("The view reads its raster itself: it takes no pixels.")
+        held = await run_in_threadpool(views.get, name)
         png = await request.body()
-        await run_in_threadpool(source.put, column, row, png)
+        await run_in_threadpool(held.put, column, row, png)
 
     @router.post("/{name}/roofs")
     def roofs(name: str, asked: RoofsRequest) -> RoofsFound:

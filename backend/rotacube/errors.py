@@ -160,6 +160,12 @@ class JobInterrupted(JobCancelled):
     code = "interrupted"
 
 
+class ClusterFailed(RotacubeError):
+    """The cluster cannot be reached, its workers do not fit, or it was lost; what was found is kept, to be resumed."""
+
+    code = "cluster"
+
+
 class RequestRefused(RotacubeError):
     """The request lacks the token, comes under a foreign host name, is too large, or does not fit the contract."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -62,6 +63,12 @@ def map_raster(
         float | None, typer.Option(help="Square metres of the smallest roof or patch; the model's own if absent.")
     ] = None,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    dask: Annotated[
+        str,
+        typer.Option(
+            help="Map on a cluster: the address of its Dask scheduler, tcp://HOST:8786, or local.", show_default=False
+        ),
+    ] = "",
     turns: Annotated[
         int, typer.Option(help="Look at each tile 1, 4 or 8 times, turned and mirrored: better, and that much slower.")
     ] = 1,
@@ -103,23 +110,28 @@ def map_raster(
         resume=resume,
         turns=turns,
     )
-    carry_out(request, precision)
+    carry_out(request, precision, dask)
 
 
-def carry_out(request: MapRequest, precision: str = "auto") -> MapResult:
-    """Map, with a bar, and print what was found."""
+def carry_out(request: MapRequest, precision: str = "auto", dask: str = "") -> MapResult:
+    """Map, on a cluster where its address is given, with a bar, and print what was found."""
+    from rotacube.inference.cluster import joined
     from rotacube.inference.device import choose_place
     from rotacube.inference.run import run_map
     from rotacube.models.store import load_model
     from rotacube.raster.map_grid import metres
 
-    place = choose_place(precision)
     loaded = load_model(request.model)
-    stop = stop_event()
-    with progress() as show:
+    cluster = None
+    with contextlib.ExitStack() as stack:
+        if dask:  # Ctrl-C ends the wait for it
+            cluster = stack.enter_context(joined(dask, precision))
+        place = choose_place(precision)
+        stop = stop_event()
+        show = stack.enter_context(progress())
 
         def tile(done: Tile) -> None:
-            show(loaded.card.title, done.done, done.total, seconds_left=done.seconds_left)
+            show(loaded.card.title, done.done, done.total, "strips" if cluster else "tiles", done.seconds_left)
 
         def start(needs: Needs) -> None:
             err.print(str(needs), markup=False, highlight=False, soft_wrap=True)
@@ -128,6 +140,7 @@ def carry_out(request: MapRequest, precision: str = "auto") -> MapResult:
             request,
             loaded,
             place=place,
+            cluster=cluster,
             on_start=start,
             on_tile=tile,
             on_step=show_share(show),

@@ -27,7 +27,7 @@ from rotacube.inference.device import Place
 from rotacube.inference.turns import averaged
 from rotacube.models.store import LoadedModel
 from rotacube.networks.dense import DenseNetwork
-from rotacube.raster.grid import Box, TileGrid
+from rotacube.raster.grid import Axis, Box, TileGrid
 from rotacube.raster.source import Source
 
 COLUMN = 8192
@@ -230,7 +230,7 @@ class _Run:
         tile = self.grid.rows.tile
         blended = np.zeros((sum(self.engine.channels.values()), tile, column.width), np.float32)
         valid = np.zeros((tile, column.width), bool)
-        wholes = {i: self._whole(column, i, i == rows[-1]) for i in rows}
+        wholes = {i: _whole(self.grid.rows, column, i, i == rows[-1]) for i in rows}
         known = {i for i in rows if wholes[i] in self.known}
         idle = {i for i in known if i == rows[-1] or i + 1 in known}  # rows of tiles that nothing asks for any more
         predicted = self._predict(column, product((i for i in rows if i not in idle), cols), pools)
@@ -260,12 +260,6 @@ class _Run:
             for array in (blended, valid[None]):
                 array[:, :-done] = array[:, done:].copy()
                 array[:, -done:] = 0
-
-    def _whole(self, column: Box, i: int, last: bool) -> Box:
-        """The part of a column that no tile beyond row i can change, and none before it was the last to."""
-        top = i * self.grid.rows.step
-        end = column.bottom if last else top + self.grid.rows.step
-        return Box(top, column.left, end, column.right) & column
 
     def _predict(
         self, column: Box, places: Iterator[tuple[int, int]], pools: Pools
@@ -350,6 +344,20 @@ def _no_numbers(tiles: list[NDArray[np.float32]], place: Place) -> RotacubeError
         f"The model gives values that are no numbers (NaN or infinite) on {place}: its weights are damaged, or too "
         "large for this precision. Install the model again, or map with --precision float32."
     )
+
+
+def strip_boxes(source: Source, area: Box, tile: int, overlap: int) -> list[Box]:
+    """What the strips of an area cover, in their order; a box that is run alone gives that strip."""
+    axis = TileGrid.over(source.height, source.width, tile, overlap).rows
+    rows = axis.touching(area.top, area.bottom)
+    wholes = [_whole(axis, column, i, i == rows[-1]) for column in _columns(area) for i in rows]
+    return [whole for whole in wholes if not whole.empty]
+
+
+def _whole(rows: Axis, column: Box, i: int, last: bool) -> Box:
+    """The part of a column that no tile beyond row i can change, and none before it was the last to."""
+    end = column.bottom if last else (i + 1) * rows.step
+    return Box(i * rows.step, column.left, end, column.right) & column
 
 
 def _columns(area: Box) -> Iterator[Box]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 import logging
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -14,9 +15,10 @@ import rasterio
 from numpy.typing import NDArray
 
 from rotacube import __version__
-from rotacube.errors import JobCancelled, JobDamaged, JobInterrupted, OutputUnwritable
+from rotacube.errors import ClusterFailed, JobCancelled, JobDamaged, JobInterrupted, OutputUnwritable
+from rotacube.inference.cluster import Cluster
 from rotacube.inference.device import Place, choose_place
-from rotacube.inference.engine import Engine, TileLogits
+from rotacube.inference.engine import Engine, TileLogits, strip_boxes
 from rotacube.inference.findings import Finding, finding_of
 from rotacube.inference.labels import labels_of
 from rotacube.inference.needs import Needs
@@ -30,6 +32,7 @@ from rotacube.raster.destination import Destination, sweep
 from rotacube.raster.file_source import CACHE_BYTES, all_nodata
 from rotacube.raster.grid import Box
 from rotacube.raster.map_grid import Corners, metres
+from rotacube.raster.write import NODATA
 
 __all__ = ["MapRequest", "MapResult", "Product", "Tile", "prepared", "run_map"]
 WORTH_KEEPING = 60.0
@@ -77,6 +80,7 @@ def run_map(
     model: LoadedModel | None = None,
     *,
     place: Place | None = None,
+    cluster: Cluster | None = None,
     on_start: Callable[[Needs], object] = lambda needs: None,
     on_tile: Callable[[Tile], None] | None = None,
     on_step: Callable[[str, float], None] = lambda what, share: None,
@@ -88,15 +92,16 @@ def run_map(
         request: what to map.
         model: the request's model, where it is loaded already.
         place: device and precision; the best there is if None.
+        cluster: workers that find the strips, in their own place; this process does if None.
         on_start: called before the first tile with what the run will need on its disks.
-        on_tile: called with each finished tile, in the order of the grid.
+        on_tile: called with each finished tile, in the order of the grid; with a cluster, with each strip, in no order.
         on_step: called after the last tile with what is being done, in words, and its share that is done.
         cancelled: asked before each batch and each step; a true answer ends the run, and so does `JobInterrupted`
             where it raises that.
 
     Raises:
         RotacubeError: a subclass that says what is wrong; nothing is left behind, but for the strips of a long run
-            whose disk was full.
+            whose disk was full, or whose cluster was lost.
         JobCancelled: `cancelled` said so; nothing is left behind.
         JobInterrupted: `cancelled` raised it; what was found is kept, for a run that resumes.
 
@@ -107,7 +112,7 @@ def run_map(
     """
     start = time.monotonic()
     model = model or load_model(request.model)
-    place = place or choose_place()
+    place = cluster.place if cluster else place or choose_place()
     card = card_of(request, model.card)
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), prepared(request, card) as (seen, area):
         source = seen.source
@@ -127,7 +132,11 @@ def run_map(
         setting = Setting(source.grid, area, card, tags, store, step, request.zones, request.zone_field)
         totals = Totals(setting)
         outputs = [totals, *(_output(product, request, setting) for product in request.products)]
-        found = _findings(Engine.of(model, place, request.turns), seen, setting, _Reporter(setting, on_tile), cancelled)
+        report = _Reporter(setting, on_tile)
+        if cluster:
+            found = _from_cluster(cluster, request, model.card, seen, setting, report, cancelled)
+        else:
+            found = _findings(Engine.of(model, place, request.turns), seen, setting, report, cancelled)
         try:
             # Closing what is found waits for the reader, which must not outlive the source.
             with opened(outputs), closing(found):
@@ -150,6 +159,12 @@ def run_map(
             ) from error
         except (JobInterrupted, JobDamaged):
             store.leave()
+            raise
+        except ClusterFailed:
+            if store.boxes:
+                store.leave()
+            else:
+                store.drop()
             raise
         except BaseException:
             store.drop()
@@ -180,18 +195,49 @@ def _output(product: Product, request: MapRequest, setting: Setting) -> Output:
 def _findings(
     engine: Engine, source: Within, setting: Setting, report: _Reporter, cancelled: Callable[[], bool]
 ) -> Generator[Finding, None, None]:
-    """What was found before, then what is found now."""
+    """What was found before, and what is found now, in the order of the grid."""
     store = setting.store
     done = list(store.boxes)
-    for box in done:
-        yield store.finding(box)
-    strips = engine.strips(source, setting.area, done=done, on_tile=report, cancelled=cancelled)
-    with closing(strips):
+    strips = engine.strips(source, setting.area, done=done, on_tile=report.tile, cancelled=cancelled)
+
+    def new() -> Iterator[Finding]:
         for strip in strips:
             known = replace(strip, valid=strip.valid & source.inside(strip.box))
             finding = finding_of(known, setting.card, store.names)
             store.add(finding)
             yield finding
+
+    with closing(strips):
+        yield from heapq.merge(map(store.finding, done), new(), key=lambda finding: _order(finding.box))
+
+
+def _from_cluster(
+    cluster: Cluster,
+    request: MapRequest,
+    card: ModelCard,
+    seen: Within,
+    setting: Setting,
+    report: _Reporter,
+    cancelled: Callable[[], bool],
+) -> Generator[Finding, None, None]:
+    """What was found before, and what workers find now: kept as it comes, given in the order of the grid."""
+    store = setting.store
+    boxes = strip_boxes(seen, setting.area, setting.card.tile, setting.card.overlap)
+    todo = [box for box in boxes if box not in store.boxes]
+    _ = seen.source.radiometry  # what it tells of the raster
+    found = cluster.findings(request, card, seen, todo, store.names, cancelled)
+    with closing(found):
+        for box in boxes:
+            while box not in store.boxes:
+                finding = next(found)
+                store.add(finding)
+                report.strip(finding, len(store.boxes), len(boxes))
+            yield store.finding(box)
+
+
+def _order(box: Box) -> tuple[int, int]:
+    """That of strips."""
+    return box.left, box.top
 
 
 def _manifest(
@@ -221,18 +267,28 @@ class _Reporter:
     tell: Callable[[Tile], None] | None
     start: float = field(default_factory=time.monotonic)
 
-    def __call__(self, tile: TileLogits) -> None:
+    def tile(self, tile: TileLogits) -> None:
+        """Tell of a tile."""
         if self.tell is None:
             return
-        setting, done = self.setting, tile.n + 1
-        spent = time.monotonic() - self.start
-        left = spent / done * (tile.total - done) if spent > 0.5 else None
         labels = None
         if tile.logits is not None and tile.valid is not None:
-            labels = labels_of(tile.logits, tile.valid, setting.card)
+            labels = labels_of(tile.logits, tile.valid, self.setting.card)
+        self._tell(tile.n + 1, tile.total, tile.box, labels)
+
+    def strip(self, finding: Finding, done: int, total: int) -> None:
+        """Tell of a strip, as of a tile."""
+        labels = finding.labels
+        self._tell(done, total, finding.box, labels if (labels != NODATA).any() else None)
+
+    def _tell(self, done: int, total: int, box: Box, labels: NDArray[np.uint8] | None) -> None:
+        if self.tell is None:
+            return
+        setting, spent = self.setting, time.monotonic() - self.start
+        left = spent / done * (total - done) if spent > 0.5 else None
         counts = {} if labels is None else {c.id: int((labels == c.id).sum()) for c in setting.card.classes}
-        corners = setting.grid.corners(tile.box)
-        self.tell(Tile(tile.n, done, tile.total, left, tile.box, corners, setting.grid.crs, labels, counts))
+        corners = setting.grid.corners(box)
+        self.tell(Tile(done - 1, done, total, left, box, corners, setting.grid.crs, labels, counts))
 
 
 def _provenance(request: MapRequest, card: ModelCard) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -59,6 +60,7 @@ class FileSource:
     Attributes:
         grid: the model's grid.
         bands: that are read, from 1.
+        counted: 8-bit pixels that were read: "all", and those that are "0" or "255" in every band.
 
     Args:
         path: what GDAL opens.
@@ -92,8 +94,7 @@ class FileSource:
         except BaseException:
             self._file.close()
             raise
-        self._plain = dict.fromkeys((0, 255), 0)
-        self._read = 0
+        self.counted: Counter[str] = Counter()
 
     def __enter__(self) -> FileSource:
         return self
@@ -134,10 +135,11 @@ class FileSource:
             for value, share in self.radiometry.fills:
                 why = "undeclared nodata", "it was left out of the stretch", f"{value:g}"
                 notes.append(f"{share:.1%} of the sampled pixels are {value:g} " + said.format(*why))
-        for value, count in self._plain.items():
-            if self._read and count / self._read >= BORDER:
-                why = f"a {'black' if value == 0 else 'white'} border", "it counts as data", str(value)
-                notes.append(f"{count / self._read:.1%} of what was read is {value} " + said.format(*why))
+        for level, colour in (("0", "black"), ("255", "white")):
+            part = self.counted[level] / max(1, self.counted["all"])
+            if part >= BORDER:
+                border = f"a {colour} border", "it counts as data", level
+                notes.append(f"{part:.1%} of what was read is {level} " + said.format(*border))
         return notes
 
     def _model_grid(self, any_resolution: bool) -> MapGrid:
@@ -237,11 +239,11 @@ class FileSource:
 
     def _count_borders(self, raw: NDArray[np.generic], seen: NDArray[np.bool_]) -> None:
         if raw.dtype == np.uint8:
-            self._read += int(np.count_nonzero(seen))
+            self.counted["all"] += int(np.count_nonzero(seen))
             for value, extreme in ((0, raw.max(0)), (255, raw.min(0))):
                 found = extreme == value
                 if found.any():
-                    self._plain[value] += int(np.count_nonzero(found & seen))
+                    self.counted[str(value)] += int(np.count_nonzero(found & seen))
 
 
 @contextmanager

@@ -74,7 +74,7 @@ class Controller(QObject):
         dock.setup_page.started.connect(partial(supervisor.stop, wait=False))
         dock.setup_page.completed.connect(self._setup_completed)
         self._project.cleared.connect(self._project_cleared)
-        dock.result.not_saved.connect(self._notify.error)
+        dock.result.failed.connect(self._notify.error)
         iface.currentLayerChanged.connect(self._layer_activated)
         iface.mapCanvas().rotationChanged.connect(dock.set_map_turned)
         dock.set_map_turned(iface.mapCanvas().rotation())

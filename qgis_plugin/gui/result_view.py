@@ -5,27 +5,16 @@ from __future__ import annotations
 import csv
 from typing import Optional
 
-from qgis.PyQt.QtCore import QEvent, QSize, Qt, pyqtSignal
-from qgis.PyQt.QtGui import QColor, QIcon, QKeySequence, QPainter, QPixmap
-from qgis.PyQt.QtWidgets import (
-    QAbstractItemView,
-    QApplication,
-    QFileDialog,
-    QHBoxLayout,
-    QHeaderView,
-    QLabel,
-    QTableWidget,
-    QTableWidgetItem,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qgis.PyQt.QtCore import QEvent, Qt, pyqtSignal
+from qgis.PyQt.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
 from ..client.schema import JobResult
 from ..i18n import tr
-from ..layers import classes
+from ..layers import classes, shares
 from . import format as fmt
 from .labels import note
+from .shares_window import SharesWindow
+from .table import CopyTable
 
 _LINES = 8  # more classes scroll
 
@@ -33,15 +22,20 @@ _LINES = 8  # more classes scroll
 class ResultView(QWidget):
     """A small table with a title above and notes below it; hidden until there is a result."""
 
-    not_saved = pyqtSignal(str)
+    failed = pyqtSignal(str)
 
     def __init__(self, parent=None):
         super().__init__(parent)
+        self._name = ""
         self._result: Optional[JobResult] = None
         self.title = QLabel()
         self.title.setObjectName("rotacubeResultTitle")
         self.title.setWordWrap(True)
         self.table = _Table()
+        self.charts_button = self._button(
+            tr("Charts…"), tr("Statistics with their intervals, of the whole map and of zones"), "rotacubeResultCharts"
+        )
+        self.charts_button.clicked.connect(self._show_charts)
         self.copy_button = self._button(tr("Copy"), tr("Copy the table for a spreadsheet"), "rotacubeResultCopy")
         self.copy_button.clicked.connect(self.table.copy)
         self.save_button = self._button(tr("Save as CSV…"), tr("Save pixels, areas and shares"), "rotacubeResultSave")
@@ -51,6 +45,7 @@ class ResultView(QWidget):
         self.note.setTextFormat(Qt.TextFormat.PlainText)
         buttons = QHBoxLayout()
         buttons.addStretch(1)
+        buttons.addWidget(self.charts_button)
         buttons.addWidget(self.copy_button)
         buttons.addWidget(self.save_button)
         layout = QVBoxLayout(self)
@@ -69,7 +64,8 @@ class ResultView(QWidget):
             title: what was mapped, and with what.
             result: what the job left.
         """
-        self._result = result
+        self._name, self._result = name, result
+        self.charts_button.setVisible(bool(shares.path_of(result)))
         self.title.setText(f"<b>{_escaped(name)}</b><br>{_escaped(title)}")
         self.table.show_classes(result)
         self.table.setAccessibleName(tr("Areas of {}").format(name))
@@ -98,6 +94,15 @@ class ResultView(QWidget):
         button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         return button
 
+    def _show_charts(self) -> None:
+        path = shares.path_of(self._result)
+        try:
+            window = SharesWindow(self._name, path, shares.read(path), self._result.classes, self)
+        except shares.SharesError as error:
+            self.failed.emit(str(error))
+            return
+        window.show()
+
     def _save(self) -> None:
         path, _ = QFileDialog.getSaveFileName(self, tr("Save the areas as"), "", tr("CSV") + " (*.csv)")
         if not path:
@@ -108,7 +113,7 @@ class ResultView(QWidget):
             write_csv(path, self._result)
         except OSError as error:
             text = tr("{path} cannot be written ({why}). Choose another place for the table.")
-            self.not_saved.emit(text.format(path=path, why=error.strerror or error))
+            self.failed.emit(text.format(path=path, why=error.strerror or error))
 
 
 def write_csv(path: str, result: JobResult) -> None:
@@ -124,61 +129,22 @@ def write_csv(path: str, result: JobResult) -> None:
             table.writerow([item.id, item.name, item.pixels, item.area_m2, item.share])
 
 
-class _Table(QTableWidget):
+class _Table(CopyTable):
     """Classes with their areas; as high as its rows, whatever the theme makes of them."""
 
     def __init__(self):
-        super().__init__(0, 4)
+        super().__init__([tr("Class"), tr("m²"), tr("ha"), tr("Share")])
         self.setObjectName("rotacubeResult")
-        self.setHorizontalHeaderLabels([tr("Class"), tr("m²"), tr("ha"), tr("Share")])
-        self.verticalHeader().hide()
-        self.setShowGrid(False)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        self.setTabKeyNavigation(False)  # Tab leads on to the next widget, arrows from cell to cell
-        self.setIconSize(QSize(12, 12))
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        header = self.horizontalHeader()
-        header.setHighlightSections(False)
-        header.setMinimumSectionSize(58)
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        for column in range(4):
-            self.horizontalHeaderItem(column).setTextAlignment(_alignment(column))
+        self.horizontalHeader().setMinimumSectionSize(58)
 
     def show_classes(self, result: JobResult) -> None:
         """One row a class."""
         self.setRowCount(len(result.classes))
         for row, item in enumerate(result.classes):
             texts = [item.name, fmt.square_metres(item.area_m2), fmt.hectares(item.area_m2), fmt.share(item.share)]
-            for column, text in enumerate(texts):
-                cell = QTableWidgetItem(text)
-                cell.setTextAlignment(_alignment(column))
-                if column == 0:
-                    cell.setIcon(_swatch(classes.color(item)))
-                    cell.setToolTip(tr("{} pixels").format(fmt.number(item.pixels)))
-                self.setItem(row, column, cell)
+            self.set_row(row, texts, classes.color(item), tr("{} pixels").format(fmt.number(item.pixels)))
         self._fit()
-
-    def copy(self) -> None:
-        """Put the selected cells on the clipboard, or the whole table with its header."""
-        cells = {(index.row(), index.column()) for index in self.selectedIndexes()}
-        lines = []
-        if not cells:
-            cells = {(row, column) for row in range(self.rowCount()) for column in range(self.columnCount())}
-            lines.append("\t".join(self.horizontalHeaderItem(column).text() for column in range(self.columnCount())))
-        for row in sorted({row for row, _ in cells}):
-            columns = sorted(column for line, column in cells if line == row)
-            lines.append("\t".join(self.item(row, column).text() for column in columns))
-        QApplication.clipboard().setText("\n".join(lines))
-
-    def keyPressEvent(self, event) -> None:
-        """Ctrl+C copies."""
-        if event.matches(QKeySequence.StandardKey.Copy):
-            self.copy()
-            event.accept()
-            return
-        super().keyPressEvent(event)
 
     def changeEvent(self, event) -> None:
         """Another theme or font has rows of another height."""
@@ -193,20 +159,5 @@ class _Table(QTableWidget):
         self.setFixedHeight(self.horizontalHeader().sizeHint().height() + rows + frame)
 
 
-def _alignment(column: int) -> Qt.AlignmentFlag:
-    side = Qt.AlignmentFlag.AlignLeft if column == 0 else Qt.AlignmentFlag.AlignRight
-    return side | Qt.AlignmentFlag.AlignVCenter
-
-
 def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;")
-
-
-def _swatch(color: QColor) -> QIcon:
-    pixmap = QPixmap(12, 12)
-    pixmap.fill(color)
-    painter = QPainter(pixmap)
-    painter.setPen(QColor(128, 128, 128))
-    painter.drawRect(0, 0, 11, 11)
-    painter.end()
-    return QIcon(pixmap)

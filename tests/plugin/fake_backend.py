@@ -216,7 +216,12 @@ class Job:
             raise RuntimeError(f"{path} is there already.")
         path.unlink(missing_ok=True)
         if product["kind"] == "statistics":
-            path.write_text("zone,class,share,share_low,share_high\nwhole map,building,0.4,0.3,0.5\n")
+            path.write_text(
+                "zone,class_id,class,pixels,area_m2,area_best_m2,area_low_m2,area_high_m2,"
+                "share,share_best,share_low,share_high,assumptions\n"
+                "whole map,1,building,40,40.0,42.0,30.0,50.0,0.4,0.42,0.3,0.5,Errors are as on validation.\n",
+                encoding="utf-8-sig",
+            )
             return
         if product["kind"] == "polygons":
             self.write_polygons(path, geo, wkt)

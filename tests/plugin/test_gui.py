@@ -97,7 +97,7 @@ def test_table_is_saved_as_csv(view, tmp_path, monkeypatch):
         rows = list(csv.DictReader(file))
     assert [row["class"] for row in rows] == [item.name for item in result.classes]
     assert [float(row["area_m2"]) for row in rows] == [item.area_m2 for item in result.classes]
-    refused = QSignalSpy(shown.not_saved)
+    refused = QSignalSpy(shown.failed)
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *about: (str(tmp_path / "no" / "areas.csv"), ""))
     QTest.mouseClick(shown.save_button, Qt.MouseButton.LeftButton)
     assert len(refused) == 1 and "cannot be written" in refused[0][0]

@@ -272,6 +272,13 @@ def test_the_contract_names_every_shape_and_error(client):
         ("delete", "/v1/interrupted/{name}"),
         ("get", "/v1/jobs/{name}/tiles/{n}.png"),
         ("get", "/v1/jobs/{name}/products/{n}"),
+        ("post", "/v1/views"),
+        ("get", "/v1/views/{name}"),
+        ("delete", "/v1/views/{name}"),
+        ("put", "/v1/views/{name}/cells/{column}/{row}"),
+        ("post", "/v1/views/{name}/roofs"),
+        ("delete", "/v1/views/{name}/work/{ticket}"),
+        ("post", "/v1/views/{name}/grow"),
     }
     for methods in document["paths"].values():
         for operation in methods.values():

@@ -152,8 +152,8 @@ def test_missing_web_tiles_are_said_and_asked_for_again(town, tiles):
     use(t, layer)
     t.begin()
     assert t.view()["body"]["crs"] == "EPSG:3857"
-    (message,) = [text for text in t.iface.messages() if "no picture" in text]
-    assert "“web”" in message and t.session.pixels.poor
+    wait(lambda: [text for text in t.iface.messages() if "no picture" in text and "“web”" in text])
+    assert t.session.pixels.poor
     some = len(t.known)
     Tiles.holes = False
     t.canvas.zoomByFactor(0.98)
@@ -172,7 +172,7 @@ def test_slow_web_tiles_are_given_up_and_said(town, tiles, monkeypatch):
     t.canvas.zoomByFactor(0.2)
     use(t, QgsRasterLayer(f"type=xyz&url={tiles}/{{z}}/{{x}}/{{y}}.png&zmax=19&zmin=0", "web", "wms"))
     t.begin()
-    assert "100.0 %" in t.iface.messages()[0] and "tiles are missing or late" in t.iface.messages()[0]
+    wait(lambda: [text for text in t.iface.messages() if "100.0 %" in text and "tiles are missing or late" in text])
     assert t.view()["cells"] == 0 and len(t.known) == 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Callable, Dict, List, Optional, Tuple
+from typing import Callable, ClassVar, Dict, List, Optional, Set, Tuple
 
 import numpy as np
 from qgis.core import (
@@ -37,6 +37,45 @@ def cell_box(view: ViewInfo, cell: Cell) -> QgsRectangle:
     return QgsRectangle(left, top + view.cell * dy, left + view.cell * dx, top)
 
 
+class _Rendering(QObject):
+    """One cell being rendered. It lives until QGIS has ended, whoever has lost interest meanwhile."""
+
+    ended = pyqtSignal(object)
+    late = pyqtSignal(object)
+    alive: ClassVar[Set[_Rendering]] = set()
+
+    def __init__(self, settings: QgsMapSettings, cell: Cell, turn: int):
+        super().__init__()
+        self.cell, self.turn, self.job = cell, turn, QgsMapRendererParallelJob(settings)
+        self._patience = QTimer(self)
+        self._patience.setSingleShot(True)
+        self._patience.timeout.connect(self._waited)
+        self.job.finished.connect(self._done)
+
+    def begin(self) -> None:
+        """Render."""
+        self.alive.add(self)
+        self._patience.start(PATIENCE_MS)
+        self.job.start()
+
+    def cancel(self) -> None:
+        """Render no further; nobody waits for that."""
+        self.job.cancelWithoutBlocking()
+
+    def _waited(self) -> None:
+        self.late.emit(self)
+
+    def _done(self) -> None:
+        self._patience.stop()
+        self.ended.emit(self)
+        QTimer.singleShot(0, self._forget)  # not within the signal of what is forgotten
+
+    def _forget(self) -> None:
+        self.alive.discard(self)
+        self.job.deleteLater()
+        self.deleteLater()
+
+
 class Pixels(QObject):
     """Renders cells of one layer and sends them. `done` comes once for each call of `fetch`, unless it was stopped.
 
@@ -62,7 +101,7 @@ class Pixels(QObject):
         self.poor: Dict[Cell, float] = {}  # cells of which something is missing, and which share of them
         self._layer, self._view, self._crs, self._send = layer, view, crs, send
         self._waiting: List[Cell] = []
-        self._jobs: Dict[Cell, QgsMapRendererParallelJob] = {}
+        self._jobs: Dict[Cell, _Rendering] = {}
         self._encoding = 0
         self._turn = 0
         self._background = Background(self)
@@ -79,7 +118,7 @@ class Pixels(QObject):
         self._waiting, self._encoding = [], 0
         jobs, self._jobs = self._jobs, {}
         for job in jobs.values():
-            job.cancelWithoutBlocking()
+            job.cancel()
 
     def close(self) -> None:
         """Stop for good."""
@@ -102,25 +141,21 @@ class Pixels(QObject):
         settings.setOutputImageFormat(QImage.Format.Format_ARGB32_Premultiplied)
         settings.setOutputSize(QSize(self._view.cell, self._view.cell))
         settings.setExtent(cell_box(self._view, cell))
-        job = QgsMapRendererParallelJob(settings)
-        turn = self._turn
-        late = QTimer(job)
-        late.setSingleShot(True)
-        late.timeout.connect(lambda: self._late(job, cell, turn))
-        job.finished.connect(lambda: self._finished(job, cell, turn))
-        job.finished.connect(job.deleteLater)  # the slot above keeps it alive until then
+        job = _Rendering(settings, cell, self._turn)
+        job.ended.connect(self._finished)
+        job.late.connect(self._late)
         self._jobs[cell] = job
-        late.start(PATIENCE_MS)
-        job.start()
+        job.begin()
 
-    def _late(self, job: QgsMapRendererParallelJob, cell: Cell, turn: int) -> None:
-        job.cancelWithoutBlocking()
-        if turn == self._turn and self._jobs.pop(cell, None) is not None:
-            log(f"cell {cell} of “{self._layer.name()}” was not rendered within {PATIENCE_MS / 1000:g} s")
-            self.poor[cell] = 1.0
+    def _late(self, job: _Rendering) -> None:
+        job.cancel()
+        if job.turn == self._turn and self._jobs.pop(job.cell, None) is not None:
+            log(f"cell {job.cell} of “{self._layer.name()}” was not rendered within {PATIENCE_MS / 1000:g} s")
+            self.poor[job.cell] = 1.0
             self._go_on()
 
-    def _finished(self, job: QgsMapRendererParallelJob, cell: Cell, turn: int) -> None:
+    def _finished(self, rendering: _Rendering) -> None:
+        job, cell, turn = rendering.job, rendering.cell, rendering.turn
         if turn != self._turn or self._jobs.pop(cell, None) is None:
             return
         for error in job.errors():

@@ -126,9 +126,9 @@ def test_a_cluster_that_is_not_there_is_a_sentence(monkeypatch):
 def test_strips_go_together_where_they_are_neighbours():
     boxes = [Box(top, left, top + 64, left + 100) for left in (0, 100) for top in range(0, 6400, 64)]
     parts = parts_of(boxes, 2)
-    assert {part.height for part in parts} == {512, 256}
+    assert {part.height for part in parts} == {1024, 256}
     assert sum(part.height * part.width for part in parts) == 2 * 6400 * 100
-    assert parts_of(boxes[:5], 2) == boxes[:5]
+    assert parts_of(boxes[:5], 2) == boxes[:5] and len(parts_of(boxes[:32], 2)) == 4
     del boxes[3]
-    assert parts_of(boxes, 2)[:2] == [Box(0, 0, 192, 100), Box(256, 0, 768, 100)]
+    assert parts_of(boxes, 2)[:2] == [Box(0, 0, 192, 100), Box(256, 0, 1280, 100)]
     assert parts_of([], 2) == []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -33,8 +34,8 @@ PATIENCE = 30.0
 """Seconds that a scheduler has to answer, and a first worker to join."""
 AHEAD = 2
 """Parts that a worker has at once: one that it works on, and the next."""
-MOST = 8
-"""Strips of a part: the row of tiles before its first is worked out twice, at an eighth of the work."""
+MOST = 16
+"""Strips of a part: the row of tiles before its first is worked out twice, a sixteenth of the work."""
 RETRIES = 2
 """How often a part that failed is tried again."""
 BEAT = 0.3
@@ -136,21 +137,13 @@ def joined(address: str, precision: str = "auto") -> Iterator[Cluster]:
     """
     if find_spec("distributed") is None:
         raise OptionsRefused("A cluster needs the package distributed: pip install 'rotacube[dask]'.")
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     with ExitStack() as stack:
         try:
             where: Any = address
             if address.split(":")[0] == LOCAL:
-                where = LocalCluster(
-                    n_workers=_count(address),
-                    threads_per_worker=1,
-                    processes=True,
-                    host="127.0.0.1",
-                    dashboard_address=None,
-                    silence_logs=logging.CRITICAL,
-                )
-                stack.enter_context(where)
+                where = stack.enter_context(_local(_count(address)))
             client = stack.enter_context(Client(where, timeout=PATIENCE, set_as_default=False))
             client.wait_for_workers(1, timeout=PATIENCE)
             said = client.run(about, precision)
@@ -166,7 +159,7 @@ def joined(address: str, precision: str = "auto") -> Iterator[Cluster]:
 
 def parts_of(boxes: Sequence[Box], workers: int) -> list[Box]:
     """Strips together where they are neighbours, a few each: enough parts that no worker waits long for another."""
-    most = max(1, min(MOST, len(boxes) // (2 * AHEAD * workers)))
+    most = max(1, min(MOST, len(boxes) // (AHEAD * workers)))
     parts: list[Box] = []
     for _, column in groupby(boxes, lambda box: box.left):
         count, last = 0, None
@@ -179,6 +172,25 @@ def parts_of(boxes: Sequence[Box], workers: int) -> list[Box]:
                 count = 1
             last = box
     return parts
+
+
+def _local(count: int | None) -> Any:
+    """Workers of one thread on this machine, that nobody else reaches, and no pages that tell of them."""
+    import dask.config
+    from distributed import LocalCluster
+
+    no_pages: dict[str, list[str]] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
+    with dask.config.set(no_pages), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Port .* is already in use")
+        return LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            preload="rotacube.inference.worker",
+            silence_logs=logging.CRITICAL,
+        )
 
 
 def _count(address: str) -> int | None:

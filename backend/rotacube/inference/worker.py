@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import zlib
 from collections import Counter
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from rotacube.inference.engine import Engine
 from rotacube.inference.findings import Finding, finding_of
 from rotacube.inference.request import MapRequest, card_of
 from rotacube.inference.within import Within, within
+from rotacube.memory import set_allocator
 from rotacube.models.card import ModelCard
 from rotacube.models.store import load_model
 from rotacube.raster.file_source import CACHE_BYTES, FileSource
@@ -108,6 +110,11 @@ def find(part: Part) -> Found | RotacubeError:
         return type(error)(f"Worker {worker.address}: {error.message}")
 
 
+def dask_setup(worker: object) -> None:
+    """Called by Dask where a local worker starts: Ctrl-C is the business of the process that it works for."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 class _Mind:
     """The model and the raster of the run that was last worked for. It works on one part at a time."""
 
@@ -136,6 +143,7 @@ class _Mind:
         if self._opened:
             self._opened[1].source.close()
             self._opened = None
+        set_allocator()  # Dask tells it to keep nothing
         request = part.request
         if part.place.device.type == "cuda" and not torch.cuda.is_available():
             raise ClusterFailed("The run is made on GPUs, and there is none. Let workers of one kind join the cluster.")

@@ -231,3 +231,15 @@ def test_crowded_blocks_fit_together(draw, seed):
         found = draw(window, fixed=np.setdiff1d(window, [0, *own]))
         shapes.append(shapely.transform(found.shapes, lambda c, by=(left, top): c + by))
     assert shapely.is_valid(np.concatenate(shapes)).all() and shapely.coverage_is_valid(np.concatenate(shapes))
+
+
+@pytest.mark.parametrize("side", [12, 20, 30])
+def test_a_hole_stays_where_a_roof_in_it_touches_its_edge_at_a_corner(side):
+    ids = np.zeros((side + 8, side + 8), np.int32)
+    ids[4:-4, 4:-4] = 1
+    at = ids.shape[0] // 2
+    ids[at - 1 : at + 2, at - 1 : at + 2] = 0
+    ids[at + 1, at - 1], ids[at, at] = 1, 2
+    found = regularise(ids)  # would go on for ever where the one lay within the other
+    assert shapely.coverage_is_valid(found.shapes) and shapely.is_valid(found.shapes).all()
+    assert shapely.area(shapely.intersection(*found.shapes)) == 0 and shapely.area(found.shapes[1]) > 0

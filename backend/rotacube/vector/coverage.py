@@ -95,7 +95,9 @@ class Coverage:
         if not len(alone):
             return self
         tree = shapely.STRtree(holes)
-        filled = tree.query(shapely.points(self.points[self.starts[:-1]].astype(float)), predicate="within")[1]
+        # The ends of what lies in a hole may touch its edge, at a corner; the middle of its first wall cannot.
+        middles = (self.points[self.starts[:-1]] + self.points[self.starts[:-1] + 1]) / 2
+        filled = tree.query(shapely.points(middles), predicate="within")[1]
         around = self.areas[np.searchsorted(self.ids, self.owners[alone])]
         small = shapely.area(holes) <= np.minimum(largest, share * around)
         small[filled] = False

@@ -19,6 +19,22 @@ def contents(folder: Path):
     return pixels, shapes.tolist(), [field.tolist() for field in data], json.loads((folder / "s.json").read_text())
 
 
+def fill_disk(monkeypatch, strips: int):
+    """The disk is full when a run keeps its next strip after so many; gives what frees it."""
+    from rotacube.errors import OutputUnwritable
+    from rotacube.inference.store import Store
+
+    add = Store.add
+
+    def full(self, finding):
+        if len(self.boxes) == strips:
+            raise OutputUnwritable("The disk is full.")
+        add(self, finding)
+
+    monkeypatch.setattr(Store, "add", full)
+    return lambda: monkeypatch.setattr(Store, "add", add)
+
+
 def same(one, other) -> bool:
     """Whether two folders hold the same."""
     return all((a == b).all() for a, b in zip(one[0], other[0], strict=True)) and one[1:] == other[1:]

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rotacube.errors import OutputUnwritable
+
+
+def data_folder() -> Path:
+    """The user's own folder for what this package keeps."""
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return data / "rotacube"
 
 
 @contextmanager

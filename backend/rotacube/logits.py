@@ -32,6 +32,12 @@ def class_ids(logits: NDArray[np.float32], threshold: float) -> NDArray[np.uint8
     return likeliest
 
 
+def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The probability that a logit of its own stands for."""
+    chance: NDArray[np.float32] = (0.5 * (1 + np.tanh(0.5 * logits))).astype(np.float32)
+    return chance
+
+
 def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """The probability of each class, (classes, ...), which sum to one: the sigmoid of one logit, the softmax of more.
 
@@ -39,9 +45,8 @@ def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
         logits: (outputs, ...).
     """
     if len(logits) == 1:
-        half = 0.5 * logits[0]
-        one = 0.5 * (1 + np.tanh(half))
-        return np.stack([1 - one, one]).astype(np.float32)
+        one = sigmoid(logits[0])
+        return np.stack([1 - one, one])
     raised = np.exp(logits - logits.max(0))
     whole: NDArray[np.float32] = (raised / raised.sum(0)).astype(np.float32)
     return whole

@@ -16,7 +16,10 @@ from qgis.core import (
     QgsProcessingLayerPostProcessorInterface,
     QgsProcessingParameterDefinition,
     QgsProcessingParameterFeatureSource,
+    QgsProcessingParameterField,
+    QgsProcessingParameterNumber,
     QgsProcessingParameterString,
+    QgsRasterLayer,
     QgsVectorLayer,
 )
 from qgis.PyQt.QtGui import QIcon
@@ -110,6 +113,40 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
             raise QgsProcessingException(error.message) from error
 
 
+def raster_layer(algorithm: QgsProcessingAlgorithm, parameters, name: str, context) -> QgsRasterLayer:
+    """The raster layer that was named.
+
+    Raises:
+        QgsProcessingException: there is none.
+    """
+    layer = algorithm.parameterAsRasterLayer(parameters, name, context)
+    if layer is None:
+        raise QgsProcessingException(algorithm.invalidRasterError(parameters, name))
+    return layer
+
+
+def number_parameter(name: str, title: str, low: float, high: float) -> QgsProcessingParameterNumber:
+    """A number that may be left out."""
+    kind = QgsProcessingParameterNumber.Type.Double
+    return QgsProcessingParameterNumber(name, title, kind, None, True, low, high)
+
+
+def number_of(algorithm: QgsProcessingAlgorithm, parameters, name: str, context) -> Optional[float]:
+    """A number that was given; None where it was left out."""
+    return algorithm.parameterAsDouble(parameters, name, context) if _given(parameters, name) else None
+
+
+def zone_name_parameter() -> QgsProcessingParameterField:
+    """The field of the layer ZONES that names its polygons; it may be left out."""
+    title = tr("Field with the zones' names")
+    return QgsProcessingParameterField("ZONE_FIELD", title, parentLayerParameterName="ZONES", optional=True)
+
+
+def _given(parameters, name: str) -> bool:
+    given = parameters.get(name)
+    return not (given is None or given == "")
+
+
 def polygon_parameter(name: str, title: str) -> QgsProcessingParameterFeatureSource:
     """A layer of polygons that may be left out."""
     return QgsProcessingParameterFeatureSource(name, title, [QgsProcessing.SourceType.TypeVectorPolygon], optional=True)
@@ -123,7 +160,7 @@ def polygon_path(algorithm: QgsProcessingAlgorithm, parameters, name: str, conte
         QgsProcessingException: there is no such layer.
     """
     given = parameters.get(name)
-    if given is None or given == "":
+    if not _given(parameters, name):
         return ""
     layer = algorithm.parameterAsVectorLayer(parameters, name, context)
     if layer is None:

@@ -14,8 +14,6 @@ from qgis.core import (
     QgsProcessingParameterBoolean,
     QgsProcessingParameterDefinition,
     QgsProcessingParameterExtent,
-    QgsProcessingParameterField,
-    QgsProcessingParameterNumber,
     QgsProcessingParameterRasterDestination,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterVectorDestination,
@@ -34,19 +32,17 @@ from .base import (
     dress_later,
     model_of,
     model_parameter,
+    number_of,
+    number_parameter,
     polygon_parameter,
     polygon_path,
+    raster_layer,
+    zone_name_parameter,
 )
 
 POLYGONS, PROBABILITY, STATISTICS = further.POLYGONS, further.PROBABILITY, further.STATISTICS
 _OUTPUTS = {MASK: "MASK", PROBABILITY: "PROBABILITY", POLYGONS: "POLYGONS", STATISTICS: "STATISTICS"}
 _FORMATS = {".tif": "cog", ".tiff": "cog", ".gpkg": "gpkg", ".fgb": "fgb", ".csv": "csv", ".json": "json"}
-
-
-def number(name: str, title: str, low: float, high: float) -> QgsProcessingParameterDefinition:
-    """A number that may be left out."""
-    kind = QgsProcessingParameterNumber.Type.Double
-    return QgsProcessingParameterNumber(name, title, kind, None, True, low, high)
 
 
 class MapAlgorithm(BackendAlgorithm):
@@ -81,14 +77,15 @@ class MapAlgorithm(BackendAlgorithm):
         add(polygon_parameter("AREA", tr("Map within these polygons only")))
         if STATISTICS in self.PRODUCTS:
             add(polygon_parameter("ZONES", tr("Statistics in these zones too")))
-            field = QgsProcessingParameterField
-            add(field("ZONE_FIELD", tr("Field with the zones' names"), parentLayerParameterName="ZONES", optional=True))
+            add(zone_name_parameter())
         add(
             advanced(
-                number("THRESHOLD", tr("Threshold: probability of class 1 (the model's own if empty)"), 0.001, 0.999)
+                number_parameter(
+                    "THRESHOLD", tr("Threshold: probability of class 1 (the model's own if empty)"), 0.001, 0.999
+                )
             )
         )
-        add(advanced(number("SMALLEST", tr("Smallest roof or patch, m² (the model's own if empty)"), 0, 1e4)))
+        add(advanced(number_parameter("SMALLEST", tr("Smallest roof or patch, m² (the model's own if empty)"), 0, 1e4)))
         for name, title in (
             ("BLACK", tr("Black borders are no data")),
             ("ANY_RESOLUTION", tr("Map a raster far from the model's resolution anyway")),
@@ -101,9 +98,7 @@ class MapAlgorithm(BackendAlgorithm):
 
     def prepare_command(self, parameters, context) -> None:
         """Take what the layer shows."""
-        layer = self.parameterAsRasterLayer(parameters, "INPUT", context)
-        if layer is None:
-            raise QgsProcessingException(self.invalidRasterError(parameters, "INPUT"))
+        layer = raster_layer(self, parameters, "INPUT", context)
         name, self._model = model_of(self, parameters, context)
         box = self.parameterAsExtent(parameters, "EXTENT", context)
         area = None
@@ -119,14 +114,9 @@ class MapAlgorithm(BackendAlgorithm):
             allow_network=self.parameterAsBool(parameters, "ALLOW_NETWORK", context),
         )
         request = build_request(order, context.transformContext(), ())
-        zones, numbers = "", {}
+        zones = ""
         if STATISTICS in self.PRODUCTS:
             zones = polygon_path(self, parameters, "ZONES", context)
-        for key in ("THRESHOLD", "SMALLEST"):
-            given = parameters.get(key)
-            numbers[key.lower()] = (
-                None if given is None or given == "" else self.parameterAsDouble(parameters, key, context)
-            )
         self._source_name = layer.name()
         self._request = dataclasses.replace(
             request,
@@ -134,7 +124,8 @@ class MapAlgorithm(BackendAlgorithm):
             within=polygon_path(self, parameters, "AREA", context),
             zones=zones,
             zone_field=self.parameterAsString(parameters, "ZONE_FIELD", context) if zones else "",
-            **numbers,
+            threshold=number_of(self, parameters, "THRESHOLD", context),
+            smallest=number_of(self, parameters, "SMALLEST", context),
         )
 
     def processAlgorithm(self, parameters, context, feedback) -> Dict[str, Any]:

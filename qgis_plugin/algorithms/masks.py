@@ -6,10 +6,8 @@ from typing import Any, Dict, List
 
 from qgis.core import (
     QgsProcessing,
-    QgsProcessingException,
     QgsProcessingParameterBand,
     QgsProcessingParameterEnum,
-    QgsProcessingParameterField,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
     QgsProcessingParameterVectorDestination,
@@ -18,8 +16,17 @@ from qgis.core import (
 from ..client.schema import ClassArea, parse_list
 from ..i18n import tr
 from ..layers import further, source
-from .base import BackendAlgorithm, advanced, dress_later, polygon_parameter, polygon_path
-from .mapping import number
+from .base import (
+    BackendAlgorithm,
+    advanced,
+    dress_later,
+    number_of,
+    number_parameter,
+    polygon_parameter,
+    polygon_path,
+    raster_layer,
+    zone_name_parameter,
+)
 
 _WALLS = ([], ["--regularise"], ["--no-regularise"])
 
@@ -51,9 +58,7 @@ class MaskAlgorithm(BackendAlgorithm):
 
     def mask_arguments(self, parameters, context) -> List[str]:
         """The command's options for the mask; its path comes first."""
-        layer = self.parameterAsRasterLayer(parameters, "INPUT", context)
-        if layer is None:
-            raise QgsProcessingException(self.invalidRasterError(parameters, "INPUT"))
+        layer = raster_layer(self, parameters, "INPUT", context)
         wanted = self.parameterAsString(parameters, "CLASSES", context)
         band = self.parameterAsInt(parameters, "BAND", context)
         return [source.from_layer(layer).path, "--classes", wanted, "--band", str(band), "--overwrite"]
@@ -85,7 +90,9 @@ class Polygonise(MaskAlgorithm):
     def initAlgorithm(self, configuration=None) -> None:
         """Say what can be given (QGIS calls this)."""
         self.add_mask()
-        self.addParameter(number("SMALLEST", tr("Smallest polygon, m² (the model's own, or 2, if empty)"), 0, 1e4))
+        self.addParameter(
+            number_parameter("SMALLEST", tr("Smallest polygon, m² (the model's own, or 2, if empty)"), 0, 1e4)
+        )
         walls = [tr("Straight walls, but for plants"), tr("Straight walls"), tr("As found")]
         self.addParameter(QgsProcessingParameterEnum("OUTLINES", tr("Outlines"), walls, False, 0))
         kind = QgsProcessing.SourceType.TypeVectorPolygon
@@ -95,8 +102,8 @@ class Polygonise(MaskAlgorithm):
         """Take the mask's path."""
         self._arguments = self.mask_arguments(parameters, context)
         self._arguments += _WALLS[self.parameterAsEnum(parameters, "OUTLINES", context)]
-        if parameters.get("SMALLEST") not in (None, ""):
-            self._arguments += ["--smallest", str(self.parameterAsDouble(parameters, "SMALLEST", context))]
+        smallest = number_of(self, parameters, "SMALLEST", context)
+        self._arguments += [] if smallest is None else ["--smallest", str(smallest)]
 
     def processAlgorithm(self, parameters, context, feedback) -> Dict[str, Any]:
         """Have the backend draw them (QGIS calls this in a thread)."""
@@ -136,10 +143,7 @@ class ClassStatistics(MaskAlgorithm):
         """Say what can be given (QGIS calls this)."""
         self.add_mask()
         self.addParameter(polygon_parameter("ZONES", tr("Zones")))
-        title, parent = tr("Field with the zones' names"), "ZONES"
-        self.addParameter(
-            QgsProcessingParameterField("ZONE_FIELD", title, parentLayerParameterName=parent, optional=True)
-        )
+        self.addParameter(zone_name_parameter())
         kind = QgsProcessing.SourceType.TypeVector
         self.addParameter(QgsProcessingParameterVectorDestination("OUTPUT", tr("Statistics"), kind))
 

@@ -7,7 +7,6 @@ from typing import Any, Dict, List
 
 from qgis.core import (
     QgsProcessing,
-    QgsProcessingException,
     QgsProcessingOutputString,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterFeatureSource,
@@ -30,6 +29,7 @@ from .base import (
     model_parameter,
     polygon_parameter,
     polygon_path,
+    raster_layer,
 )
 
 _WHOLE = QgsProcessingParameterNumber.Type.Integer
@@ -91,9 +91,7 @@ class MakeTiles(ModelAlgorithm):
 
     def prepare_command(self, parameters, context) -> None:
         """Take the paths of the layers."""
-        layer = self.parameterAsRasterLayer(parameters, "INPUT", context)
-        if layer is None:
-            raise QgsProcessingException(self.invalidRasterError(parameters, "INPUT"))
+        layer = raster_layer(self, parameters, "INPUT", context)
         name, _ = model_of(self, parameters, context)
         self._arguments = [source.from_layer(layer).path, polygon_path(self, parameters, "POLYGONS", context)]
         self._arguments += ["--class-field", self.parameterAsString(parameters, "FIELD", context), "--model", name]

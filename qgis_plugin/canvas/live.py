@@ -14,6 +14,7 @@ from qgis.PyQt.QtGui import QColor, QImage, QPainter, QPen, QPolygonF, QTransfor
 from ..client.schema import TileEvent
 from ..compat import is_alive
 from ..layers.classes import OPACITY
+from ..layers.ground import transform_between
 
 FRAME = QColor("#ff7a1a")
 PIXEL_BUDGET = 24_000_000  # about 100 MB of previews; beyond it all of them are halved
@@ -141,12 +142,11 @@ class LiveTiles(QgsMapCanvasItem):
     def _place(self, tile: _Tile) -> Optional[List[QgsPointXY]]:
         transform = self._transforms.get(tile.crs)
         if transform is None:
-            transform = QgsCoordinateTransform(
+            transform = transform_between(
                 QgsCoordinateReferenceSystem.fromWkt(tile.crs),
                 self._canvas.mapSettings().destinationCrs(),
                 QgsProject.instance().transformContext(),
             )
-            transform.setBallparkTransformsAreAppropriate(True)
             self._transforms[tile.crs] = transform
         try:
             placed = [transform.transform(point) for point in tile.corners]

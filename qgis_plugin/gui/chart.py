@@ -98,6 +98,15 @@ class _Chart(QWidget):
         painter.setPen(QPen(line, 1))
         painter.setBrush(color)
 
+    def _write(self, painter: QPainter, line: QRectF, name: str, words: str) -> None:
+        """Words at the right end of a line, and as much of a name as has room at its left."""
+        metrics = QFontMetricsF(self.font())
+        painter.setPen(self._text)
+        painter.drawText(line, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, words)
+        room = line.width() - metrics.horizontalAdvance(words) - self._em
+        name = metrics.elidedText(name, Qt.TextElideMode.ElideRight, max(room, 0))
+        painter.drawText(line, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, name)
+
 
 class BarChart(_Chart):
     """A bar a class from a common zero; a line across its end is the 95% interval."""
@@ -130,7 +139,7 @@ class BarChart(_Chart):
     def draw(self, painter: QPainter, area: QRectF) -> None:
         """Names and numbers above their bars."""
         painter.setFont(self.font())
-        metrics, em = QFontMetricsF(self.font()), self._em
+        em = self._em
         left, wide = area.left() + 0.6 * em, area.width() - 1.2 * em
         for piece, bar in zip(self.pieces, self.bars(area)):
             painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
@@ -138,12 +147,7 @@ class BarChart(_Chart):
             painter.drawRect(bar.rect)
             painter.setRenderHint(QPainter.RenderHint.Antialiasing, True)
             line = QRectF(left, bar.rect.top() - 1.1 * em, wide, em)
-            words = in_words(piece, self._hectares)
-            painter.setPen(self._text)
-            painter.drawText(line, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, words)
-            room = wide - metrics.horizontalAdvance(words) - em
-            name = metrics.elidedText(piece.name, Qt.TextElideMode.ElideRight, max(room, 0))
-            painter.drawText(line, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, name)
+            self._write(painter, line, piece.name, in_words(piece, self._hectares))
             if bar.low is not None and bar.high is not None:
                 self._draw_interval(painter, bar)
 
@@ -204,18 +208,13 @@ class PieChart(_Chart):
         )
 
     def _list(self, painter: QPainter, slices: List[Piece], total: float, area: QRectF) -> None:
-        metrics, em = QFontMetricsF(self.font()), self._em
+        em = self._em
         for number, piece in enumerate(slices):
             top = area.top() + 1.2 * em * number
             self._take(painter, piece.color)
             painter.drawRect(QRectF(area.left(), top + 0.15 * em, 0.7 * em, 0.7 * em))
             line = QRectF(area.left() + 1.2 * em, top, area.width() - 1.2 * em, em)
-            share = fmt.share(piece.area / total)
-            painter.setPen(self._text)
-            painter.drawText(line, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, share)
-            room = line.width() - metrics.horizontalAdvance(share) - em
-            name = metrics.elidedText(piece.name, Qt.TextElideMode.ElideRight, max(room, 0))
-            painter.drawText(line, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, name)
+            self._write(painter, line, piece.name, fmt.share(piece.area / total))
 
 
 def in_words(piece: Piece, hectares: bool) -> str:

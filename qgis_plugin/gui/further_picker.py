@@ -7,12 +7,12 @@ from typing import Dict, Optional, Tuple
 from qgis.core import QgsSettings
 from qgis.PyQt.QtWidgets import QCheckBox, QGridLayout, QWidget
 
+from ..client.cards import ROOFTOPS
 from ..client.schema import ModelInfo
 from ..i18n import tr
 from ..layers.further import POLYGONS, PROBABILITY, STATISTICS
 
 _SETTING = "rotacube/further"
-_ROOFS = "rooftops"
 
 
 class FurtherPicker(QWidget):
@@ -47,7 +47,7 @@ class FurtherPicker(QWidget):
 
     def set_model(self, model: Optional[ModelInfo]) -> None:
         """Call the polygons what they are of this model."""
-        roofs = model is not None and model.task == _ROOFS
+        roofs = model is not None and model.task == ROOFTOPS
         self.boxes[POLYGONS].setText(tr("Roof polygons") if roofs else tr("Polygons"))
 
     def _keep(self) -> None:

@@ -6,17 +6,16 @@ all over both are asked instead, and the box around those that lie in both is re
 
 from __future__ import annotations
 
-import math
 from typing import List, Optional, Tuple
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
-    QgsCoordinateTransform,
-    QgsCsException,
     QgsPointXY,
     QgsRectangle,
     QgsReferencedRectangle,
 )
+
+from .ground import moved_point, transform_between
 
 POINTS = 32  # intervals along a side
 HALVINGS = 10  # a side of the box is exact to a cell over two to the power of this
@@ -52,31 +51,21 @@ class _Inside:
 
     def __init__(self, crs: QgsCoordinateReferenceSystem, area: QgsReferencedRectangle, context):
         self._area = area
-        self._there = QgsCoordinateTransform(crs, area.crs(), context)
-        self._back = QgsCoordinateTransform(area.crs(), crs, context)
-        for transform in (self._there, self._back):
-            transform.setBallparkTransformsAreAppropriate(True)
+        self._there = transform_between(crs, area.crs(), context)
+        self._back = transform_between(area.crs(), crs, context)
         self.same_crs = self._there.isShortCircuited()
         # a map in degrees may show 185 where a transform says -175
         self._turns = (0.0, 360.0, -360.0) if area.crs().isGeographic() else (0.0,)
 
     def __call__(self, point: QgsPointXY) -> bool:
-        there = _moved(self._there, point)
+        there = moved_point(self._there, point)
         if there is None:
             return False
         return any(self._area.contains(QgsPointXY(there.x() + turn, there.y())) for turn in self._turns)
 
     def back(self, point: QgsPointXY) -> Optional[QgsPointXY]:
         """A point of the area in the extent's CRS."""
-        return _moved(self._back, point)
-
-
-def _moved(transform: QgsCoordinateTransform, point: QgsPointXY) -> Optional[QgsPointXY]:
-    try:
-        moved = transform.transform(point)
-    except QgsCsException:  # it has no place there
-        return None
-    return moved if math.isfinite(moved.x()) and math.isfinite(moved.y()) else None
+        return moved_point(self._back, point)
 
 
 def _grid(box: QgsRectangle) -> List[QgsPointXY]:

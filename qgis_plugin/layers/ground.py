@@ -1,4 +1,4 @@
-"""How large a layer's pixels are on the ground."""
+"""From one CRS to another, and to metres: how large a layer's pixels are on the ground."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Optional, Tuple
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
     QgsCoordinateTransformContext,
     QgsCsException,
     QgsDistanceArea,
@@ -15,6 +16,26 @@ from qgis.core import (
 )
 
 ELLIPSOID = "EPSG:7030"  # WGS 84; others differ by less than a thousandth
+
+
+def transform_between(
+    origin: QgsCoordinateReferenceSystem,
+    target: QgsCoordinateReferenceSystem,
+    context: QgsCoordinateTransformContext,
+) -> QgsCoordinateTransform:
+    """From one CRS to another, also where only an approximate way is known; for the thread that asks."""
+    made = QgsCoordinateTransform(origin, target, context)
+    made.setBallparkTransformsAreAppropriate(True)
+    return made
+
+
+def moved_point(transform: QgsCoordinateTransform, point: QgsPointXY) -> Optional[QgsPointXY]:
+    """A point elsewhere; None where it has no place there."""
+    try:
+        moved = transform.transform(point)
+    except QgsCsException:
+        return None
+    return moved if math.isfinite(moved.x()) and math.isfinite(moved.y()) else None
 
 
 def measure(crs: QgsCoordinateReferenceSystem, context: QgsCoordinateTransformContext) -> QgsDistanceArea:

@@ -18,6 +18,7 @@ from qgis.core import (
 )
 
 from ..client.schema import BackendError, RoofInfo
+from ..layers.ground import transform_between
 
 AT_ONCE = 16  # roofs that a thread works on before others may have the interpreter
 MOST = 50_000  # roofs that are kept; the oldest go first
@@ -65,9 +66,7 @@ class Placing(NamedTuple):
 
     def transform(self) -> QgsCoordinateTransform:
         """One for the thread that asks."""
-        made = QgsCoordinateTransform(self.view, self.map, self.context)
-        made.setBallparkTransformsAreAppropriate(True)
-        return made
+        return transform_between(self.view, self.map, self.context)
 
 
 def batch(infos: Iterable[RoofInfo], placing: Placing, without: Set[str] = frozenset()) -> Batch:

@@ -7,9 +7,7 @@ from typing import NamedTuple, Optional
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
-    QgsCoordinateTransform,
     QgsCoordinateTransformContext,
-    QgsCsException,
     QgsPointXY,
     QgsRasterLayer,
 )
@@ -18,6 +16,7 @@ from ..client.schema import ModelInfo, RasterReading, ViewRequest
 from ..compat import is_alive
 from ..i18n import tr
 from ..layers import reading, source
+from ..layers.ground import moved_point, transform_between
 from ..layers.source import SourceRefused
 
 
@@ -89,12 +88,7 @@ def _rendered(layer, model, centre, crs, context) -> ViewRequest:
 
 
 def _moved(point, origin, target, context) -> QgsPointXY:
-    transform = QgsCoordinateTransform(origin, target, context)
-    transform.setBallparkTransformsAreAppropriate(True)
-    try:
-        moved = transform.transform(point)
-    except QgsCsException:
-        moved = QgsPointXY(math.nan, math.nan)
-    if not (math.isfinite(moved.x()) and math.isfinite(moved.y())):
+    moved = moved_point(transform_between(origin, target, context), point)
+    if moved is None:
         raise SourceRefused(tr("The map shows a place that the layer cannot have. Zoom to the layer."))
     return moved

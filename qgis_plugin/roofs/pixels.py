@@ -8,7 +8,6 @@ from typing import Callable, ClassVar, Dict, List, Optional, Set, Tuple
 import numpy as np
 from qgis.core import (
     QgsCoordinateReferenceSystem,
-    QgsCoordinateTransform,
     QgsCsException,
     QgsMapRendererParallelJob,
     QgsMapSettings,
@@ -21,6 +20,7 @@ from qgis.PyQt.QtGui import QColor, QImage
 
 from ..client.schema import BackendError, ViewInfo
 from ..compat import is_alive
+from ..layers.ground import transform_between
 from ..notify import log
 from ..signals.background import Background
 
@@ -235,10 +235,9 @@ def _png(image: QImage) -> bytes:
 
 def _extent(layer: QgsRasterLayer, crs: QgsCoordinateReferenceSystem) -> Optional[QgsRectangle]:
     """Where a layer surely lies, where that is a box: turned or bent extents have corners without pixels."""
-    transform = QgsCoordinateTransform(layer.crs(), crs, QgsProject.instance().transformContext())
+    transform = transform_between(layer.crs(), crs, QgsProject.instance().transformContext())
     if transform.isShortCircuited():
         return layer.extent()
-    transform.setBallparkTransformsAreAppropriate(True)
     try:
         around = transform.transformBoundingBox(layer.extent())
         bent = transform.transform(layer.extent().center())

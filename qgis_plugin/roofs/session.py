@@ -11,7 +11,6 @@ from typing import Callable, List, NamedTuple, Optional, Set, Tuple
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
-    QgsCoordinateTransform,
     QgsCsException,
     QgsPointXY,
     QgsRectangle,
@@ -23,6 +22,7 @@ from ..client.http import Client
 from ..client.schema import BackendError, RoofGrown, RoofsFound, ViewInfo, ViewRequest
 from ..i18n import tr
 from ..layers.area import common_part
+from ..layers.ground import transform_between
 from ..signals.background import Background
 from .known import Batch, Known, Placing, batch, blocks, moved
 from .pixels import Cell, Pixels, cell_box
@@ -323,19 +323,15 @@ class Session(QObject):
         area = QgsReferencedRectangle(place.box, place.crs)
         if self._layer is None:
             return common_part(self.extent, self.crs, area, self._context)
-        transform = QgsCoordinateTransform(place.crs, self.crs, self._context)
-        transform.setBallparkTransformsAreAppropriate(True)
         try:
-            box = transform.transformBoundingBox(place.box)
+            box = transform_between(place.crs, self.crs, self._context).transformBoundingBox(place.box)
         except QgsCsException:
             return None
         return box if box.isFinite() and not box.isEmpty() else None
 
     def _point_in_view(self, point: QgsPointXY) -> Optional[QgsPointXY]:
-        transform = QgsCoordinateTransform(self._place.crs, self.crs, self._context)
-        transform.setBallparkTransformsAreAppropriate(True)
         try:
-            return transform.transform(point)
+            return transform_between(self._place.crs, self.crs, self._context).transform(point)
         except QgsCsException:
             return None
 

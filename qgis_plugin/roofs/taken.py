@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
-    QgsCoordinateTransform,
     QgsFeature,
     QgsFeatureRequest,
     QgsGeometry,
@@ -24,7 +23,7 @@ from ..client.schema import ClassInfo
 from ..compat import is_alive
 from ..i18n import tr
 from ..layers.further import outline
-from ..layers.ground import measure
+from ..layers.ground import measure, transform_between
 from ..layers.results import GROUP
 from . import shapes
 from .known import Roof, placed
@@ -97,9 +96,7 @@ class Taken(QObject):
 
     def on_map(self, feature: QgsFeature, crs: QgsCoordinateReferenceSystem) -> QgsGeometry:
         """A feature's outline in the map's CRS."""
-        transform = QgsCoordinateTransform(self.layer.crs(), crs, self._project.transformContext())
-        transform.setBallparkTransformsAreAppropriate(True)
-        return placed(feature.geometry(), transform)
+        return placed(feature.geometry(), transform_between(self.layer.crs(), crs, self._project.transformContext()))
 
     def has(self, roof: Roof) -> Optional[QgsFeature]:
         """The feature that a roof was taken as."""
@@ -206,19 +203,17 @@ class Taken(QObject):
 
     def undo(self) -> bool:
         """Take the last step back; whether there was one."""
-        there = self.there() and self.layer.undoStack().canUndo()
-        if there:
-            self.layer.undoStack().undo()
-            self.layer.triggerRepaint()
-        return there
+        return self.there() and self._stepped(self.layer.undoStack().canUndo(), self.layer.undoStack().undo)
 
     def redo(self) -> bool:
         """Do again what was taken back; whether there was something."""
-        there = self.there() and self.layer.undoStack().canRedo()
-        if there:
-            self.layer.undoStack().redo()
+        return self.there() and self._stepped(self.layer.undoStack().canRedo(), self.layer.undoStack().redo)
+
+    def _stepped(self, can: bool, step: Callable[[], None]) -> bool:
+        if can:
+            step()
             self.layer.triggerRepaint()
-        return there
+        return can
 
     # the layer
 
@@ -310,7 +305,7 @@ class Taken(QObject):
             "perimeter_m": round(info.perimeter, 2),
             "confidence": round(info.confidence, 3),
             "axis_deg": None if info.axis is None else round(info.axis, 1),
-            "outline": "regularised" if info.outline == "regular" else info.outline,
+            "outline": info.outline,
             "source": self.origin.name,
             "roof": info.id,
         }
@@ -368,6 +363,4 @@ class Taken(QObject):
     def _here(self, shape: QgsGeometry, crs: QgsCoordinateReferenceSystem) -> QgsGeometry:
         """A shape in the layer's CRS; in the raster's while there is no layer."""
         own = self.layer.crs() if self.there() else self.origin.crs
-        transform = QgsCoordinateTransform(crs, own, self._project.transformContext())
-        transform.setBallparkTransformsAreAppropriate(True)
-        return placed(shape, transform)
+        return placed(shape, transform_between(crs, own, self._project.transformContext()))

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support import REPO, load_tool, run_backend
+from support import REPO, draw_town, load_tool
 
 
 @pytest.fixture(scope="session")
@@ -54,11 +54,7 @@ def models(make_model, tmp_path_factory):
 @pytest.fixture(scope="session")
 def scene(backend_python, tmp_path_factory):
     """A drawn town, 1400 x 1000 pixels of 0.15 m, in UTM."""
-    path = tmp_path_factory.mktemp("scene") / "scene.tif"
-    draw = "import sys; from rotacube.training.drawn.scenes import draw_scene, write_scene; "
-    draw += "write_scene(sys.argv[1], draw_scene(3, 1000, 1400))"
-    run_backend(backend_python, "-c", draw, str(path))
-    return path
+    return draw_town(backend_python, tmp_path_factory.mktemp("scene") / "scene.tif", 1000, 1400)
 
 
 @pytest.fixture

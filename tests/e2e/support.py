@@ -19,6 +19,14 @@ def load_tool(name):
     return module
 
 
+def draw_town(python, path, height, width):
+    """A drawn town at 0.15 m, in UTM, by the backend's Python; gives its path back."""
+    draw = "import sys; from rotacube.training.drawn.scenes import draw_scene, write_scene; "
+    draw += "write_scene(sys.argv[1], draw_scene(3, int(sys.argv[2]), int(sys.argv[3])))"
+    run_backend(python, "-c", draw, str(path), str(height), str(width))
+    return path
+
+
 def run_backend(python, *arguments):
     """Run a script in the backend's Python, the checkout's source first."""
     env = {**os.environ, "PYTHONPATH": str(REPO / "backend")}

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support import REPO, load_tool, run_backend
+from support import REPO, draw_town, load_tool, run_backend
 
 PATIENCE_S = 540
 
@@ -33,11 +33,7 @@ def wheels(backend_python):
 @pytest.fixture(scope="module")
 def small_scene(backend_python, tmp_path_factory):
     """A drawn town at the model's resolution, three tiles or so."""
-    path = tmp_path_factory.mktemp("small") / "scene.tif"
-    draw = "import sys; from rotacube.training.drawn.scenes import draw_scene, write_scene; "
-    draw += "write_scene(sys.argv[1], draw_scene(3, 400, 900))"
-    run_backend(backend_python, "-c", draw, str(path))
-    return path
+    return draw_town(backend_python, tmp_path_factory.mktemp("small") / "scene.tif", 400, 900)
 
 
 @pytest.mark.timeout(600)

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from support import run_backend
+from support import draw_town
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +48,7 @@ def process(plugin_zip, backend_python, models, tmp_path_factory):
 @pytest.fixture(scope="module")
 def town(backend_python, tmp_path_factory):
     """A small drawn town at the model's resolution."""
-    path = tmp_path_factory.mktemp("town") / "town.tif"
-    draw = "import sys; from rotacube.training.drawn.scenes import draw_scene, write_scene; "
-    draw += "write_scene(sys.argv[1], draw_scene(3, 300, 400))"
-    run_backend(backend_python, "-c", draw, str(path))
-    return path
+    return draw_town(backend_python, tmp_path_factory.mktemp("town") / "town.tif", 300, 400)
 
 
 @pytest.mark.timeout(300)

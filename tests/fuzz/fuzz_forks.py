@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 
 
@@ -22,6 +23,23 @@ def fork(work: Callable[[], object]) -> int:
         code = 0
     finally:
         os._exit(code)
+
+
+class Killed:
+    """What kills runs, one by one, and counts in `counts` those that were killed."""
+
+    counts: Counter[str]
+
+    def kill(self, number: int) -> None:
+        """Start one run, and kill it unless it ends before."""
+        raise NotImplementedError
+
+    def kill_often(self, times: int) -> None:
+        """Start runs until so many were killed; some end before."""
+        number = 0
+        while self.counts["killed"] < times:
+            self.kill(number)
+            number += 1
 
 
 def wait(child: int, limit: float) -> int | None:

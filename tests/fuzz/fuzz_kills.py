@@ -31,7 +31,7 @@ import numpy as np
 import rasterio
 import torch
 from fuzz import make_model
-from fuzz_forks import fork, wait
+from fuzz_forks import Killed, fork, wait
 from fuzz_resume import Resumes
 from torch import nn
 
@@ -60,7 +60,7 @@ def state(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if path.is_file()}
 
 
-class Kills:
+class Kills(Killed):
     """A folder with earlier results, in which runs are killed."""
 
     def __init__(self, seed: int, work: Path) -> None:
@@ -89,13 +89,6 @@ class Kills:
     def _pixels(self, name: str) -> bytes:
         with rasterio.open(self.folder / name) as file:
             return file.crs.to_wkt().encode() + file.read(1).tobytes()
-
-    def kill_often(self, times: int) -> None:
-        """Start runs until so many were killed; some end before."""
-        number = 0
-        while self.counts["killed"] < times:
-            self.kill(number)
-            number += 1
 
     def kill(self, number: int) -> None:
         """Kill one run, look at the folder, run again there, look again."""

@@ -22,7 +22,7 @@ from pathlib import Path
 import fuzz_seeds
 import rasterio
 from fuzz import make_model
-from fuzz_forks import fork, wait
+from fuzz_forks import Killed, fork, wait
 
 from rotacube.errors import RotacubeError
 from rotacube.inference.device import choose_place
@@ -123,7 +123,7 @@ def _stepped(step: Callable, watch: Watch, moment: tuple | None) -> Callable:
     return stepped
 
 
-class Resumes:
+class Resumes(Killed):
     """Runs that are killed, once or twice, and resumed."""
 
     def __init__(self, seed: int, work: Path) -> None:
@@ -142,13 +142,6 @@ class Resumes:
             raise RuntimeError(f"a run that nobody kills ends with {code}")
         _, self.tiles, self.steps = self.watch.read()
         self.good = contents(folder)
-
-    def kill_often(self, times: int) -> None:
-        """Kill so many runs, and resume each."""
-        number = 0
-        while self.counts["killed"] < times:
-            self.kill(number)
-            number += 1
 
     def kill(self, number: int) -> None:
         """Kill one run, at times also the one that resumes it, and let the last one end."""

@@ -30,11 +30,12 @@ def test_killed_runs_leave_no_half_file_and_full_disks_end_with_a_sentence(tmp_p
 def test_killed_runs_are_resumed_to_what_an_undisturbed_run_makes(tmp_path):
     code = (
         "import json, sys, torch; from pathlib import Path; import fuzz_resume as r; torch.set_num_threads(1);"
-        "runs = r.Resumes(3, Path(sys.argv[1])); runs.rng.seed(5); [runs.kill(n) for n in (1, 4, 7)];"
+        "runs = r.Resumes(3, Path(sys.argv[1])); runs.rng.seed(5); "
+        "[runs.kill(n) for n in range(1, 31, 3) if runs.counts['killed'] < 3];"  # some end before
         "print(json.dumps([runs.faults, dict(runs.counts)]))"
     )
     found, counts = json.loads(run_python(code, tmp_path).splitlines()[-1])
-    assert found == [] and counts["killed"] >= 1, "on a busy machine a run may end before its moment"
+    assert found == [] and counts["killed"] == 3
 
 
 def run_python(code, folder):

@@ -14,7 +14,7 @@ import numpy as np
 import pyogrio
 import pytest
 import rasterio
-from products import NAMES, contents
+from products import NAMES, contents, fill_disk
 
 from rotacube.errors import JobDamaged, JobInterrupted, OutputUnwritable
 from rotacube.inference import pieces as pieces_module
@@ -235,21 +235,14 @@ def test_two_runs_do_not_write_to_one_name(scene_path, model_folder, tiny_model,
 def test_a_long_run_whose_disk_is_full_keeps_what_it_found(
     scene_path, model_folder, tiny_model, cpu, tmp_path, monkeypatch, unbroken
 ):
-    add = Store.add
-
-    def full(self, finding):
-        if len(self.boxes) == 2:
-            raise OutputUnwritable("The disk is full.")
-        add(self, finding)
-
-    monkeypatch.setattr(Store, "add", full)
+    free = fill_disk(monkeypatch, 2)
     with pytest.raises(OutputUnwritable, match=r"The disk is full\. Nothing was left behind\.$"):
         run_map(request_of(scene_path, model_folder, tmp_path), tiny_model, place=cpu)
     assert list(tmp_path.iterdir()) == [], "it was not worth keeping"
     monkeypatch.setattr(module, "WORTH_KEEPING", 0.0)
     with pytest.raises(OutputUnwritable, match="resume the run to go on"):
         run_map(request_of(scene_path, model_folder, tmp_path), tiny_model, place=cpu)
-    monkeypatch.setattr(Store, "add", add)
+    free()
     run_map(request_of(scene_path, model_folder, tmp_path, resume=True), tiny_model, place=cpu)
     np.testing.assert_array_equal(contents(tmp_path)[0][0], unbroken[0][0])
 

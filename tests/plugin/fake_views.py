@@ -90,7 +90,13 @@ def roof(name, box, confidence):
     """A roof as the interface has it."""
     left, bottom, right, top = box
     ring = [[left, bottom], [right, bottom], [right, top], [left, top], [left, bottom]]
-    measures = {"area": 80.0, "perimeter": 36.0, "confidence": round(confidence, 2), "axis": 0.0, "outline": "regular"}
+    measures = {
+        "area": 80.0,
+        "perimeter": 36.0,
+        "confidence": round(confidence, 2),
+        "axis": 0.0,
+        "outline": "regularised",
+    }
     return {"id": name, "geometry": {"type": "Polygon", "coordinates": [ring]}, **measures}
 
 

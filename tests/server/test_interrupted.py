@@ -12,8 +12,9 @@ import pytest
 import rasterio
 from bodies import job_body
 from processes import client_of, environment, running
+from products import fill_disk
 
-from rotacube.errors import JobMissing, OutputUnwritable
+from rotacube.errors import JobMissing
 from rotacube.inference import run as module
 from rotacube.inference.store import Store, folder_of
 from rotacube.jobs.queue import Jobs
@@ -199,18 +200,11 @@ def test_a_job_whose_disk_was_full_can_be_resumed_by_the_same_server(
     state, next_server, town, model_folder, tmp_path, monkeypatch
 ):
     request = to_map(JobRequest(**job_body(town, model_folder, tmp_path / "mask.tif")))
-    add = Store.add
-
-    def full(self, finding):
-        if len(self.boxes) == 2:
-            raise OutputUnwritable("The disk is full.")
-        add(self, finding)
-
-    monkeypatch.setattr(Store, "add", full)
+    free = fill_disk(monkeypatch, 2)
     monkeypatch.setattr(module, "WORTH_KEEPING", 0.0)
     now = finished(next_server, next_server.create(request))
     assert now.state == "failed" and "resume the run" in now.error.message
-    monkeypatch.setattr(Store, "add", add)
+    free()
     (found,) = next_server.interrupted()
     assert finished(next_server, next_server.resume(found.id)).state == "finished"
     with pytest.raises(JobMissing):

@@ -12,12 +12,13 @@ import rasterio
 from numpy.typing import NDArray
 
 from rotacube import __version__
-from rotacube.errors import JobCancelled, OptionsRefused, RotacubeError
+from rotacube.errors import JobCancelled, RotacubeError
 from rotacube.inference.findings import LABELS, Finding
 from rotacube.inference.needs import needs_of
 from rotacube.inference.outputs import KINDS, ClassTotal, Setting, Totals, format_of, opened
 from rotacube.inference.outputs.base import ROOFS
 from rotacube.inference.pieces import Splitter, patches_of
+from rotacube.inference.request import check_smallest
 from rotacube.inference.store import Store, folder_of
 from rotacube.models.card import ModelCard, Separation
 from rotacube.models.store import find_model
@@ -113,8 +114,8 @@ def of_mask(
 
     check_raster(request.mask)
     check_output_name(str(request.output))
-    if request.smallest is not None and not 0 <= request.smallest <= 1e4:
-        raise OptionsRefused(f"The smallest area may be 0 to 10,000 square metres, not {request.smallest:g}.")
+    if request.smallest is not None:
+        check_smallest(request.smallest)
     form = format_of(request.kind, request.output.name)
     with (
         rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES),

@@ -156,18 +156,32 @@ def _check_turns(turns: int, card: ModelCard) -> None:
 
 
 def card_of(request: MapRequest, card: ModelCard) -> ModelCard:
-    """The model's card as a request changes it.
+    """The model's card as a request changes it; see `with_cuts`."""
+    return with_cuts(card, request.threshold, request.smallest)
+
+
+def with_cuts(card: ModelCard, threshold: float | None, smallest: float | None) -> ModelCard:
+    """A card with another threshold, and another area of the smallest roof or patch; its own where they are None.
 
     Raises:
         OptionsRefused: the threshold is no probability, or the smallest area none.
     """
     changed: dict[str, Any] = {}
-    if request.threshold is not None:
-        if not 0 < request.threshold < 1:
-            raise OptionsRefused(f"A threshold of {request.threshold:g} is no probability: it lies between 0 and 1.")
-        changed["threshold"] = request.threshold
-    if request.smallest is not None:
-        if not 0 <= request.smallest <= 1e4:
-            raise OptionsRefused(f"The smallest area may be 0 to 10,000 square metres, not {request.smallest:g}.")
-        changed["separation"] = card.separation.model_copy(update={"smallest": request.smallest})
+    if threshold is not None:
+        if not 0 < threshold < 1:
+            raise OptionsRefused(f"A threshold of {threshold:g} is no probability: it lies between 0 and 1.")
+        changed["threshold"] = threshold
+    if smallest is not None:
+        check_smallest(smallest)
+        changed["separation"] = card.separation.model_copy(update={"smallest": smallest})
     return card.model_copy(update=changed)
+
+
+def check_smallest(area: float) -> None:
+    """Check the square metres of the smallest roof or patch.
+
+    Raises:
+        OptionsRefused: they are none.
+    """
+    if not 0 <= area <= 1e4:
+        raise OptionsRefused(f"The smallest area may be 0 to 10,000 square metres, not {area:g}.")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from rotacube.logits import probabilities
+from rotacube.logits import probabilities, sigmoid
 
 TURNS = (1, 4, 8)
 """How often: as it is; by quarter turns; by quarter turns, and mirrored."""
@@ -29,22 +29,14 @@ def averaged(
     """
     if turns == 1:
         return infer(tiles)
-    total: NDArray[np.float64] | None = None
-    for quarters, mirrored in _turns(turns):
-        found = infer([np.ascontiguousarray(_turned(tile, quarters, mirrored)) for tile in tiles])
-        back = np.rot90(found, -quarters, (2, 3))
-        chances = _chances(back[..., ::-1] if mirrored else back, channels)
-        total = chances.astype(np.float64) if total is None else total + chances
-    return _logits(np.asarray(total / turns, np.float32), channels)  # type: ignore[operator]
 
+    def look(quarters: int, mirrored: bool) -> Floats:
+        turned = [np.rot90(tile[..., ::-1] if mirrored else tile, quarters, (1, 2)) for tile in tiles]
+        back = np.rot90(infer([np.ascontiguousarray(tile) for tile in turned]), -quarters, (2, 3))
+        return _chances(back[..., ::-1] if mirrored else back, channels)
 
-def _turns(turns: int) -> Iterator[tuple[int, bool]]:
-    for number in range(turns):
-        yield number % 4, number >= 4
-
-
-def _turned(tile: Floats, quarters: int, mirrored: bool) -> Floats:
-    return np.rot90(tile[..., ::-1] if mirrored else tile, quarters, (1, 2))
+    looks = [look(number % 4, number >= 4) for number in range(turns)]
+    return _logits(np.stack(looks).mean(0, dtype=np.float64).astype(np.float32), channels)
 
 
 def _parts(channels: Mapping[str, int]) -> Iterator[tuple[slice, bool]]:
@@ -61,7 +53,7 @@ def _chances(outputs: Floats, channels: Mapping[str, int]) -> Floats:
         if classes:
             made[:, part] = probabilities(np.moveaxis(outputs[:, part], 1, 0)).swapaxes(0, 1)
         else:
-            made[:, part] = 0.5 * (1 + np.tanh(0.5 * outputs[:, part]))
+            made[:, part] = sigmoid(outputs[:, part])
     return made
 
 

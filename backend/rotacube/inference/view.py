@@ -27,8 +27,9 @@ from skimage.measure import label
 from rotacube.errors import JobCancelled, OptionsRefused, RasterEmpty
 from rotacube.inference.engine import Engine
 from rotacube.inference.findings import CHANCE, FULL, finding_of, names_of
-from rotacube.inference.outputs.polygons import bearing
+from rotacube.inference.outputs.polygons import bearing, measures
 from rotacube.inference.pieces import AROUND, Parts, roofs_of
+from rotacube.inference.request import with_cuts
 from rotacube.models.card import ModelCard
 from rotacube.raster.cell_source import At, CellSource
 from rotacube.raster.file_source import CACHE_BYTES, FileSource
@@ -119,7 +120,7 @@ class View:
             OptionsRefused: the place is too large, or a number is none that can be.
             JobCancelled: `cancelled` said so.
         """
-        card = self._card(threshold, smallest)
+        card = with_cuts(self.card, threshold, smallest)
         try:
             box = self.grid.box_of_bounds(bounds)
         except RasterEmpty:
@@ -168,7 +169,7 @@ class View:
         Returns:
             The roof, or why there is none, or the cells whose pixels are missing.
         """
-        card = self._card(threshold, None)
+        card = with_cuts(self.card, threshold, None)
         column, row = (math.floor(n) for n in ~self.grid.transform * point)
         window = Box(row - REACH, column - REACH, row + REACH + 1, column + REACH + 1) & self.grid.extent
         if not (0 <= row < self.grid.height and 0 <= column < self.grid.width):
@@ -193,8 +194,7 @@ class View:
         alone = separate_roofs(grown, depth, saddle=card.separation.saddle)
         number = int(known.max()) + 1
         known[alone == alone[at]] = number
-        roofs = self._drawn(known, np.array([number]), window, parts)
-        return (roofs[0], "", []) if roofs else (None, "What is there is too small for a roof.", [])
+        return self._drawn(known, np.array([number]), window, parts)[0], "", []
 
     def _known_at(self, point: tuple[float, float], threshold: float | None) -> tuple[Roof | None, list[At]]:
         """The roof about a point as it is shown, or the cells whose pixels are missing."""
@@ -204,16 +204,6 @@ class View:
         found = self.roofs((x - wide, y - wide, x + wide, y + wide), threshold)
         near = [(shapely.distance(roof.shape, shapely.Point(point)), roof.id, roof) for roof in found.roofs]
         return (min(near)[2], []) if near else (None, found.needs)
-
-    def _card(self, threshold: float | None, smallest: float | None) -> ModelCard:
-        if threshold is not None and not 0 < threshold < 1:
-            raise OptionsRefused(f"A threshold of {threshold:g} is no probability: it lies between 0 and 1.")
-        if smallest is not None and not 0 <= smallest <= 1e4:
-            raise OptionsRefused(f"The smallest area may be 0 to 10,000 square metres, not {smallest:g}.")
-        how = self.card.separation
-        if smallest is not None:
-            how = how.model_copy(update={"smallest": smallest})
-        return self.card.model_copy(update={"threshold": threshold or self.card.threshold, "separation": how})
 
     def _find(self, places: Sequence[At], card: ModelCard, cancelled: Callable[[], bool]) -> None:
         """Find the roofs of the blocks, rows and columns of blocks, not known yet and whose pixels are here."""
@@ -287,14 +277,15 @@ class View:
         chance = parts[f"{CHANCE} 1"][part.within(window)]
         sure = ndimage.mean(chance, seen, drawn.ids) / FULL
         axis = bearing(drawn.axis, self.grid.transform)
+        areas, perimeters = measures(drawn.shapes, ground)
         numbers, first = np.unique(seen, return_index=True)
         begins = first[np.searchsorted(numbers, drawn.ids)]
         return [
             Roof(
                 f"{part.top + begins[n] // part.width}-{part.left + begins[n] % part.width}",
                 shapes[n],
-                round(float(shapely.area(drawn.shapes[n])) * ground, 2),
-                round(float(shapely.length(drawn.shapes[n])) * math.sqrt(ground), 2),
+                float(areas[n]),
+                float(perimeters[n]),
                 round(float(sure[n]), 3),
                 round(float(axis[n]), 1),
                 not bool(drawn.kept[n]),

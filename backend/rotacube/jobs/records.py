@@ -18,7 +18,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from rotacube.errors import RotacubeError
-from rotacube.files import write_text
+from rotacube.files import data_folder, write_text
 from rotacube.inference.run import MapRequest
 from rotacube.inference.store import MANIFEST, folder_of, left_of
 from rotacube.raster.destination import is_local, marked_lives, owner_mark, sweep
@@ -38,8 +38,7 @@ class Interrupted:
 
 def records_folder() -> Path:
     """Where the user's records lie: `ROTACUBE_JOBS`, or a folder for application data."""
-    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return Path(os.environ.get("ROTACUBE_JOBS") or data / "rotacube" / "jobs")
+    return Path(os.environ.get("ROTACUBE_JOBS") or data_folder() / "jobs")
 
 
 def id_of(request: MapRequest) -> str:

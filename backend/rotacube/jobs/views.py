@@ -59,7 +59,7 @@ class Held:
 
     def grow(self, point: tuple[float, float], threshold: float | None) -> tuple[Roof | None, str, list[At]]:
         """A roof about a point; see `View.grow`."""
-        with self._working("") as _:
+        with self._working(""):
             return self.view.grow(point, threshold)
 
     def put(self, column: int, row: int, png: bytes) -> None:

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from rotacube.errors import ModelDamaged, ModelMissing, OptionsRefused, OutputUnwritable, RotacubeError, first_line
-from rotacube.files import in_one_step, is_file, is_folder, write_text
+from rotacube.files import data_folder, in_one_step, is_file, is_folder, write_text
 from rotacube.models import DEFAULT
 from rotacube.models.card import AGAIN, CARD, ModelCard, read_card
 from rotacube.models.packing import packed, unpacked
@@ -60,8 +60,7 @@ def model_folders() -> list[Path]:
 
 def own_folder() -> Path:
     """The user's own folder of models."""
-    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return data / "rotacube" / "models"
+    return data_folder() / "models"
 
 
 def _named_folders() -> list[str]:

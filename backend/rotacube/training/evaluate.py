@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from rotacube.inference.device import Place
 from rotacube.inference.engine import Engine
-from rotacube.logits import class_ids, probabilities
+from rotacube.logits import class_ids, probabilities, sigmoid
 from rotacube.models.card import ModelCard, Separation
 from rotacube.models.store import LoadedModel
 from rotacube.raster.file_source import FileSource
@@ -95,13 +95,8 @@ def ask(model: LoadedModel, areas: Iterable[Area], place: Place, turns: int = 1)
                 valid[cut] = strip.valid
             onto = ~Affine.scale(area.gsd) * source.grid.transform
         logits = found.pop("logits")
-        further = {name: part if name == "direction" else _chance(part) for name, part in found.items()}
+        further = {name: part if name == "direction" else sigmoid(part) for name, part in found.items()}
         yield Answer(_on_grid(area, shape, onto, valid, model.card.gsd), logits, further)
-
-
-def _chance(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    chance: NDArray[np.float32] = 0.5 * (1 + np.tanh(0.5 * logits))
-    return chance
 
 
 def _source(area: Area, card: ModelCard, folder: Path) -> FileSource:

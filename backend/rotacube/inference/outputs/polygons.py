@@ -95,12 +95,13 @@ class Polygons:
         """
         at = drawn.ids[of] - 1
         names = np.array([c.name for c in self.setting.card.classes], object)
+        areas, perimeters = measures(shapes, ground)
         fields: dict[str, NDArray[Any]] = {
             "number": table.number[at],
             "class": names[table.kind[at]],
             "class_id": self.setting.values_of(table.kind[at]),
-            "area_m2": (shapely.area(shapes) * ground).round(2),
-            "perimeter_m": (shapely.length(shapes) * math.sqrt(ground)).round(2),
+            "area_m2": areas,
+            "perimeter_m": perimeters,
         }
         if any(name.startswith(CHANCE) for name in self.setting.store.names):
             fields["confidence"] = table.confidence[at].round(3)
@@ -113,6 +114,11 @@ class Polygons:
     def drop(self) -> None:
         """Leave nothing but the finished file."""
         self.destination.drop()
+
+
+def measures(shapes: NDArray[np.object_], ground: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Square metres and metres about polygons in pixels, whose pixels have `ground` square metres."""
+    return (shapely.area(shapes) * ground).round(2), (shapely.length(shapes) * math.sqrt(ground)).round(2)
 
 
 def bearing(axis: NDArray[np.float64], t: Affine) -> NDArray[np.float64]:

@@ -144,12 +144,21 @@ def tiles():
     thread.join()
 
 
+def show_tiles(t, tiles, zoom=1.0):
+    """Look at web tiles where the raster lies. QGIS zooms to the first layers, which may be the world, when it finds
+    the time: the place is set after that.
+    """
+    raster = t.layer
+    use(t, QgsRasterLayer(f"type=xyz&url={tiles}/{{z}}/{{x}}/{{y}}.png&zmax=19&zmin=0", "web", "wms"))
+    wait(lambda: t.canvas.layerCount() == 2)
+    t.canvas.setDestinationCrs(MERCATOR)
+    t.canvas.setExtent(t.canvas.mapSettings().layerToMapCoordinates(raster, raster.extent()))
+    t.canvas.zoomByFactor(zoom)
+
+
 def test_missing_web_tiles_are_said_and_asked_for_again(town, tiles):
     t = town()
-    t.canvas.setDestinationCrs(MERCATOR)
-    t.canvas.setExtent(t.canvas.mapSettings().layerToMapCoordinates(t.layer, t.layer.extent()))
-    layer = QgsRasterLayer(f"type=xyz&url={tiles}/{{z}}/{{x}}/{{y}}.png&zmax=19&zmin=0", "web", "wms")
-    use(t, layer)
+    show_tiles(t, tiles)
     t.begin()
     assert t.view()["body"]["crs"] == "EPSG:3857"
     wait(lambda: [text for text in t.iface.messages() if "no picture" in text and "“web”" in text])
@@ -167,10 +176,7 @@ def test_slow_web_tiles_are_given_up_and_said(town, tiles, monkeypatch):
     monkeypatch.setattr(pixels, "PATIENCE_MS", 100)
     monkeypatch.setattr(Tiles, "do_GET", lambda self: time.sleep(1))
     t = town()
-    t.canvas.setDestinationCrs(MERCATOR)
-    t.canvas.setExtent(t.canvas.mapSettings().layerToMapCoordinates(t.layer, t.layer.extent()))
-    t.canvas.zoomByFactor(0.2)
-    use(t, QgsRasterLayer(f"type=xyz&url={tiles}/{{z}}/{{x}}/{{y}}.png&zmax=19&zmin=0", "web", "wms"))
+    show_tiles(t, tiles, 0.2)
     t.begin()
     wait(lambda: [text for text in t.iface.messages() if "100.0 %" in text and "tiles are missing or late" in text])
     assert t.view()["cells"] == 0 and len(t.known) == 0

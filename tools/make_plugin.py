@@ -9,11 +9,12 @@ Binaries stay out: they belong to the backend's installation. The same sources g
 from __future__ import annotations
 
 import configparser
-import re
 import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+
+import tomllib
 
 REPO = Path(__file__).resolve().parents[1]
 TOP = "rotacube"
@@ -83,12 +84,9 @@ def contents() -> dict[str, bytes]:
 
 
 def requirements() -> list[str]:
-    """What the backend needs, as `pyproject.toml` says it."""
-    text = (REPO / "pyproject.toml").read_text(encoding="utf-8")
-    block = re.search(r"^dependencies = \[\n(.*?)^\]", text, re.MULTILINE | re.DOTALL)
-    if block is None:
-        raise ValueError("pyproject.toml has no list of dependencies")
-    return re.findall(r'"([^"]+)"', block[1])
+    """What the backend needs, and what training needs, as `pyproject.toml` says it."""
+    project = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return [*project["dependencies"], *project["optional-dependencies"]["train"]]
 
 
 def version() -> str:

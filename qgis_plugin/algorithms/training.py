@@ -129,7 +129,8 @@ class FineTune(ModelAlgorithm):
             "were held out: 500 steps take some ten minutes of two CPU cores. The result is a model's folder, which "
             "“Import a model” takes in. Cancelled or killed, it goes on where it was if a working folder is "
             "named.\n\n"
-            "The backend needs its packages for training: pip install 'rotacube[train]'."
+            "The backend needs its packages for training; an environment that was set up before they belonged to it has "
+            "to be set up again."
         )
 
     def initAlgorithm(self, configuration=None) -> None:

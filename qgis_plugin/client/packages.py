@@ -16,6 +16,8 @@ from . import environment
 from .gpu import Gpu
 
 MINIMUM = (3, 11)
+EXTRA = "train"
+"""Of the package: models are taught in QGIS, too."""
 _LINUX, _WINDOWS = sys.platform.startswith("linux"), os.name == "nt"
 _INDEX_OPTIONS = ("-i", "--index-url", "--extra-index-url", "--no-index")
 _INDEX_VARIABLES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX")
@@ -64,11 +66,11 @@ def where_from(build: Build) -> List[str]:
 def what_to_install(wheels: str) -> List[str]:
     """Arguments for pip: a wheel, a folder or page of wheels, else what the source tree that came along needs."""
     if wheels.split("#", 1)[0].split("?", 1)[0].endswith(".whl"):
-        return ["--upgrade", wheels]
+        return ["--upgrade", f"rotacube[{EXTRA}] @ {wheels}" if "://" in wheels else f"{wheels}[{EXTRA}]"]
     if wheels:
-        return ["--upgrade", "--find-links", wheels, f"rotacube=={paths.version()}"]
+        return ["--upgrade", "--find-links", wheels, f"rotacube[{EXTRA}]=={paths.version()}"]
     if paths.is_checkout():
-        return [str(paths.root())]
+        return [f"{paths.root()}[{EXTRA}]"]
     return ["-r", str(paths.root() / "backend" / "requirements.txt")]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import numpy as np
@@ -53,8 +54,17 @@ def recipe(tmp_path):
 
 
 def test_a_recipe_becomes_a_model_with_its_report_and_eval_prints_what_its_card_says(call, imagery, recipe, tmp_path):
-    done = call("train", recipe, "--set", "schedule.steps=3", "--work", "work", ROTACUBE_DATA=str(imagery))
+    json_lines = ("--progress", "json")
+    changes = ("--set", "schedule.steps=3")
+    done = call(*json_lines, "train", recipe, *changes, "--work", "work", ROTACUBE_DATA=str(imagery))
     assert done.code == 0, done.err
+    told = [json.loads(line) for line in done.out.splitlines()]
+    steps = [line for line in told if "loss" in line]
+    assert [line["step"] for line in steps] == [1, 2, 3] and all(line["loss"] > 0 for line in steps)
+    assert told[-1]["result"] == {"name": "mine", "folder": "work/model", "report": "work/report.md"}
+    with (tmp_path / "work" / "log" / "from-0000000" / "metrics.csv").open() as file:
+        logged = {int(row["step"]) + 1: float(row["loss"]) for row in csv.DictReader(file) if row["loss"]}
+    assert logged == pytest.approx({line["step"]: line["loss"] for line in steps if line["step"] in logged}, rel=1e-4)
     card = json.loads((tmp_path / "work" / "model" / "model.json").read_text())
     assert card["name"] == "mine" and "3 steps of 2 crops" in card["training_data"]
     report = (tmp_path / "work" / "report.md").read_text()

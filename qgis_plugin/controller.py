@@ -56,9 +56,11 @@ class Controller(QObject):
         self._files = MaskFiles(self._project, self)
         self._files.gone.connect(self._file_gone)
         self.info: Optional[Info] = None
+        self._new_model = ""
         self._interrupted = InterruptedRuns(self._notify, supervisor, dock.model_picker.named, self)
         self._interrupted.resumed.connect(self._follow)
         self.idle.connect(self._interrupted.look)
+        self.idle.connect(self._look_for_new_model)
         self._patience = QTimer(self)
         self._patience.setSingleShot(True)
         self._patience.timeout.connect(dock.offer_force)
@@ -110,6 +112,11 @@ class Controller(QObject):
             return
         self._dock.show_setup(may_leave=True)
         self._dock.setUserVisible(True)
+
+    def models_changed(self, name: str) -> None:
+        """A model was installed: offer it, and choose it, as soon as no run goes on."""
+        self._new_model = name
+        self._look_for_new_model()
 
     def run(self) -> None:
         """Map what the dock says, as soon as the backend is up."""
@@ -361,6 +368,17 @@ class Controller(QObject):
             self._begin()
         else:
             self._interrupted.look()
+
+    def _look_for_new_model(self) -> None:
+        client = self._supervisor.client
+        if self._new_model and not self.busy and client is not None and self._supervisor.state == READY:
+            self._background.call(client.models, self._offer_new_model, lambda error: log(error.message))
+
+    def _offer_new_model(self, models) -> None:
+        if self._new_model and not self.busy:
+            self._dock.model_picker.set_models(models)
+            self._dock.model_picker.choose(self._new_model)
+            self._new_model = ""
 
     def _not_introduced(self, error: BackendError) -> None:
         if self._supervisor.state == READY:

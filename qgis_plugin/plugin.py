@@ -18,6 +18,7 @@ from .gui.diagnostics import report
 from .gui.dock import RotacubeDock
 from .gui.settings_dialog import SettingsDialog
 from .i18n import tr
+from .learning.by_polygons import TeachByPolygons
 from .roofs.by_click import SHORTCUT, RoofsByClick
 
 
@@ -31,6 +32,7 @@ class RotacubePlugin:
         self.supervisor: Optional[Supervisor] = None
         self.controller: Optional[Controller] = None
         self.roofs: Optional[RoofsByClick] = None
+        self.teaching: Optional[TeachByPolygons] = None
         self.settings: Optional[SettingsDialog] = None
         self.provider: Optional[RotacubeProvider] = None
 
@@ -66,6 +68,10 @@ class RotacubePlugin:
             self.iface.unregisterMainWindowAction(self.roofs.action)
             self.roofs.close()
             self.roofs.deleteLater()
+        if self.teaching is not None:
+            self.iface.rasterMenu().removeAction(self.teaching.action)
+            self.teaching.close()
+            self.teaching.deleteLater()
         if self.controller is not None:
             self.controller.close()
             self.controller.deleteLater()
@@ -81,6 +87,7 @@ class RotacubePlugin:
         if self.provider is not None:
             QgsApplication.processingRegistry().removeProvider(self.provider)
         self.action = self.provider = self.dock = self.supervisor = self.controller = self.roofs = self.settings = None
+        self.teaching = None
         i18n.remove()
 
     def _make_dock(self) -> None:
@@ -94,6 +101,10 @@ class RotacubePlugin:
         self.iface.addToolBarIcon(self.roofs.action)
         self.iface.rasterMenu().addAction(self.roofs.action)
         self.iface.registerMainWindowAction(self.roofs.action, SHORTCUT)  # so that it can be changed in the settings
+        self.teaching = TeachByPolygons(self.iface, self.dock.model_picker.current_name)
+        self.teaching.learned.connect(self.controller.models_changed)
+        self.dock.model_picker.teach_clicked.connect(self.teaching.show)
+        self.iface.rasterMenu().addAction(self.teaching.action)
 
     def _show_settings(self) -> None:
         if is_alive(self.settings):

@@ -126,10 +126,10 @@ class FineTune(ModelAlgorithm):
         """What it does, in which units."""
         return tr(
             "Teaches an installed model with a folder of “Make training tiles”, and measures it on the tiles that "
-            "were held out: 500 steps take some ten minutes of two CPU cores. The result is a model's folder, which "
+            "were held out: 500 steps take ten minutes of two recent CPU cores. The result is a model's folder, which "
             "“Import a model” takes in. Cancelled or killed, it goes on where it was if a working folder is "
             "named.\n\n"
-            "The backend needs its packages for training; an environment that was set up before they belonged to it has "
+            "The backend needs its packages for training; an environment that was set up without them has "
             "to be set up again."
         )
 

@@ -6,7 +6,7 @@ from html import escape
 from typing import Dict, List, Optional
 
 from qgis.core import QgsSettings
-from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtCore import Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import QComboBox, QMessageBox, QVBoxLayout, QWidget
 
 from ..client.schema import ModelInfo
@@ -16,10 +16,13 @@ from . import format as fmt
 from .labels import note
 
 LAST = "rotacube/model"
+_DETAILS, _TEACH = "#details", "#teach"
 
 
 class ModelPicker(QWidget):
     """A combo box of models, filled once the backend is up."""
+
+    teach_clicked = pyqtSignal()
 
     def __init__(self, parent=None):
         super().__init__(parent)
@@ -40,7 +43,7 @@ class ModelPicker(QWidget):
         self.facts.setObjectName("rotacubeModelFacts")
         self.facts.setTextFormat(Qt.TextFormat.RichText)
         self.facts.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
-        self.facts.linkActivated.connect(self.show_details)
+        self.facts.linkActivated.connect(self._link_clicked)
         layout.addWidget(self.facts)
         self.combo.currentIndexChanged.connect(self._describe)
         self.combo.activated.connect(self._remember)
@@ -49,6 +52,11 @@ class ModelPicker(QWidget):
     def current(self) -> Optional[ModelInfo]:
         """The chosen model."""
         return self.combo.currentData()
+
+    def current_name(self) -> str:
+        """The name of the chosen model; empty where there is none."""
+        model = self.current()
+        return "" if model is None else model.name
 
     def set_waiting(self, why: str) -> None:
         """Show that there is nothing to choose yet, and why."""
@@ -102,8 +110,16 @@ class ModelPicker(QWidget):
         self.notice.setText(model.notice)
         self.notice.setVisible(bool(model.notice))
         facts = [escape(part) for part in (_quality(model), model.licence) if part]
-        self.facts.setText(" · ".join([*facts, f'<a href="#details">{escape(tr("Details…"))}</a>']))
+        links = ((_DETAILS, tr("Details…")), (_TEACH, tr("Teach it…")))
+        facts += [f'<a href="{address}">{escape(text)}</a>' for address, text in links]
+        self.facts.setText(" · ".join(facts))
         self.facts.show()
+
+    def _link_clicked(self, address: str) -> None:
+        if address == _TEACH:
+            self.teach_clicked.emit()
+        else:
+            self.show_details()
 
     def show_details(self) -> None:
         """All that the model's card says, in a window from which it can be copied."""

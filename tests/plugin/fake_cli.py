@@ -47,6 +47,8 @@ if MODE == "hang":
     threading.Thread(target=ended_by_parent, daemon=True).start()
 total = 10**6 if MODE in ("hang", "deaf") else 4
 for done in range(1, total + 1):
+    if command == "train":
+        tell(step=done, loss=1 / done)
     tell(what="Mapping", done=done, total=total, unit="tiles", seconds_left=None)
     time.sleep(0.02)
     if MODE == "fail" and done == 2:
@@ -71,5 +73,19 @@ if command == "job":
 elif command in ("polygons", "statistics"):
     shutil.copy(os.environ["FAKE_LAYER"], rest[1])
     tell(result={"classes": CLASSES, "notes": []})
+elif command == "dataset":
+    Path(rest[3]).mkdir()
+    tell(result={"tiles": {"train": 3, "test": 1}, "pixels": {"background": 10, "roof": 10}})
+elif command == "train" and os.environ.get("FAKE_CARD"):
+    (folder := Path(rest[rest.index("--output") + 1])).mkdir(exist_ok=True)
+    changes = dict(word.split("=", 1) for word in rest if "=" in word)
+    card = {**json.loads(Path(os.environ["FAKE_CARD"]).read_text()), "name": json.loads(changes["card.name"])}
+    card["accuracy"] = {"town iou": 0.7, "town roofs f1": 0.5, "town before: iou": 0.5, "town before: roofs f1": 0.6}
+    (folder / "model.json").write_text(json.dumps(card))
+    tell(result={"name": card["name"], "folder": str(folder), "report": str(folder / "report.md")})
+elif command == "models" and os.environ.get("FAKE_MODELS"):
+    name = json.loads((Path(rest[1]) / "model.json").read_text())["name"]
+    shutil.copytree(rest[1], target := Path(os.environ["FAKE_MODELS"]) / name)
+    tell(result={"name": name, "folder": str(target)})
 else:
     tell(result={"name": "mine", "folder": "/models/mine"})

@@ -201,6 +201,9 @@ def test_accuracy_and_licence_are_in_sight(qgis_app):
     picker.set_models([dataclasses.replace(MODEL, accuracy=accuracy, licence="CC BY 4.0 <b>")])
     assert picker.facts.text().startswith("single roofs F1 0.50, IoU 0.53–0.68 · CC BY 4.0 &lt;b&gt; · <a href")
     assert not picker.facts.isHidden() and picker.notice.isHidden()
+    taught = QSignalSpy(picker.teach_clicked)
+    picker.facts.linkActivated.emit("#teach")
+    assert len(taught) == 1 and not picker.findChildren(QMessageBox)
     picker.facts.linkActivated.emit("#details")
     box = picker.findChild(QMessageBox)
     for part in (

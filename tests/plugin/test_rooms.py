@@ -11,7 +11,7 @@ ROOMS = (
     ("__init__",),
     ("plugin",),
     ("controller", "algorithms"),
-    ("roofs",),
+    ("roofs", "learning"),
     ("interrupted",),
     ("gui",),
     ("run",),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import lightning
 import numpy as np
 import pytest
 import torch
 
 from rotacube.errors import DatasetDamaged, OptionsRefused, TrainingFailed
+from rotacube.inference.device import Place
 from rotacube.models.store import LoadedModel, save_model
 from rotacube.networks.lite_unet import load_imagenet
 from rotacube.networks.registry import create_model
@@ -49,6 +53,18 @@ class Killed(Exception):
 
 def losses(folder):
     return {row["step"]: row["loss"] for row in read_losses(folder)}
+
+
+@pytest.mark.parametrize(("fast", "used"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_bfloat16_is_used_where_the_hardware_multiplies_in_it(tmp_path, monkeypatch, fast, used):
+    place = Place(torch.device("cpu"), torch.bfloat16 if fast else torch.float32, 1)
+    monkeypatch.setattr("rotacube.training.fit.choose_place", lambda: place)
+    asked = []
+    monkeypatch.setattr(
+        lightning, "Trainer", lambda **named: asked.append(named["precision"]) or SimpleNamespace(fit=lambda *a, **k: 0)
+    )
+    fit(a_recipe(precision="auto"), tmp_path, tmp_path / "work", progress=False)
+    assert asked == [used]
 
 
 def test_a_killed_run_resumes_to_the_same_losses_and_weights(tmp_path, monkeypatch):

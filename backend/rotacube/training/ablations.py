@@ -141,7 +141,7 @@ STUDIES = {
     "fusion": Study(
         "Fusion of the last three stages of a scene classifier, five folds of RSSCN7",
         "Kronecker Product Feature Fusion, AlexNet on UC-Merced: none 0.8810, add 0.9071, concat 0.9119, kpff 0.9190.",
-        {"schedule": {**_SCHEDULE, "steps": 600, "rate": 5e-4}, "precision": "bf16-mixed"},
+        {"schedule": {**_SCHEDULE, "steps": 600, "rate": 5e-4}, "precision": "auto"},
         {name: ("alexnet", {"fusion": name}) for name in ("none", "add", "concat", "kpff")},
         ("accuracy",),
         scenes="rsscn7",

@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
 
 from rotacube.errors import OptionsRefused
+from rotacube.inference.device import choose_place
 from rotacube.models.store import load_model
 from rotacube.networks.convnext import ConvNeXtNetwork
 from rotacube.networks.dense import DenseNetwork
@@ -74,11 +75,13 @@ def carry_out(
         schedule: how many steps, how often they are kept, how weights are averaged.
         folder: takes checkpoints and the log of losses.
         data: makes what teaches from a step on.
-        precision: Lightning's.
+        precision: Lightning's, or "auto".
         progress: whether a bar is shown.
         on_step: is told after each step how many are done, of how many, and its loss; what it raises ends the training.
     """
     torch.set_float32_matmul_precision("high")
+    if precision == "auto":
+        precision = "bf16-mixed" if choose_place().dtype == torch.bfloat16 else "32-true"
     folder.mkdir(parents=True, exist_ok=True)
     last = folder / LAST
     done = torch.load(last, map_location="cpu", weights_only=True)["global_step"] if last.is_file() else 0

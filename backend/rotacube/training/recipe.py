@@ -84,7 +84,8 @@ class Recipe(_Strict):
     `classes` are the names of the classes with their colours, by their numbers in a mask; single roofs are for the task
     "rooftops" alone. `init` is "imagenet", a timm file in safetensors for ConvNeXt, an installed model's name, or
     nothing; `teacher` an installed model or its folder; `card` what a person has to say of the model: name, title,
-    licence, attribution, notice; `bits` those of a weight in the model's file.
+    licence, attribution, notice; `bits` those of a weight in the model's file. `precision` is Lightning's, or "auto":
+    bfloat16 where the hardware multiplies in it, since a CPU that only pretends to takes five times as long.
     """
 
     task: Line = "rooftops"
@@ -98,7 +99,7 @@ class Recipe(_Strict):
     overlap: int = 128
     normalisation: Normalisation = IMAGENET
     seed: int = 1
-    precision: str = "bf16-mixed"
+    precision: str = "auto"
     bits: Literal[8, 16, 32] = 16
     data: Data
     schedule: Schedule

@@ -72,7 +72,7 @@ def train_fold(
         fold: from 0; also the seed.
         schedule: how long, how fast.
         folder: takes checkpoints and losses.
-        precision: Lightning's.
+        precision: Lightning's, or "auto".
 
     Returns:
         "accuracy", and "parameters".

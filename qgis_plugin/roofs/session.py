@@ -22,7 +22,7 @@ from ..client.http import Client
 from ..client.schema import BackendError, RoofGrown, RoofsFound, ViewInfo, ViewRequest
 from ..i18n import tr
 from ..layers.area import common_part
-from ..layers.ground import transform_between
+from ..layers.ground import moved_point, transform_between
 from ..signals.background import Background
 from .known import Batch, Known, Placing, batch, blocks, moved
 from .pixels import Cell, Pixels, cell_box
@@ -145,7 +145,7 @@ class Session(QObject):
         """Look for a roof about a point of the map where none was found."""
         if self.view is None or self._place is None:
             return
-        inner = self._point_in_view(point)
+        inner = moved_point(transform_between(self._place.crs, self.crs, self._context), point)
         if inner is None:
             self.nothing.emit(tr("There is nothing of the layer."))
             return
@@ -328,12 +328,6 @@ class Session(QObject):
         except QgsCsException:
             return None
         return box if box.isFinite() and not box.isEmpty() else None
-
-    def _point_in_view(self, point: QgsPointXY) -> Optional[QgsPointXY]:
-        try:
-            return transform_between(self._place.crs, self.crs, self._context).transform(point)
-        except QgsCsException:
-            return None
 
     def _move(self, place: Place) -> None:
         """The map has another CRS now: its roofs lie elsewhere."""

@@ -27,6 +27,7 @@ from rotacube.training.datasets.areas import Area, resize
 from rotacube.training.metrics import (
     BINS,
     Roofs,
+    agreement,
     calibration_error,
     compare_classes,
     compare_edges,
@@ -239,10 +240,7 @@ class Tally:
         for number, found in every.items():
             name = self.card.classes[number].name
             result |= {f"{name} {key}": found[key] for key in ("iou", "precision", "recall", "f1")}
-        count = max(1, int(self.confusion.sum()))
-        agreed = float(np.trace(self.confusion)) / count
-        chance = float((self.confusion.sum(0) / count) @ (self.confusion.sum(1) / count))
-        result |= {"accuracy": agreed, "kappa": (agreed - chance) / (1 - chance) if chance < 1 else 1.0}
+        result |= agreement(self.confusion)
         result["calibration error"] = max(calibration_error(bins) for bins in self.bins)
         return result
 

@@ -101,17 +101,21 @@ class Pixels(NamedTuple):
     def metrics(self) -> dict[str, float]:
         """The Cube Kernel paper's metrics of the class."""
         hit, wrong, missed, rest = self
-        every = max(1, hit + wrong + missed + rest)
-        chance = ((hit + wrong) * (hit + missed) + (rest + missed) * (rest + wrong)) / every**2
-        agreed = (hit + rest) / every
         return {
             "iou": hit / max(1, hit + wrong + missed),
             "f1": 2 * hit / max(1, 2 * hit + wrong + missed),
             "precision": hit / max(1, hit + wrong),
             "recall": hit / max(1, hit + missed),
-            "accuracy": agreed,
-            "kappa": (agreed - chance) / (1 - chance) if chance < 1 else 1.0,
+            **agreement(np.array([[rest, wrong], [missed, hit]])),
         }
+
+
+def agreement(confusion: NDArray[np.int64]) -> dict[str, float]:
+    """Accuracy, and Cohen's kappa: what is agreed beyond chance; of pixels (classes, classes), true class by found."""
+    count = max(1, int(confusion.sum()))
+    agreed = float(np.trace(confusion)) / count
+    chance = float((confusion.sum(0) / count) @ (confusion.sum(1) / count))
+    return {"accuracy": agreed, "kappa": (agreed - chance) / (1 - chance) if chance < 1 else 1.0}
 
 
 def compare_classes(

@@ -6,7 +6,7 @@ RASTER ?= build/sample/sample.tif
 SOURCES := $(shell find csrc -type f) setup.py pyproject.toml metadata.txt constraints.txt tools/setup.sh
 export ROTACUBE_DATA ?= $(abspath ../shared/data)
 
-.PHONY: setup demo test test-backend test-learning test-plugin test-e2e test-asan test-full fuzz test-kills lint format plugin wheel screenshots bench-ops bench-train bench-map models-table modules train-pack rival ablations panels clean
+.PHONY: setup demo test test-backend test-learning test-plugin test-e2e test-asan test-full test-qgis-matrix fuzz test-kills lint format plugin wheel screenshots bench-ops bench-train bench-map models-table modules train-pack rival ablations panels clean
 
 setup: .venv/.done  ## Environments, compiled operators, system packages where missing
 
@@ -46,6 +46,9 @@ test-plugin: setup
 
 test-e2e: setup plugin
 	$(PY) -m pytest tests/e2e
+
+test-qgis-matrix: setup  ## The plugin's tests in QGIS of other Debian suites, each in a chroot; root; SUITES="trixie sid"
+	tools/qgis_matrix.sh
 
 # tests/ops/test_sanitizer.py fails where the library in use is not this one.
 ASAN_LIBRARY := build/asan/rotacube/_lib/librotacube_cpu.so

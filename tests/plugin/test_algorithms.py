@@ -167,7 +167,7 @@ def test_tiles_training_and_import(provider, calls, tmp_path):
     raster, drawn, folder = make_raster(tmp_path / "r.tif"), str(tmp_path / "roofs.gpkg"), tmp_path / "tiles"
     folder.mkdir()
     asked = {"INPUT": raster, "POLYGONS": drawn, "FIELD": "class", "MODEL": "rooftop-lite", "OUTPUT": str(folder)}
-    assert run("maketiles", asked)[1] and not folder.exists()  # the backend makes it
+    assert run("maketiles", asked)[1]  # the empty folder is gone before: the stand-in cannot make one that is there
     tuned = {"TILES": str(tmp_path), "MODEL": "rooftop-lite", "STEPS": 9, "NAME": "mine", "TITLE": "My: own"}
     assert run("finetune", {**tuned, "OUTPUT": str(tmp_path / "model")})[1]
     assert run("importmodel", {"FOLDER": str(tmp_path), "REPLACE": True})[0] == {"MODEL": "mine"}

@@ -7,6 +7,7 @@ from typing import Any, Dict, List
 
 from qgis.core import (
     QgsProcessing,
+    QgsProcessingException,
     QgsProcessingOutputString,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterFeatureSource,
@@ -27,6 +28,8 @@ from .base import (
     free_folder,
     model_of,
     model_parameter,
+    number_of,
+    number_parameter,
     polygon_parameter,
     polygon_path,
     raster_layer,
@@ -168,7 +171,7 @@ class FineTune(ModelAlgorithm):
 
 
 class ImportModel(ModelAlgorithm):
-    """A model's folder is checked and copied to where models are looked for."""
+    """A model's folder, or an ONNX file of others, is checked and copied to where models are looked for."""
 
     NAME = "importmodel"
 
@@ -184,19 +187,46 @@ class ImportModel(ModelAlgorithm):
         """What it does."""
         return tr(
             "Checks a model's folder (its card, model.json, and the weights beside it, by their hash), and copies it "
-            "to where models are looked for. It is offered in all lists of models from then on."
+            "to where models are looked for. It is offered in all lists of models from then on.\n\n"
+            "An ONNX file of others becomes such a folder, if it tells classes of pixels: what it says of itself for "
+            "the plugin Deepness is read, and what it does not say has to be given. The backend needs its packages "
+            "for them: pip install 'rotacube[onnx]'."
         )
 
     def initAlgorithm(self, configuration=None) -> None:
         """Say what can be given (QGIS calls this)."""
         folder = QgsProcessingParameterFile.Behavior.Folder
-        self.addParameter(QgsProcessingParameterFile("FOLDER", tr("Folder of the model"), folder))
-        self.addParameter(QgsProcessingParameterBoolean("REPLACE", tr("Replace a model of that name"), False))
+        single, add = QgsProcessingParameterFile.Behavior.File, self.addParameter
+        add(QgsProcessingParameterFile("FOLDER", tr("Folder of the model"), folder, optional=True))
+        add(QgsProcessingParameterFile("FILE", tr("Or an ONNX file of others"), single, "onnx", optional=True))
+        add(QgsProcessingParameterBoolean("REPLACE", tr("Replace a model of that name"), False))
+        for name, title in (
+            ("NAME", tr("Name of the ONNX model: small letters, digits, - and _")),
+            ("CLASSES", tr("Classes of the ONNX model, the background first: background,roof")),
+        ):
+            add(advanced(QgsProcessingParameterString(name, title, optional=True)))
+        add(advanced(number_parameter("RESOLUTION", tr("Metres a pixel of the ONNX model"), 0.001, 1000)))
+        add(advanced(QgsProcessingParameterBoolean("ROOFS", tr("The ONNX model finds roofs"), False)))
         self.addOutput(QgsProcessingOutputString("MODEL", tr("The model's name")))
+
+    def prepare_command(self, parameters, context) -> None:
+        """Take what is imported, and what is said of it."""
+        folder, path = (self.parameterAsFile(parameters, name, context) for name in ("FOLDER", "FILE"))
+        if bool(folder) == bool(path):
+            raise QgsProcessingException(tr("Choose the folder of a model, or an ONNX file: one of the two."))
+        self._arguments = ["models", "install", folder or path]
+        for name, option in (("NAME", "--name"), ("CLASSES", "--classes")) if path else ():
+            text = self.parameterAsString(parameters, name, context).strip()
+            self._arguments += [option, text] if text else []
+        resolution = number_of(self, parameters, "RESOLUTION", context)
+        if path and resolution is not None:
+            self._arguments += ["--resolution", str(resolution)]
+        if path and self.parameterAsBool(parameters, "ROOFS", context):
+            self._arguments.append("--roofs")
+        if self.parameterAsBool(parameters, "REPLACE", context):
+            self._arguments.append("--overwrite")
 
     def processAlgorithm(self, parameters, context, feedback) -> Dict[str, Any]:
         """Have the backend check and copy it (QGIS calls this in a thread)."""
-        folder = self.parameterAsFile(parameters, "FOLDER", context)
-        replace = ["--overwrite"] if self.parameterAsBool(parameters, "REPLACE", context) else []
-        made = self.carry_out(["models", "install", folder, *replace], feedback)
+        made = self.carry_out(self._arguments, feedback)
         return {"MODEL": made["name"]} if made else {}

@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from onnx_files import write_onnx_file
 from typer.testing import CliRunner
 
 from rotacube.cli import app, terminal
@@ -149,6 +150,21 @@ def test_a_full_disk_is_told_and_leaves_what_was_there(models, name, tmp_path):
     assert code == 2 and f"'{name}' cannot be written (File too large)" in " ".join(err.split())
     assert [p.name for p in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == "what was there"
+
+
+def test_an_onnx_file_of_others_is_installed_and_maps(call, tmp_path, scene_path):
+    home = {"XDG_DATA_HOME": str(tmp_path / "home")}
+    write_onnx_file(tmp_path / "other.onnx", last="Sigmoid", metadata={})
+    done = call("models", "install", "other.onnx", "--classes", "background,house", **home)
+    assert done.code == 2 and "--resolution 0.15" in done.err
+    asked = ("--classes", "background,house", "--resolution", 0.15, "--name", "houses", "--roofs")
+    done = call("models", "install", "other.onnx", *asked, **home)
+    assert done.code == 0 and "other is installed as 'houses' in" in done.out
+    assert "Classes: background, house" in call("models", "info", "houses", **home).out
+    done = call("map", scene_path, "m.tif", "--model", "houses", "--polygons", "p.gpkg", **home)
+    assert done.code == 0 and (tmp_path / "m.tif").is_file() and (tmp_path / "p.gpkg").is_file()
+    done = call("models", "install", tmp_path, "--name", "other")
+    assert done.code == 2 and "is no .onnx file" in done.err
 
 
 def test_help_names_the_commands():

@@ -189,6 +189,19 @@ def fails(monkeypatch, name, parameters, word, mode=""):
     assert not ok and len(feedback.errors) == 1 and re.search(word, feedback.errors[0]), feedback.errors
 
 
+def test_an_onnx_file_is_imported_with_what_is_said_of_it(provider, calls, tmp_path, monkeypatch):
+    file = tmp_path / "x.onnx"
+    file.write_bytes(b"")
+    said = {"NAME": "x", "CLASSES": "background,roof", "RESOLUTION": 0.2, "ROOFS": True}
+    assert run("importmodel", {"FILE": str(file), **said})[0] == {"MODEL": "mine"}
+    assert run("importmodel", {"FILE": str(file)})[0] == {"MODEL": "mine"}
+    full, bare = (call["arguments"] for call in calls())
+    told = ["--name", "x", "--classes", "background,roof", "--resolution", "0.2", "--roofs"]
+    assert full == ["install", str(file), *told] and bare == ["install", str(file)]
+    for both in ({}, {"FILE": str(file), "FOLDER": str(tmp_path)}):
+        fails(monkeypatch, "importmodel", both, "Choose the folder of a model, or an ONNX file")
+
+
 def test_what_is_wrong_is_a_sentence(provider, calls, tmp_path, monkeypatch):
     raster = make_raster(tmp_path / "r.tif")
     asked = {"INPUT": raster, "MODEL": "rooftop-lite", "MASK": str(tmp_path / "m.tif")}

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
+from rotacube.cli.polygons import class_list
 from rotacube.cli.terminal import err, out, say, tell
 from rotacube.errors import ModelMissing, OptionsRefused, OutputUnwritable
 from rotacube.files import is_folder, write_text
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 PAGE = Path("docs/results/models.md")
 WIDE = 150  # columns of a terminal that holds the widest table
+OF_FILE = "Of an .onnx file:"
 app = typer.Typer(help="The models that are installed, and the networks that can be built.")
 
 
@@ -141,13 +143,28 @@ def export(
 
 @app.command("install")
 def install(
-    folder: Annotated[Path, typer.Argument(help="A folder with a model.json and its weights.")],
+    path: Annotated[Path, typer.Argument(help="A folder with a model.json and its weights, or an .onnx file.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model of that name.")] = False,
+    name: Annotated[str, typer.Option(help=f"{OF_FILE} its name here.")] = "",
+    classes: Annotated[str, typer.Option(help=f"{OF_FILE} its classes, the background first: background,roof.")] = "",
+    resolution: Annotated[float | None, typer.Option(help=f"{OF_FILE} metres a pixel.")] = None,
+    tile: Annotated[int | None, typer.Option(help=f"{OF_FILE} pixels a side, where it takes any.")] = None,
+    gives: Annotated[
+        str | None, typer.Option(help=f"{OF_FILE} logits or probabilities; found out if absent.", show_default=False)
+    ] = None,
+    roofs: Annotated[bool, typer.Option("--roofs", help=f"{OF_FILE} its second class are roofs.")] = False,
 ) -> None:
-    """Check a model's folder, and copy it to where models are looked for."""
+    """Check a model, and copy it to where models are looked for; of an ONNX file its metadata for Deepness are read."""
+    from rotacube.models.deepness import Wishes, install_onnx
     from rotacube.models.store import install_model
 
-    card, target = install_model(folder, overwrite)
+    wishes = Wishes(name, class_list(classes), resolution, tile, gives, roofs)
+    if path.suffix.lower() == ".onnx":
+        card, target = install_onnx(path, wishes, overwrite)
+    elif wishes != Wishes():
+        raise OptionsRefused(f"'{path}' is no .onnx file: a model's folder says all of itself in its model.json.")
+    else:
+        card, target = install_model(path, overwrite)
     say(f"{card.title} is installed as '{card.name}' in {target}.")
     tell(result={"name": card.name, "folder": str(target)})
 

@@ -25,6 +25,7 @@ from torch import nn
 from rotacube.errors import JobCancelled, ModelDamaged, RasterUnreadable, RotacubeError
 from rotacube.inference.device import Place
 from rotacube.inference.turns import averaged
+from rotacube.models.onnx_network import AT_ONCE
 from rotacube.models.store import LoadedModel
 from rotacube.networks.dense import DenseNetwork
 from rotacube.raster.grid import Axis, Box, TileGrid
@@ -32,7 +33,7 @@ from rotacube.raster.source import Source
 
 COLUMN = 8192
 """Widest part of a strip that is held in memory, pixels."""
-WORKERS = 4
+WORKERS = AT_ONCE
 """Most batches that a CPU infers at once."""
 
 

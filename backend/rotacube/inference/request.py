@@ -16,7 +16,7 @@ from rotacube.inference.store import folder_of, left_of, placed_by
 from rotacube.inference.turns import TURNS
 from rotacube.inference.within import Within, within
 from rotacube.models.card import ModelCard
-from rotacube.models.store import network_of
+from rotacube.models.store import labels_of
 from rotacube.raster.destination import check_output
 from rotacube.raster.file_source import FileSource
 from rotacube.raster.grid import Box
@@ -93,7 +93,7 @@ def prepared(request: MapRequest, card: ModelCard) -> Iterator[tuple[Within, Box
         OutputUnwritable: a product cannot be written, or a disk is too full.
     """
     _check_names(request)
-    if network_of(card).labels != "pixels":
+    if labels_of(card) != "pixels":
         raise OptionsRefused(f"The model '{card.name}' labels whole images, not pixels: choose another to map with.")
     _check_products(request.products)
     _check_turns(request.turns, card)

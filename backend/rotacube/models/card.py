@@ -19,7 +19,11 @@ from rotacube.errors import ModelDamaged, ModelMissing, first_line
 from rotacube.logits import outputs_of
 
 CARD = "model.json"
+ONNX = "onnx"
+"""The architecture of what others made: the network is in the file of the weights."""
 AGAIN = "Install the model again."
+COLOURS = ("#e4572e", "#3f9b45", "#2e86ab", "#f6ae2d", "#7b2d8b", "#8fd14f", "#d7263d", "#1b998b", "#e0a4d3", "#c9b18c")
+"""Of classes that have none of their own; class 0 aside."""
 LONGEST = 2**18
 """Bytes of the largest card."""
 DEEPEST = 4
@@ -95,9 +99,9 @@ class Separation(_Strict):
 
 
 class Weights(_Strict):
-    """The file with the weights."""
+    """The file with the weights; an ONNX file holds its network, too."""
 
-    file: str = Field(pattern=r"^[A-Za-z0-9_.-]+\.safetensors$", max_length=255)
+    file: str = Field(pattern=r"^[A-Za-z0-9_.-]+\.(safetensors|onnx)$", max_length=255)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     parameters: int = Field(ge=0, le=10**11)
 
@@ -107,10 +111,10 @@ class ModelCard(_Strict):
 
     `gsd` is the ground sample distance in metres; rasters of `gsd_factors` times that are what the model is made for;
     `tile` and `overlap` are pixels; `architecture` and `options` are a network's name and options, as `create_model`
-    takes them. `further` says what the network gives beside its logits, `separation` how that makes single roofs;
-    `notice` is what a person has to know before the model is used. `confusion` says by place, from validation, which
-    share of the pixels of each class (rows) is found as each class (columns); `counts` how many roofs are there, how
-    many were found, and how many of these match.
+    takes them, or `ONNX` and `models.onnx_network.OPTIONS`. `further` says what the network gives beside its logits,
+    `separation` how that makes single roofs; `notice` is what a person has to know before the model is used.
+    `confusion` says by place, from validation, which share of the pixels of each class (rows) is found as each class
+    (columns); `counts` how many roofs are there, how many were found, and how many of these match.
     """
 
     format: int = Field(default=1, ge=1, le=1)
@@ -169,6 +173,8 @@ class ModelCard(_Strict):
             raise ValueError("counts are the roofs that are there, found and matched: no more match than were found")
         if not 0 < self.gsd_factors[0] <= 1 <= self.gsd_factors[1]:
             raise ValueError("gsd_factors must be a factor up to 1 and one from 1 on")
+        if (self.architecture == ONNX) != self.weights.file.endswith(".onnx"):
+            raise ValueError(f"the weights of the architecture {ONNX}, and of no other, are an .onnx file")
         if self.overlap * 2 > self.tile:
             raise ValueError("overlap must be at most half the tile")
         return self

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from rotacube.errors import OptionsRefused
 from rotacube.files import in_one_step
+from rotacube.models.onnx_network import OnnxNetwork
 from rotacube.networks.dense import DenseNetwork
 from rotacube.nn import ChannelRouter
 from rotacube.ops._dispatch import plain_operators
@@ -35,7 +36,7 @@ def export_network(network: nn.Module, image: Tensor, path: Path) -> None:
         path: the file; one that is there is replaced.
 
     Raises:
-        OptionsRefused: The suffix is neither, or what writes ONNX is not installed.
+        OptionsRefused: The suffix is neither, what writes ONNX is not installed, or the network came out of a file.
         OutputUnwritable: The file cannot be written.
 
     >>> from rotacube import create_model
@@ -46,6 +47,8 @@ def export_network(network: nn.Module, image: Tensor, path: Path) -> None:
     """
     if path.suffix not in FORMATS:
         raise OptionsRefused(f"A network is exported to .onnx or .pt2, not to '{path.name}'.")
+    if isinstance(network, OnnxNetwork):
+        raise OptionsRefused(f"The model is an ONNX file already: copy '{network.name}' out of its folder.")
     if path.suffix == ".onnx" and find_spec("onnxscript") is None:
         raise OptionsRefused("ONNX needs the packages onnx and onnxscript: pip install 'rotacube[export]'.")
     with in_one_step(path) as new, _quiet():

@@ -22,9 +22,10 @@ from torch import nn
 from rotacube.errors import ModelDamaged, ModelMissing, OptionsRefused, OutputUnwritable, RotacubeError, first_line
 from rotacube.files import data_folder, in_one_step, is_file, is_folder, write_text
 from rotacube.models import DEFAULT
-from rotacube.models.card import AGAIN, CARD, ModelCard, read_card
+from rotacube.models.card import AGAIN, CARD, ONNX, ModelCard, read_card
+from rotacube.models.onnx_network import LARGEST, load_onnx
 from rotacube.models.packing import packed, unpacked
-from rotacube.networks.registry import Network, build_network, find_network
+from rotacube.networks.registry import Labels, Network, build_network, find_network
 from rotacube.texts import trouble
 
 log = logging.getLogger(__name__)
@@ -139,12 +140,22 @@ def network_of(card: ModelCard) -> Network:
         raise ModelDamaged(f"The model card of '{card.name}' does not fit: {error.message} {AGAIN}") from error
 
 
+def labels_of(card: ModelCard) -> Labels:
+    """What a model's logits label: every pixel, or whole images.
+
+    Raises:
+        ModelDamaged: there is no network as the card names it.
+    """
+    return "pixels" if card.architecture == ONNX else network_of(card).labels
+
+
 def load_model(name: str) -> LoadedModel:
     """Load a model, its weights checked against the card.
 
     Raises:
         ModelMissing: there is no such model.
         ModelDamaged: the weights are absent, have another hash, or do not fit the architecture.
+        OptionsRefused: it is an ONNX file, and what runs such is not installed.
 
     >>> model = load_model("rooftop-small")
     >>> model.network(torch.zeros(1, 3, 64, 64)).shape
@@ -152,6 +163,17 @@ def load_model(name: str) -> LoadedModel:
     """
     card, folder = find_model(name)
     path = folder / card.weights.file
+    network = _load_onnx(card, path) if card.architecture == ONNX else _load_ours(card, path)
+    log.info("model %s, %s, of %s: %d parameters", card.name, card.weights.sha256[:12], folder, card.weights.parameters)
+    return LoadedModel(card, network.eval(), folder)
+
+
+def _load_onnx(card: ModelCard, path: Path) -> nn.Module:
+    _check_file(card, path, LARGEST)
+    return load_onnx(card, path)
+
+
+def _load_ours(card: ModelCard, path: Path) -> nn.Module:
     network_of(card)
     build = partial(build_network, card.architecture, len(card.bands), len(card.classes), card.options)
     try:
@@ -169,8 +191,7 @@ def load_model(name: str) -> LoadedModel:
     _check_tensors(card, tensors, wanted)
     network = build()
     network.load_state_dict({k: t.float() if t.is_floating_point() else t for k, t in tensors.items()})
-    log.info("model %s, %s, of %s: %d parameters", card.name, card.weights.sha256[:12], folder, card.weights.parameters)
-    return LoadedModel(card, network.eval(), folder)
+    return network
 
 
 def _check_tensors(card: ModelCard, given: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> None:
@@ -257,11 +278,26 @@ def save_model(network: nn.Module, card: dict[str, object], folder: Path, *, bit
     >>> load_model("./mine").card == card
     True
     """
-    content = save(packed(network.state_dict(), bits))
+    parameters = sum(p.numel() for p in network.parameters())
+    return save_weights(save(packed(network.state_dict(), bits)), ".safetensors", parameters, card, folder)
+
+
+def save_weights(content: bytes, suffix: str, parameters: int, card: dict[str, object], folder: Path) -> ModelCard:
+    """Write a model folder as `save_model` does, of a file with weights.
+
+    Args:
+        content: of that file.
+        suffix: of its name.
+        parameters: how many it holds.
+        card: the card's fields but for `weights`.
+        folder: is created.
+
+    Raises:
+        OutputUnwritable, ValidationError: as `save_model` says.
+    """
     sha256 = hashlib.sha256(content).hexdigest()
-    name = f"weights-{sha256[:12]}.safetensors"
-    weights = {"file": name, "sha256": sha256, "parameters": sum(p.numel() for p in network.parameters())}
-    full = ModelCard.model_validate({**card, "weights": weights})
+    name = f"weights-{sha256[:12]}{suffix}"
+    full = ModelCard.model_validate({**card, "weights": {"file": name, "sha256": sha256, "parameters": parameters}})
     before = _named_weights(folder)
     with in_one_step(folder / name, make_folder=True) as new:
         new.write_bytes(content)
@@ -281,16 +317,30 @@ def install_model(folder: Path, overwrite: bool = False) -> tuple[ModelCard, Pat
     """
     card = read_card(folder)
     load_model(str(folder.resolve()))
-    target = own_folder() / card.name
-    if is_file(target / CARD) and not overwrite:
-        raise OutputUnwritable(
-            f"A model '{card.name}' is installed already, in '{target}'. Rename the new one in its {CARD}, or say that "
-            "it may be replaced."
-        )
+    target = place_for(card.name, overwrite, f"Rename the new one in its {CARD}")
     with in_one_step(target / card.weights.file, make_folder=True) as new:
         shutil.copyfile(folder / card.weights.file, new)
     write_text(target / CARD, (folder / CARD).read_text(encoding="utf-8"))
     return card, target
+
+
+def place_for(name: str, overwrite: bool, rename: str) -> Path:
+    """The folder in the user's own that a model of that name is installed in.
+
+    Args:
+        name: of the model.
+        overwrite: whether one that is there may be replaced.
+        rename: what else can be done, as the begin of a sentence.
+
+    Raises:
+        OutputUnwritable: there is one of that name already.
+    """
+    target = own_folder() / name
+    if is_file(target / CARD) and not overwrite:
+        raise OutputUnwritable(
+            f"A model '{name}' is installed already, in '{target}'. {rename}, or say that it may be replaced."
+        )
+    return target
 
 
 def _named_weights(folder: Path) -> str | None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rotacube.errors import OptionsRefused, RasterBands, RasterEmpty, RasterNotGeoreferenced
+from rotacube.models.card import COLOURS
 from rotacube.raster.crs import storable
 from rotacube.raster.file_source import all_nodata, check_facts, damage_told
 from rotacube.raster.grid import Box
@@ -24,7 +25,6 @@ CHUNK = 2048
 """Pixels a side of what is read at once."""
 MOST = 254
 """Classes that a byte tells apart, beside nodata."""
-COLOURS = ("#e4572e", "#3f9b45", "#2e86ab", "#f6ae2d", "#7b2d8b", "#8fd14f", "#d7263d", "#1b998b", "#e0a4d3", "#c9b18c")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rotacube.errors import OptionsRefused, first_line
-from rotacube.models.card import Color, Line, Normalisation
+from rotacube.models.card import ONNX, Color, Line, Normalisation
 from rotacube.models.store import find_model
 from rotacube.training.datasets.folder import read_description
 
@@ -152,7 +152,7 @@ def _of_a_model(content: dict[str, Any]) -> dict[str, Any]:
     """What a recipe says that starts from an installed model, `model`, and learns from a folder, `data`.
 
     Raises:
-        OptionsRefused: it does not name both.
+        OptionsRefused: it does not name both, or the model is an ONNX file.
         DatasetDamaged: the folder is none that `rotacube dataset from-labels` wrote.
         ModelMissing, ModelDamaged: there is no such model.
     """
@@ -160,6 +160,8 @@ def _of_a_model(content: dict[str, Any]) -> dict[str, Any]:
     if not model or not isinstance(folder, str) or not folder:
         raise OptionsRefused("Say what learns from what: --set model=NAME --set data=FOLDER, of 'dataset from-labels'.")
     card, _ = find_model(str(model))
+    if card.architecture == ONNX:
+        raise OptionsRefused(f"'{card.name}' is an ONNX file, which cannot learn: start from a model of ours.")
     classes = read_description(Path(folder))["classes"]
     known = {part.name: part.color for part in card.classes}
     return {

@@ -42,7 +42,10 @@ from .base import (
 
 POLYGONS, PROBABILITY, STATISTICS = further.POLYGONS, further.PROBABILITY, further.STATISTICS
 _OUTPUTS = {MASK: "MASK", PROBABILITY: "PROBABILITY", POLYGONS: "POLYGONS", STATISTICS: "STATISTICS"}
-_FORMATS = {".tif": "cog", ".tiff": "cog", ".gpkg": "gpkg", ".fgb": "fgb", ".csv": "csv", ".json": "json"}
+_FORMATS = {
+    **{".tif": "cog", ".tiff": "cog", ".gpkg": "gpkg", ".fgb": "fgb"},
+    **{".parquet": "parquet", ".geoparquet": "parquet", ".csv": "csv", ".json": "json"},
+}
 
 
 class MapAlgorithm(BackendAlgorithm):
@@ -140,7 +143,7 @@ class MapAlgorithm(BackendAlgorithm):
         products = [ProductRequest(path, kind, _FORMATS.get(Path(path).suffix.lower(), "")) for kind, path in files]
         for product in products:
             if not product.format:
-                text = tr("Rotacube does not write {}. Choose .tif, .gpkg, .fgb, .csv or .json.")
+                text = tr("Rotacube does not write {}. Choose .tif, .gpkg, .fgb, .parquet, .csv or .json.")
                 raise QgsProcessingException(text.format(Path(product.path).name))
         request = dataclasses.replace(self._request, products=products)
         asked = QgsProcessingUtils.generateTempFilename("request.json")

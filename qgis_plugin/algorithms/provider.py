@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import List
 
+from osgeo import ogr
 from qgis.core import QgsProcessingProvider
 from qgis.PyQt.QtGui import QIcon
 
@@ -48,8 +49,8 @@ class RotacubeProvider(QgsProcessingProvider):
         return ["tif"]
 
     def supportedOutputVectorLayerExtensions(self) -> List[str]:
-        """Of polygons."""
-        return ["gpkg", "fgb"]
+        """Of polygons; those that QGIS opens afterwards."""
+        return ["gpkg", "fgb", *(["parquet"] if ogr.GetDriverByName("Parquet") else [])]
 
     def supportedOutputTableExtensions(self) -> List[str]:
         """Of statistics."""

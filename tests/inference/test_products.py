@@ -12,7 +12,7 @@ import pytest
 import rasterio
 import rasterio.features
 import shapely
-from pyproj import Transformer
+from pyproj import CRS, Transformer
 from rio_cogeo.cogeo import cog_validate
 from torch import nn
 
@@ -21,6 +21,7 @@ from rotacube.inference.outputs import format_of
 from rotacube.inference.run import MapRequest, Product, run_map
 from rotacube.models.store import LoadedModel
 from rotacube.raster.file_source import FileSource
+from rotacube.vector import geoparquet
 
 NAMES = {"mask": "mask.tif", "probability": "p.tif", "polygons": "roofs.gpkg", "statistics": "s.json"}
 
@@ -148,6 +149,52 @@ def test_fgb_holds_what_gpkg_holds(made, bright, scene_path, cpu, tmp_path):
     ours, theirs = (pyogrio.raw.read(path) for path in (tmp_path / "r.fgb", folder / "roofs.gpkg"))
     assert set(shapely.from_wkb(ours[2])) == set(shapely.from_wkb(theirs[2]))
     assert ours[0]["fields"].tolist() == theirs[0]["fields"].tolist()
+
+
+def read_parquet(path):
+    """The table of a GeoParquet file, its polygons, and what it says of them."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table, known = parquet.read_table(path), parquet.read_metadata(path).metadata
+    return table, shapely.from_wkb(table["geometry"].to_pylist()), json.loads(known[b"geo"]), known
+
+
+def test_parquet_holds_what_gpkg_holds(made, bright, scene_path, cpu, tmp_path):
+    pytest.importorskip("pyarrow")
+    folder, _ = made
+    run_map(request_of(scene_path, tmp_path, {"polygons": "r.parquet"}), bright, place=cpu)
+    assert [path.name for path in tmp_path.iterdir()] == ["r.parquet"]
+    table, shapes, about, known = read_parquet(tmp_path / "r.parquet")
+    meta, _, theirs, data = pyogrio.raw.read(folder / "roofs.gpkg")
+    assert len(shapes) > 5 and table.column_names == [*meta["fields"], "geometry"]
+    fields = dict(zip(meta["fields"], data, strict=True))
+    order, same = np.argsort(table["number"].to_pylist()), np.argsort(fields["number"])
+    assert shapely.equals_exact(shapes[order], shapely.from_wkb(theirs)[same]).all()
+    for name, values in fields.items():
+        assert np.array(table[name].to_pylist())[order].tolist() == values[same].tolist(), name
+    column = about["columns"][about["primary_column"]]
+    assert about["version"] == "1.1.0" and (column["encoding"], column["geometry_types"]) == ("WKB", ["Polygon"])
+    assert CRS.from_json_dict(column["crs"]) == CRS.from_user_input(meta["crs"])
+    assert column["bbox"] == pytest.approx(shapely.total_bounds(shapely.from_wkb(theirs)).tolist())
+    assert known[b"ROTACUBE_MODEL"] == b"tiny"
+
+
+def test_parquet_of_nothing_has_the_same_columns(bright, cpu, tmp_path, write_raster):
+    pytest.importorskip("pyarrow")
+    raster = write_raster(tmp_path / "dark.tif", np.full((3, 200, 200), 5, np.uint8))
+    run_map(request_of(raster, tmp_path, {"polygons": "r.geoparquet"}), bright, place=cpu)
+    table, shapes, about, _ = read_parquet(tmp_path / "r.geoparquet")
+    assert len(shapes) == 0 and "bbox" not in about["columns"]["geometry"]
+    assert {name: str(table.schema.field(name).type) for name in ("number", "class", "area_m2", "geometry")} == {
+        **{"number": "int64", "class": "string", "area_m2": "double", "geometry": "binary"}
+    }
+
+
+def test_without_pyarrow_it_says_first_what_to_install(bright, scene_path, cpu, tmp_path, monkeypatch):
+    monkeypatch.setattr(geoparquet, "find_spec", lambda name: None)
+    tiles = []
+    with pytest.raises(OptionsRefused, match=r"pip install 'rotacube\[parquet\]'"):
+        run_map(request_of(scene_path, tmp_path, {"polygons": "r.parquet"}), bright, place=cpu, on_tile=tiles.append)
+    assert not tiles and not list(tmp_path.iterdir())
 
 
 def test_a_map_without_a_roof_has_an_empty_layer(bright, cpu, tmp_path, write_raster):

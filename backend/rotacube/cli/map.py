@@ -46,7 +46,9 @@ def map_raster(
     ] = None,
     polygons: Annotated[
         Path | None,
-        typer.Option(help="Also each roof, or each patch of a class, as a polygon: .gpkg or .fgb.", show_default=False),
+        typer.Option(
+            help="Also each roof, or each patch of a class, as a polygon: .gpkg, .fgb or .parquet.", show_default=False
+        ),
     ] = None,
     statistics: Annotated[
         Path | None,

@@ -21,7 +21,7 @@ OVERWRITE = typer.Option("--overwrite", help="Replace a file that is there.")
 
 def polygons(
     mask: Annotated[str, MASK],
-    output: Annotated[Path, typer.Argument(help="The layer: .gpkg or .fgb.")],
+    output: Annotated[Path, typer.Argument(help="The layer: .gpkg, .fgb or .parquet.")],
     classes: Annotated[str, CLASSES] = "",
     smallest: Annotated[
         float | None, typer.Option(help="Square metres of the smallest polygon; the model's own, or 2, if absent.")

@@ -15,7 +15,7 @@ from rotacube import __version__
 from rotacube.errors import JobCancelled, RotacubeError
 from rotacube.inference.findings import LABELS, Finding
 from rotacube.inference.needs import needs_of
-from rotacube.inference.outputs import KINDS, ClassTotal, Setting, Totals, format_of, opened
+from rotacube.inference.outputs import KINDS, ClassTotal, Setting, Totals, check_format, format_of, opened
 from rotacube.inference.outputs.base import ROOFS
 from rotacube.inference.pieces import Splitter, patches_of
 from rotacube.inference.request import check_smallest
@@ -117,6 +117,7 @@ def of_mask(
     if request.smallest is not None:
         check_smallest(request.smallest)
     form = format_of(request.kind, request.output.name)
+    check_format(form)
     with (
         rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES),
         MaskSource(

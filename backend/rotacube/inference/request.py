@@ -11,7 +11,7 @@ from typing import Any
 from rotacube.errors import OptionsRefused, RequestRefused
 from rotacube.inference.findings import names_of
 from rotacube.inference.needs import Needs, needs_of
-from rotacube.inference.outputs import KINDS
+from rotacube.inference.outputs import KINDS, check_format
 from rotacube.inference.store import folder_of, left_of, placed_by
 from rotacube.inference.turns import TURNS
 from rotacube.inference.within import Within, within
@@ -84,7 +84,8 @@ def prepared(request: MapRequest, card: ModelCard) -> Iterator[tuple[Within, Box
 
     Raises:
         RequestRefused: a name is none that anything can have, or the products do not go together.
-        OptionsRefused: the model labels no pixels, or a product is none that a run can make.
+        OptionsRefused: the model labels no pixels, a product is none that a run can make, or what writes it is not
+            installed.
         ModelDamaged: the card names a network that there is not.
         RasterMissing, RasterUnreadable, RasterNotGeoreferenced, RasterBands: the raster is not usable.
         RasterNeedsNetwork, RasterResolution: nobody allowed the network, or a resolution far from the model's.
@@ -144,6 +145,7 @@ def _check_products(products: tuple[Product, ...]) -> None:
         if product.kind not in KINDS or product.format not in KINDS[product.kind].formats:
             known = ", ".join(f"{kind} ({' or '.join(about.formats)})" for kind, about in KINDS.items())
             raise RequestRefused(f"There is no product '{product.kind}' as '{product.format}'. There are: {known}.")
+        check_format(product.format)
     if len({product.path for product in products}) < len(products):
         raise RequestRefused("Two products have the same path. Give each a name of its own.")
 

@@ -30,7 +30,7 @@ CrsText = Annotated[str, _rule(trouble_of_crs)]
 BandNumber = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 JobState = Literal["queued", "running", "finished", "failed", "cancelled"]
 ProductKind = Literal["mask", "probability", "polygons", "statistics"]
-ProductFormat = Literal["cog", "gpkg", "fgb", "csv", "json"]
+ProductFormat = Literal["cog", "gpkg", "fgb", "parquet", "csv", "json"]
 
 
 class ErrorBody(BaseModel):
@@ -115,8 +115,8 @@ class ProductRequest(BaseModel):
         "254ths; `polygons`, each roof or patch; `statistics`, area and share of each class with 95% intervals"
     )
     format: ProductFormat = Field(
-        description="`cog`, a Cloud Optimized GeoTIFF, of `mask` and `probability`; `gpkg` or `fgb` of `polygons`; "
-        "`csv` or `json` of `statistics`"
+        description="`cog`, a Cloud Optimized GeoTIFF, of `mask` and `probability`; `gpkg`, `fgb` or `parquet` "
+        "of `polygons`; `csv` or `json` of `statistics`"
     )
     path: FileName = Field(description="where it is written, on the backend's machine")
 

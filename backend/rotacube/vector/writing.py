@@ -55,6 +55,10 @@ class LayerWriter:
             self._write(np.concatenate([shapes for shapes, _ in self._held]), fields)
             self._held = []
 
+    def drop(self) -> None:
+        """Let go of what is held; no file is open."""
+        self._held = []
+
     def _write(self, shapes: NDArray[np.object_], fields: Fields) -> None:
         pyogrio.raw.write(
             str(self.path),

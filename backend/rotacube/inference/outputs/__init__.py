@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 from rotacube.inference.outputs.base import Output, Setting, opened
 from rotacube.inference.outputs.mask import Mask
-from rotacube.inference.outputs.polygons import Polygons
+from rotacube.inference.outputs.polygons import PARQUET, Polygons
 from rotacube.inference.outputs.probability import Probability
 from rotacube.inference.outputs.statistics import Statistics
 from rotacube.inference.outputs.totals import ClassTotal, Totals
 from rotacube.raster.destination import Destination
+from rotacube.vector.geoparquet import check_installed
 
-__all__ = ["KINDS", "ClassTotal", "Kind", "Output", "Setting", "Totals", "format_of", "opened"]
+__all__ = ["KINDS", "ClassTotal", "Kind", "Output", "Setting", "Totals", "check_format", "format_of", "opened"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ _ALL = frozenset({"chance", "distance", "border"})
 KINDS = {
     "mask": Kind(_COG, Mask),
     "probability": Kind(_COG, Probability, frozenset({"chance"})),
-    "polygons": Kind({"gpkg": (".gpkg",), "fgb": (".fgb",)}, Polygons, _ALL),
+    "polygons": Kind({"gpkg": (".gpkg",), "fgb": (".fgb",), PARQUET: (".parquet", ".geoparquet")}, Polygons, _ALL),
     "statistics": Kind({"csv": (".csv",), "json": (".json",)}, Statistics, _ALL),
 }
 
@@ -46,3 +47,13 @@ def format_of(kind: str, name: str) -> str:
     formats = KINDS[kind].formats
     asked = [form for form, suffixes in formats.items() if name.lower().endswith(suffixes)]
     return next(iter([*asked, *formats]))
+
+
+def check_format(form: str) -> None:
+    """Check that a format can be written here.
+
+    Raises:
+        OptionsRefused: what writes it is not installed.
+    """
+    if form == PARQUET:
+        check_installed()

@@ -16,11 +16,14 @@ from rotacube.inference.outputs.base import Setting
 from rotacube.inference.pieces import Piece, PieceBlock
 from rotacube.raster.destination import Destination, unwritable
 from rotacube.raster.gdal import GDAL_ERRORS
+from rotacube.vector.geoparquet import GeoParquetWriter
 from rotacube.vector.layers import moved
 from rotacube.vector.regularise import Regularised, regularise, simplify
 from rotacube.vector.writing import LayerWriter
 
 DRIVERS = {"gpkg": "GPKG", "fgb": "FlatGeobuf"}
+PARQUET = "parquet"
+"""The format that is none of GDAL's here."""
 TOLERANCE = 1.5
 """Pixels by which the outline of a patch may move."""
 
@@ -31,14 +34,18 @@ class Polygons:
     Args:
         destination: where the file goes.
         setting: grid, area, classes and provenance.
-        form: a key of `DRIVERS`.
+        form: a key of `DRIVERS`, or `PARQUET`.
     """
 
     def __init__(self, destination: Destination, setting: Setting, form: str) -> None:
         self.destination, self.setting = destination, setting
         self._part = destination.part("polygons", f".{form}")  # FlatGeobuf insists on the name's end
         name = "roofs" if setting.of_roofs else "patches"
-        self._writer = LayerWriter(self._part, DRIVERS[form], name, setting.grid.crs, setting.tags)
+        self._writer: LayerWriter | GeoParquetWriter
+        if form == PARQUET:
+            self._writer = GeoParquetWriter(self._part, setting.grid.crs, setting.tags)
+        else:
+            self._writer = LayerWriter(self._part, DRIVERS[form], name, setting.grid.crs, setting.tags)
 
     def open(self) -> None:
         """Nothing is needed."""
@@ -113,6 +120,7 @@ class Polygons:
 
     def drop(self) -> None:
         """Leave nothing but the finished file."""
+        self._writer.drop()
         self.destination.drop()
 
 

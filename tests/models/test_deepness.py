@@ -169,7 +169,7 @@ def test_class_names_are_read_as_deepness_reads_them(file, said, names):
         ({"resolution": "fine"}, "says 'fine' as its resolution"),
         ({"tiles_overlap": -1}, "as its tiles_overlap"),
         ({"standardization_mean": 0.5}, "as its standardization_mean"),
-        ({"standardization_mean": [0.5]}, "does not fit"),
+        ({"standardization_mean": [0.5]}, "as its standardization_mean"),
         ({"standardization_std": [0, 0, 0]}, "does not fit"),
         ({"class_names": {"0": "a\nb", "1": "c"}}, "does not fit"),
     ],
@@ -206,6 +206,21 @@ def test_damaged_files_are_told(file, tmp_path):
             install_onnx(damaged, NOBODY)
     with pytest.raises(ModelMissing, match="There is no file"):
         install_onnx(tmp_path / "none.onnx", NOBODY)
+
+
+def test_any_damage_is_a_sentence_and_nothing_is_printed(file, tmp_path, capfd):
+    whole, damaged, told = file().read_bytes(), tmp_path / "d.onnx", 0
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        content = bytearray(whole)
+        for at in rng.integers(len(content), size=3):
+            content[at] = rng.integers(256)
+        damaged.write_bytes(content)
+        try:
+            install_onnx(damaged, NOBODY, overwrite=True)
+        except (ModelDamaged, OptionsRefused) as error:
+            told += error.message.startswith("'d.onnx' ")
+    assert told > 50 and capfd.readouterr() == ("", "")
 
 
 def test_weights_in_other_files_are_refused(file, tmp_path):

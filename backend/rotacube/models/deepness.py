@@ -106,7 +106,7 @@ def _content(path: Path) -> bytes:
 def _fields(path: Path, wishes: Wishes, said: dict[str, Any], network: OnnxNetwork) -> dict[str, Any]:
     """The card's fields, of what the file says, what a person says, and what it gives of a few images."""
     batch, bands, *size = network.input.shape
-    if not isinstance(bands, int) or (isinstance(batch, int) and batch != 1):
+    if not isinstance(bands, int) or not 0 < bands <= 1000 or (isinstance(batch, int) and batch != 1):
         raise ModelDamaged(f"'{path.name}' takes images {network.input.shape}, not (1, bands, H, W). Export it so.")
     tile = _tile(path.name, wishes, said, size)
     rule = _normalisation(path.name, said, bands)
@@ -155,6 +155,8 @@ def _normalisation(name: str, said: dict[str, Any], bands: int) -> dict[str, Any
             rule[key] = [float(value) for value in found]
         except (TypeError, ValueError) as error:
             raise _not_said_well(name, word, found) from error
+        if len(rule[key]) != bands:
+            raise _not_said_well(name, word, found)
     return Normalisation.model_validate(rule).model_dump()
 
 

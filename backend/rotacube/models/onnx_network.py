@@ -190,7 +190,9 @@ def _session(model: ModelProto, name: str) -> Any:
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what is wrong comes as an exception
     try:
-        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        content = model.SerializeToString()  # what was looked at, and nothing else
+        # Its fallback, of which there is none from the CPU, prints to standard output.
+        return onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # ONNX Runtime's have nothing else in common
         raise ModelDamaged(f"'{name}' cannot be run by ONNX Runtime ({first_line(error)}).") from error
 

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from support import draw_town
+from support import draw_town, run_backend
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,22 @@ def test_bad_input_is_a_sentence_and_an_exit_code(process, town, tmp_path):
     code, said = process("run", "rotacube:maprooftops", f"--INPUT={damaged}", f"--POLYGONS={tmp_path / 'p.gpkg'}")
     assert code != 0 and "is damaged or cut short" in said and "Traceback" not in said, said
     assert [path.name for path in tmp_path.iterdir()] == ["damaged.tif"]
+
+
+@pytest.mark.timeout(300)
+def test_an_onnx_file_of_others_is_imported_and_maps(process, backend_python, town, tmp_path):
+    file, mask = tmp_path / "houses.onnx", tmp_path / "mask.tif"
+    write = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r}); import onnx_files; "
+    run_backend(
+        backend_python, "-c", f"{write}onnx_files.write_onnx_file({str(file)!r}, last='Sigmoid', metadata={{}})"
+    )
+    code, said = process("run", "rotacube:importmodel", f"--FILE={file}", "--CLASSES=background,house")
+    assert code != 0 and "does not say how large its pixels are" in said, said
+    asked = (f"--FILE={file}", "--CLASSES=background,house", "--RESOLUTION=0.15")
+    code, said = process("run", "rotacube:importmodel", *asked)
+    assert code == 0 and "houses" in said, said
+    code, said = process("run", "rotacube:mapraster", f"--INPUT={town}", "--MODEL=houses", f"--MASK={mask}")
+    assert code == 0 and mask.is_file(), said
 
 
 def test_the_algorithms_are_listed(process):

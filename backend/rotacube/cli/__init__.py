@@ -18,6 +18,7 @@ from rotacube.cli import (
     dataset,
     doctor,
     eval,
+    grid,
     job,
     jobs,
     map,
@@ -41,6 +42,7 @@ app.command("map")(map.map_raster)
 app.command("job")(job.job)
 app.command("polygons")(polygons.polygons)
 app.command("statistics")(statistics.statistics)
+app.command("grid")(grid.grid)
 app.command("jobs")(jobs.jobs)
 app.command("eval")(eval.evaluate)
 app.command("train")(train.train)

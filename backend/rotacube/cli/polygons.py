@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 MASK = typer.Argument(help="What GDAL opens: whole numbers that stand for classes, 0 for the background.")
 BAND = typer.Option(help="The band with the classes, from 1.")
-CLASSES = typer.Option(help="Names or values of the classes that count, such as roof or 1,4.", show_default=False)
+CLASSES = typer.Option(
+    "--classes", "--class", help="Names or values of the classes that count, such as roof or 1,4.", show_default=False
+)
 OVERWRITE = typer.Option("--overwrite", help="Replace a file that is there.")
 
 

@@ -122,6 +122,23 @@ class MaskSource:
             for left in range(0, self.grid.width, CHUNK):
                 yield Box(top, left, top + CHUNK, left + CHUNK) & self.grid.extent
 
+    def hull(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Columns and rows, in pixels, of places about the data, as an overview shows it; none lies far inside of it.
+
+        Raises:
+            RasterUnreadable: the file is damaged.
+        """
+        size = np.array([self.grid.height, self.grid.width])
+        shape = np.maximum(1, size // max(1, math.ceil(size.max() / CHUNK)))
+        with damage_told(self.path):
+            valid = self._file.read_masks(self._band, out_shape=tuple(shape.tolist())) > 0
+        rows = np.flatnonzero(valid.any(1))
+        if not len(rows):  # what there is fell between
+            valid[:], rows = True, np.arange(len(valid))
+        first, last = valid[rows].argmax(1), valid.shape[1] - valid[rows, ::-1].argmax(1)
+        columns = np.concatenate([first, first, last, last]) * (size[1] / shape[1])
+        return columns, np.concatenate([rows, rows + 1, rows, rows + 1]) * (size[0] / shape[0])
+
     def read(self, box: Box) -> NDArray[np.uint8]:
         """Class ids (H, W) of a window of the grid, nodata where nothing is known.
 

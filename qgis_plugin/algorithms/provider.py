@@ -9,13 +9,14 @@ from qgis.core import QgsProcessingProvider
 from qgis.PyQt.QtGui import QIcon
 
 from .. import paths
+from .grid import TreatmentGrid
 from .mapping import ExtractRooftops, MapRaster, MapSpecies
 from .masks import ClassStatistics, Polygonise
 from .training import FineTune, ImportModel, MakeTiles
 
 ALGORITHMS = (
     *(MapRaster, ExtractRooftops, MapSpecies),
-    *(Polygonise, ClassStatistics),
+    *(Polygonise, ClassStatistics, TreatmentGrid),
     *(MakeTiles, FineTune, ImportModel),
 )
 

@@ -8,7 +8,7 @@ from typing import Optional
 from qgis.PyQt.QtCore import QEvent, Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
-from ..client.schema import JobResult
+from ..client.schema import MASK, JobResult
 from ..i18n import tr
 from ..layers import classes, shares
 from . import format as fmt
@@ -16,6 +16,7 @@ from .labels import note
 from .shares_window import SharesWindow
 from .table import CopyTable
 
+_GRID = "rotacube:treatmentgrid"
 _LINES = 8  # more classes scroll
 
 
@@ -36,6 +37,10 @@ class ResultView(QWidget):
             tr("Charts…"), tr("Statistics with their intervals, of the whole map and of zones"), "rotacubeResultCharts"
         )
         self.charts_button.clicked.connect(self._show_charts)
+        self.grid_button = self._button(
+            tr("Grid…"), tr("A treatment grid: cells where a class passes a share"), "rotacubeResultGrid"
+        )
+        self.grid_button.clicked.connect(self._ask_for_grid)
         self.copy_button = self._button(tr("Copy"), tr("Copy the table for a spreadsheet"), "rotacubeResultCopy")
         self.copy_button.clicked.connect(self.table.copy)
         self.save_button = self._button(tr("Save as CSV…"), tr("Save pixels, areas and shares"), "rotacubeResultSave")
@@ -46,6 +51,7 @@ class ResultView(QWidget):
         buttons = QHBoxLayout()
         buttons.addStretch(1)
         buttons.addWidget(self.charts_button)
+        buttons.addWidget(self.grid_button)
         buttons.addWidget(self.copy_button)
         buttons.addWidget(self.save_button)
         layout = QVBoxLayout(self)
@@ -102,6 +108,15 @@ class ResultView(QWidget):
             self.failed.emit(str(error))
             return
         window.show()
+
+    def _ask_for_grid(self) -> None:
+        """The algorithm's own dialog, with this mask."""
+        try:
+            import processing  # a plugin of QGIS's, which a person may have turned off
+        except ImportError:
+            self.failed.emit(tr("Processing is turned off. Turn it on under Plugins > Manage and Install Plugins."))
+            return
+        processing.execAlgorithmDialog(_GRID, {"INPUT": self._result.product(MASK).path})
 
     def _save(self) -> None:
         path, _ = QFileDialog.getSaveFileName(self, tr("Save the areas as"), "", tr("CSV") + " (*.csv)")

@@ -20,7 +20,7 @@ def weeds(write_raster, tmp_path):
 def test_cells_to_treat_are_said_and_written(weeds, call, tmp_path):
     done = call("grid", "weeds.tif", "g.gpkg", "--class", "1", "--cell", 1.5, "--rate", 100, "--also", "task.zip")
     assert done.code == 0, done.err
-    assert "16 cells of 1.5 m, turned by 0°: 4 are to be treated, 0.001 of 0.004 ha." in done.out
+    assert "16 cells of 1.5 m, turned by 0°: 4 are to be treated, 9.0 of 36.0 m²." in done.out
     assert "task.zip is written." in done.out and (tmp_path / "task.zip").stat().st_size > 500
     with sqlite3.connect(tmp_path / "g.gpkg") as database:
         rows = database.execute("select treat, count(*), sum(rate_l_ha) from cells group by treat").fetchall()

@@ -52,7 +52,7 @@ def town(backend_python, tmp_path_factory):
 
 
 @pytest.mark.timeout(300)
-def test_rooftops_are_mapped_and_a_mask_is_measured(process, town, tmp_path):
+def test_rooftops_are_mapped_and_a_mask_is_measured_and_laid_out_in_cells(process, town, tmp_path):
     roofs, mask, table = tmp_path / "roofs.gpkg", tmp_path / "mask.tif", tmp_path / "shares.csv"
     given = (f"--INPUT={town}", "--MODEL=rooftop-lite", f"--POLYGONS={roofs}", f"--MASK={mask}")
     code, said = process("run", "rotacube:maprooftops", *given)
@@ -64,6 +64,13 @@ def test_rooftops_are_mapped_and_a_mask_is_measured(process, town, tmp_path):
     assert code == 0, said
     head, *rows = table.read_text(encoding="utf-8-sig").splitlines()
     assert "share_low" in head and [row.split(",")[2] for row in rows] == ["background", "roof"]
+    grid, task = tmp_path / "grid.gpkg", tmp_path / "task.zip"
+    given = (f"--INPUT={mask}", "--CLASSES=roof", "--SIZE=5", "--RATE=100", f"--OUTPUT={grid}", f"--EXPORT={task}")
+    code, said = process("run", "rotacube:treatmentgrid", *given)
+    assert code == 0 and "TREATED_M2" in said, said
+    with sqlite3.connect(grid) as database:
+        counts = dict(database.execute("select treat, count(*) from cells group by treat").fetchall())
+    assert counts["yes"] > 3 < counts["no"] and zipfile.ZipFile(task).namelist() == ["TASKDATA/TASKDATA.XML"]
 
 
 @pytest.mark.timeout(300)

@@ -87,5 +87,8 @@ elif command == "models" and os.environ.get("FAKE_MODELS"):
     name = json.loads((Path(rest[1]) / "model.json").read_text())["name"]
     shutil.copytree(rest[1], target := Path(os.environ["FAKE_MODELS"]) / name)
     tell(result={"name": name, "folder": str(target)})
+elif command == "grid":
+    shutil.copy(os.environ["FAKE_LAYER"], rest[1])
+    tell(result={"cells": 9, "treated": 4, "treated_m2": 36.0, "angle_deg": 12.5, "litres": None})
 else:
     tell(result={"name": "mine", "folder": "/models/mine"})

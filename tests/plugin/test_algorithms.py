@@ -26,6 +26,7 @@ from qgis.core import (
     QgsRasterLayer,
     QgsVectorLayer,
 )
+from qgis.PyQt.QtCore import Qt
 from qgis_plugin.algorithms.provider import ALGORITHMS, RotacubeProvider
 from qgis_plugin.client import cards, environment
 from qgis_plugin.layers import results
@@ -161,6 +162,42 @@ def test_masks_become_polygons_and_tables(provider, calls, tmp_path):
     options = ["--classes", "1,4", "--band", "1", "--overwrite", "--no-regularise", "--smallest", "5.0"]
     assert first["arguments"] == [mask, out, *options]
     assert second["arguments"][-4:] == ["--zones", zones["ZONES"], "--zone-field", "class"]
+
+
+def test_a_mask_becomes_a_treatment_grid(provider, calls, tmp_path):
+    mask, out, task = make_raster(tmp_path / "mask.tif"), str(tmp_path / "g.gpkg"), str(tmp_path / "task.zip")
+    made, ok = run("treatmentgrid", {"INPUT": mask, "OUTPUT": out})
+    assert ok and made == {"OUTPUT": out, "TREATED_M2": 36, "ANGLE_DEG": 12.5}
+    asked = {"INPUT": mask, "CLASSES": "weed", "SIZE": 2.5, "SHARE": 10, "ANGLE": 0, "RATE": 150, "BY_SHARE": True}
+    asked.update(WITHIN=str(tmp_path / "roofs.gpkg"), OUTPUT=out, EXPORT=task)
+    made, ok = run("treatmentgrid", asked)
+    assert ok and made["EXPORT"] == task
+    first, second = calls()
+    plain = ["--classes", "", "--band", "1", "--overwrite", "--cell", "3.0", "--share", "5.0"]
+    plain += ["--least", "10.0", "--angle", "auto"]
+    assert first["command"] == "grid" and first["arguments"] == [mask, out, *plain]
+    options = ["--cell", "2.5", "--share", "10.0", "--least", "10.0", "--angle", "0.0", "--within", asked["WITHIN"]]
+    assert second["arguments"][7:] == [*options, "--rate", "150.0", "--by-share", "--also", task]
+    assert second["arguments"][2:4] == ["--classes", "weed"]
+
+
+def test_cells_to_treat_are_red_the_others_outlines(provider, calls, tmp_path):
+    project, out = QgsProject.instance(), str(tmp_path / "g.gpkg")
+    context = QgsProcessingContext()
+    context.setProject(project)
+    asked = {"INPUT": make_raster(tmp_path / "mask.tif"), "OUTPUT": QgsProcessingOutputLayerDefinition(out, project)}
+    assert run("treatmentgrid", asked, context=context)[1]
+    fields = "field=treat:string&field=share_weed:double&field=rate_l_ha:double"
+    layer = QgsVectorLayer(f"Polygon?crs=EPSG:32645&{fields}", "grid", "memory")
+    (details,) = context.layersToLoadOnCompletion().values()
+    details.postProcessor().postProcessLayer(layer, context, Feedback())
+    kept = layer.renderer().categories()  # they own the symbols
+    look = {category.value(): category.symbol().symbolLayer(0) for category in kept}
+    assert layer.renderer().classAttribute() == "treat" and set(look) == {"yes", "no"}
+    red = look["yes"].fillColor()
+    assert red.red() > 200 > 50 > red.green() and look["yes"].brushStyle() == Qt.BrushStyle.SolidPattern
+    assert look["no"].brushStyle() == Qt.BrushStyle.NoBrush
+    assert "weed: " in layer.mapTipTemplate() and "l/ha" in layer.mapTipTemplate()
 
 
 def test_tiles_training_and_import(provider, calls, tmp_path):

@@ -1,7 +1,9 @@
 """Statistics in a window: table, bars and pie of each zone, to be copied and saved."""
 
 import csv
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from osgeo import ogr
@@ -9,6 +11,7 @@ from qgis.PyQt.QtCore import QRectF, Qt
 from qgis.PyQt.QtGui import QColor
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QApplication, QFileDialog, QPushButton
+from qgis_plugin.algorithms.grid import TreatmentGrid
 from qgis_plugin.client.schema import ClassArea
 from qgis_plugin.gui.chart import BarChart, Piece, PieChart, picture
 from qgis_plugin.gui.shares_window import SharesWindow
@@ -214,3 +217,18 @@ def test_the_dock_offers_charts_where_a_run_made_statistics(desk, tmp_path):
     (tmp_path / "mask1_statistics.csv").unlink()
     d.click(d.dock.result.charts_button)
     assert any("cannot be read" in text for text in d.iface.messages())
+
+
+def test_the_dock_opens_the_grid_s_dialog_with_the_mask(desk, tmp_path, monkeypatch):
+    d, opened = desk(), []
+    d.ready()
+    d.type_output(tmp_path / "mask.tif")
+    d.run()
+    d.until_idle()
+    general = SimpleNamespace(execAlgorithmDialog=lambda name, given: opened.append((name, given)))
+    monkeypatch.setitem(sys.modules, "processing", general)
+    d.click(d.dock.result.grid_button)
+    assert opened == [(f"rotacube:{TreatmentGrid.NAME}", {"INPUT": str(tmp_path / "mask.tif")})]
+    monkeypatch.setitem(sys.modules, "processing", None)  # a person has turned it off
+    d.click(d.dock.result.grid_button)
+    assert any("Processing is turned off" in text for text in d.iface.messages())

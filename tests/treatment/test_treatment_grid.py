@@ -88,7 +88,7 @@ def counted(cell, labels):
 )
 def test_shares_are_those_that_gdal_counts(mask, labels, tmp_path, crs, transform, angle):
     path = mask(crs=crs, transform=transform)
-    plan = grid_of(GridRequest(path, (tmp_path / "g.gpkg",), 3.1, angle=angle))
+    plan = grid_of(GridRequest(path, (tmp_path / "g.gpkg",), 3.1, least=0, angle=angle))
     own, shapes, fields = read(tmp_path / "g.gpkg")
     assert (fields["valid"] > 0).all() and len(shapes) == len(plan.numbers) > 700
     rng = np.random.default_rng(0)
@@ -141,7 +141,7 @@ def test_cells_are_squares_of_their_size_on_the_ground_along_the_angle(mask, tmp
 
 def test_a_grid_of_whole_pixels_begins_at_the_raster_s_corner(mask, labels, tmp_path):
     path = mask()
-    grid_of(GridRequest(path, (tmp_path / "g.gpkg",), 1.5, ("weed",), share=100))
+    grid_of(GridRequest(path, (tmp_path / "g.gpkg",), 1.5, ("weed",), share=100, least=0))
     _, shapes, fields = read(tmp_path / "g.gpkg")
     blocks = labels[:500, :2200].reshape(50, 10, 220, 10).transpose(0, 2, 1, 3).reshape(50, 220, 100)
     valid = (blocks != 255).sum(2)
@@ -165,7 +165,9 @@ def test_within_polygons_and_along_their_longest_side(mask, labels, tmp_path):
     pyogrio.raw.write(
         str(tmp_path / "field.gpkg"), shapely.to_wkb(np.array([shape])), [], [], geometry_type="Polygon", crs=UTM
     )
-    plan = grid_of(GridRequest(path, (tmp_path / "g.gpkg",), 2.0, angle=None, within=str(tmp_path / "field.gpkg")))
+    plan = grid_of(
+        GridRequest(path, (tmp_path / "g.gpkg",), 2.0, least=0, angle=None, within=str(tmp_path / "field.gpkg"))
+    )
     assert plan.cells.angle == pytest.approx(90 + 50, abs=0.01)
     assert (plan.cells.rows, plan.cells.columns) == (20, 8)
     _, shapes, fields = read(tmp_path / "g.gpkg")
@@ -185,6 +187,7 @@ def test_the_angle_follows_the_data_of_a_turned_mosaic(write_raster, tmp_path):
     path = write_raster(tmp_path / "m.tif", values[None], nodata=255)
     plan = grid_of(GridRequest(path, (tmp_path / "g.fgb",), 3.0, angle=None))
     assert plan.cells.angle == pytest.approx(70, abs=0.5)
+    assert len(plan.numbers) <= 16 * 7  # 45 m x 18 m: the cells begin at the data's edge
     assert longest_side(np.array([5.0]), np.array([5.0])) == 0
 
 
@@ -313,7 +316,8 @@ def test_what_cannot_be_is_a_sentence(mask, write_raster, tmp_path):
             {"outputs": (tmp_path / "out" / "g.txt",)},
         ),
         (RasterEmpty, "do not touch the raster", {"within": str(tmp_path / "far.gpkg")}),
-        (RasterEmpty, "No pixel with data", {"within": str(tmp_path / "bare.gpkg")}),
+        (OptionsRefused, "-1 % of data is none", {"least": -1.0}),
+        (RasterEmpty, "No cell has data on 10 % of it", {"within": str(tmp_path / "bare.gpkg")}),
     ):
         refused(error, word, path, tmp_path, **changes)
     refused(OptionsRefused, "background alone", empty, tmp_path)
@@ -355,6 +359,16 @@ def test_cancelled_it_leaves_nothing(mask, tmp_path, at):
             cancelled=lambda: at in steps,
         )
     assert [p.name for p in tmp_path.iterdir()] == ["mask.tif"] and at == steps[-1]
+
+
+def test_cells_with_little_data_are_left_out(mask, tmp_path):
+    path, every = mask(), []
+    for name, least in (("all", 0.0), ("some", 10.0), ("whole", 100.0)):
+        grid_of(GridRequest(path, (tmp_path / f"{name}.gpkg",), 4.0, least=least, angle=20.0))
+        fields = read(tmp_path / f"{name}.gpkg")[2]
+        every.append(dict(zip(zip(fields["row"], fields["column"], strict=True), fields["valid"], strict=True)))
+    assert {at: valid for at, valid in every[0].items() if valid >= 0.1} == every[1]
+    assert len(every[0]) > len(every[1]) > len(every[2]) > 0 and set(every[2].values()) == {1}
 
 
 def test_the_files_name_their_origin(mask, tmp_path):

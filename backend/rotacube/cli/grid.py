@@ -23,6 +23,9 @@ def grid(
     cell: Annotated[float, typer.Option(help="Metres of a cell's side.")],
     classes: Annotated[str, CLASSES] = "",
     share: Annotated[float, typer.Option(help="Percent of a cell from which on a class in it is treated.")] = 5.0,
+    least: Annotated[
+        float, typer.Option(help="Percent of a cell that must have data; cells with less are left out.")
+    ] = 10.0,
     angle: Annotated[
         str,
         typer.Option(help="Of the grid, degrees clockwise from north; auto is along the longest side of the area."),
@@ -54,6 +57,7 @@ def grid(
         cell,
         class_list(classes),
         share,
+        least,
         _degrees(angle),
         within,
         None if rate is None else Dose(rate, by_share),
@@ -70,11 +74,11 @@ def _show(plan: Plan, outputs: tuple[Path, ...]) -> None:
     area, treated = float(plan.areas.sum()), float(plan.areas[plan.treat].sum())
     say(
         f"{len(plan.numbers):,} cells of {plan.cells.size:g} m, turned by {plan.cells.angle:g}°: "
-        f"{plan.treat.sum():,} are to be treated, {treated / 1e4:,.3f} of {area / 1e4:,.3f} ha."
+        f"{plan.treat.sum():,} are to be treated, {treated:,.1f} of {area:,.1f} m²."
     )
     amount = None if plan.rate is None else float(plan.rate @ plan.areas) / 1e4
     if amount is not None:
-        say(f"That takes {amount:,.1f} litres.")
+        say(f"That takes {amount:,.{1 if amount >= 10 else 3}f} litres.")
     for output in outputs:
         say(f"{output} is written.")
     tell(

@@ -38,15 +38,30 @@ class Cells:
     columns: int
 
     @classmethod
-    def over(cls, crs: str, x: Floats, y: Floats, size: float, angle: float) -> Cells:
-        """The grid that covers places (N,) of the CRS; its first corner is that of the turned box about them.
+    def over(
+        cls, crs: str, x: Floats, y: Floats, size: float, angle: float, about: tuple[Floats, Floats] | None = None
+    ) -> Cells:
+        """The grid that covers places (N,) of the CRS.
+
+        Args:
+            crs: WKT, projected, in metres.
+            x: of the places.
+            y: of the places.
+            size: of a cell's side, metres.
+            angle: degrees clockwise from north.
+            about: places whose turned box has a corner of cells at its first corner; if None the first cell begins at
+                that of all.
 
         Raises:
             OptionsRefused: it would have more than `MOST` cells.
         """
         across, along = _turned(x, y, angle)
         left, top = float(across.min()), float(along.max())
-        spans = float(np.ptp(along)), float(np.ptp(across))
+        if about is not None:
+            inner, outer = _turned(*about, angle)
+            left = float(inner.min()) - math.ceil((float(inner.min()) - left) / size) * size
+            top = float(outer.max()) + math.ceil((top - float(outer.max())) / size) * size
+        spans = top - float(along.min()), float(across.max()) - left
         rows, columns = (max(1, math.ceil(span / size - 1e-6)) for span in spans)
         if rows * columns > MOST:
             raise OptionsRefused(

@@ -32,6 +32,8 @@ from rotacube.treatment.taskdata import LARGEST
 Floats = NDArray[np.float64]
 SQUARE = 1000.0
 """Metres a side: of much smaller squares the area on the ellipsoid is rounded."""
+LEAST = 10.0
+"""Percent: of cells with less data at the edge a few pixels would decide."""
 CLASSES = 20
 """Classes that may be named: each has a number a cell."""
 
@@ -46,6 +48,7 @@ class GridRequest:
         size: of a cell's side, metres.
         classes: names or values of the classes to treat; all but the background if empty.
         share: percent of a cell from which on a class in it is treated.
+        least: percent of a cell that must have data; cells with less are left out.
         angle: of the grid, degrees clockwise from north; along the area's longest side if None.
         within: a layer of polygons outside of which nothing counts, as `read_polygons` takes it; none if empty.
         dose: what is spread in cells that are treated, if it is known.
@@ -58,6 +61,7 @@ class GridRequest:
     size: float
     classes: tuple[str, ...] = ()
     share: float = 5.0
+    least: float = LEAST
     angle: float | None = 0.0
     within: str = ""
     dose: Dose | None = None
@@ -116,6 +120,8 @@ def _check(request: GridRequest) -> None:
         raise OptionsRefused(f"A cell of {request.size:g} m is none. Give its side in metres, such as 3.")
     if not 0 < request.share <= 100:
         raise OptionsRefused(f"A share of {request.share:g} % is none. Give one above 0, up to 100.")
+    if not 0 <= request.least <= 100:
+        raise OptionsRefused(f"{request.least:g} % of data is none. Give a share from 0 to 100.")
     if request.angle is not None and not math.isfinite(request.angle):
         raise OptionsRefused("The angle is no number. Give degrees clockwise from north, or auto.")
     if request.dose is not None and not 0 < request.dose.litres <= LARGEST:
@@ -147,15 +153,20 @@ def _plan(request: GridRequest, source: MaskSource, step: Callable[[str, float],
     shapes = shapes_of(request.within, source.grid)
     reach = Reach(shapes)
     x, y = places.of(*reach.edge(source.grid.extent))
-    angle = request.angle
+    angle, about = request.angle, None
     if angle is None:
-        angle = longest_side(x, y) if shapes else longest_side(*places.of(*source.hull()))
-    cells = Cells.over(crs, x, y, request.size, angle)
+        about = None if shapes else places.of(*source.hull())
+        angle = longest_side(*(about or (x, y)))
+    cells = Cells.over(crs, x, y, request.size, angle, about)
     counts = count(source, reach, cells, lambda share: step("Counting", share))
-    if not counts.valid.any():
-        raise RasterEmpty("No pixel with data lies in the polygons. Choose some over the mask's data.")
     names = [known.name for known in source.classes[1:]]
-    return planned(cells, counts, names, request.share / 100, request.dose, _cell_area(cells, x, y))
+    share, least = request.share / 100, request.least / 100
+    plan = planned(cells, counts, names, share, least, request.dose, _cell_area(cells, x, y))
+    if not len(plan.numbers):
+        raise RasterEmpty(
+            f"No cell has data on {request.least:g} % of it. Choose smaller cells, or polygons over the mask's data."
+        )
+    return plan
 
 
 def _cell_area(cells: Cells, x: Floats, y: Floats) -> float:

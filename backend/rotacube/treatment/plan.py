@@ -71,7 +71,13 @@ class Plan:
 
 
 def planned(
-    cells: Cells, counts: CellCounts, names: Sequence[str], share: float, dose: Dose | None, cell_m2: float
+    cells: Cells,
+    counts: CellCounts,
+    names: Sequence[str],
+    share: float,
+    least: float,
+    dose: Dose | None,
+    cell_m2: float,
 ) -> Plan:
     """Decide cell by cell.
 
@@ -80,10 +86,11 @@ def planned(
         counts: of its pixels.
         names: of the classes.
         share: from which on a class is treated, above 0, at most 1.
+        least: share of a cell's pixels that must have data; cells with less are left out.
         dose: what is spread, if it is known.
         cell_m2: square metres on the ellipsoid of a cell.
     """
-    numbers = np.flatnonzero(counts.valid)
+    numbers = np.flatnonzero((counts.valid > 0) & (counts.valid >= least * counts.pixels))
     shares = counts.found[:, numbers] / counts.valid[numbers]
     treat: NDArray[np.bool_] = np.asarray((shares >= share).any(0))
     rate = None if dose is None else np.where(treat, dose.of(shares.max(0)), 0.0)

@@ -78,8 +78,8 @@ class Controller(QObject):
         self._project.cleared.connect(self._project_cleared)
         dock.result.failed.connect(self._notify.error)
         iface.currentLayerChanged.connect(self._layer_activated)
-        iface.mapCanvas().rotationChanged.connect(dock.set_map_turned)
-        dock.set_map_turned(iface.mapCanvas().rotation())
+        iface.mapCanvas().rotationChanged.connect(dock.area.set_map_turned)
+        dock.area.set_map_turned(iface.mapCanvas().rotation())
 
     @property
     def busy(self) -> bool:
@@ -153,7 +153,7 @@ class Controller(QObject):
         """Let go of everything: the plugin is being unloaded."""
         self._project.cleared.disconnect(self._project_cleared)
         self._iface.currentLayerChanged.disconnect(self._layer_activated)
-        self._iface.mapCanvas().rotationChanged.disconnect(self._dock.set_map_turned)
+        self._iface.mapCanvas().rotationChanged.disconnect(self._dock.area.set_map_turned)
         self._shown.close()
         self._files.close()
         self._end_task(False)

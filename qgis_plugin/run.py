@@ -33,6 +33,9 @@ class Order:
     selected_only: bool = False  # of these polygons
     further: Tuple[str, ...] = ()  # kinds of products beside the mask
     black_is_nodata: bool = False
+    threshold: Optional[float] = None  # probability from which on a pixel is of class 1; the model's own if None
+    smallest: Optional[float] = None  # square metres of the smallest roof or patch; the model's own if None
+    zone_field: str = ""  # of the polygons, with their names
     replace: bool = False  # whether the user agreed to overwrite a file
     any_resolution: bool = False  # whether the user agreed to map what the model is not made for
     allow_network: bool = False  # whether the user agreed to requests that the raster makes
@@ -56,7 +59,10 @@ def build_request(
     origin = source.from_layer(order.layer)
     bounds = source.bounds(order.area, origin, context) if order.area is not None else None
     path = output.resolve(order.output, origin.name, origin.path, open_layers, order.replace)
-    within = "" if order.within is None else polygons.path_of(order.within, order.selected_only, context)
+    within = ""
+    if order.within is not None:
+        within = polygons.path_of(order.within, order.selected_only, context, order.zone_field)
+    zones = within if further.STATISTICS in order.further else ""
     products = [ProductRequest(path), *(further.request(kind, path) for kind in order.further)]
     output.check_beside([product.path for product in products[1:]], open_layers, order.replace)
     shown = reading.as_shown(order.layer, order.model.bands)
@@ -77,8 +83,11 @@ def build_request(
         any_resolution=order.any_resolution,
         allow_network=order.allow_network,
         overwrite=order.replace,
+        threshold=order.threshold,
+        smallest=order.smallest,
         within=within,
-        zones=within if further.STATISTICS in order.further else "",
+        zones=zones,
+        zone_field=order.zone_field if zones else "",
     )
 
 

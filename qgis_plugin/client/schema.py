@@ -67,7 +67,7 @@ class ClassInfo:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a model's card says."""
+    """What a model's card says; `threshold` is None where there are more than two classes."""
 
     name: str
     title: str
@@ -79,6 +79,8 @@ class ModelInfo:
     tile: int
     overlap: int
     classes: List[ClassInfo]
+    threshold: Optional[float]
+    smallest: float
     notice: str
     licence: str
     attribution: str

@@ -9,14 +9,12 @@ from qgis.gui import QgsDockWidget, QgsFileWidget
 from qgis.PyQt.QtCore import Qt, QTimer, QUrl, pyqtSignal
 from qgis.PyQt.QtGui import QDesktopServices
 from qgis.PyQt.QtWidgets import (
-    QButtonGroup,
     QFormLayout,
     QFrame,
     QHBoxLayout,
     QLabel,
     QProgressBar,
     QPushButton,
-    QRadioButton,
     QScrollArea,
     QStackedWidget,
     QToolButton,
@@ -26,14 +24,15 @@ from qgis.PyQt.QtWidgets import (
 
 from .. import paths
 from ..i18n import tr
+from ..layers.further import STATISTICS
 from ..run import Order
 from . import format as fmt
+from .area_picker import AreaPicker
 from .further_picker import FurtherPicker
-from .labels import note
 from .layer_picker import LayerPicker
 from .model_picker import ModelPicker
-from .polygon_picker import PolygonPicker
 from .result_view import ResultView
+from .run_settings import RunSettings
 from .setup_page import SetupPage
 
 
@@ -67,16 +66,19 @@ class RotacubeDock(QgsDockWidget):
         model = self.model_picker.current()
         if model is None:
             return None
-        area = shown if self.area_canvas.isChecked() else None
+        area = shown if self.area.view.isChecked() else None
         return Order(
             self.layer_picker.current(),
             model,
             self.output_text(),
             area,
-            self.polygons.layer() if self.area_polygons.isChecked() else None,
-            self.polygons.selected_only(),
+            self.area.within(),
+            self.area.polygons.selected_only(),
             self.further.kinds(),
             black_is_nodata=self.layer_picker.black_is_nodata(),
+            threshold=self.settings.threshold(),
+            smallest=self.settings.smallest(),
+            zone_field=self.settings.zone_field(),
             replace=self.output_was_confirmed(),
             any_resolution=self.layer_picker.any_resolution(),
         )
@@ -140,11 +142,6 @@ class RotacubeDock(QgsDockWidget):
         self.cancel_button.setEnabled(True)
         self._pass_focus((self.progress_label,), self.cancel_button)
 
-    def set_map_turned(self, degrees: float) -> None:
-        """Say what a turned map view means for the area."""
-        self._map_turned = degrees % 360 != 0
-        self._describe_area()
-
     def show_setup(self, may_leave: bool = False) -> None:
         """The set-up in place of the form."""
         self.setup_page.ask(may_leave)
@@ -176,9 +173,13 @@ class RotacubeDock(QgsDockWidget):
         self.model_picker = ModelPicker()
         self.model_picker.combo.setAccessibleName(tr("Model"))
         self.model_picker.combo.currentIndexChanged.connect(self._model_changed)
-        self._build_area()
+        self.area = AreaPicker()
         self._build_output()
         self.further = FurtherPicker()
+        self.settings = RunSettings()
+        self.area.changed.connect(self._zones_changed)
+        self.further.changed.connect(self._zones_changed)
+        self._zones_changed()
         form = QFormLayout()
         form.setContentsMargins(0, 0, 0, 0)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -189,14 +190,15 @@ class RotacubeDock(QgsDockWidget):
         for text, widget, buddy in (
             (tr("La&yer"), self.layer_picker, self.layer_combo),
             (tr("Model"), self.model_picker, self.model_picker.combo),
-            (tr("&Area"), self.area, self.area_layer),
+            (tr("&Area"), self.area, self.area.whole),
             (tr("Mas&k"), self.output, self.output.lineEdit()),
             (tr("And"), self.further, self.further),
         ):
             label = QLabel(text)
             label.setBuddy(buddy)
             form.addRow(label, widget)
-        self._inputs = (self.layer_picker, self.model_picker, self.area, self.output, self.further)
+        form.addRow(self.settings)
+        self._inputs = (self.layer_picker, self.model_picker, self.area, self.output, self.further, self.settings)
 
         self.bar = QProgressBar()
         self.bar.setObjectName("rotacubeProgress")
@@ -239,50 +241,6 @@ class RotacubeDock(QgsDockWidget):
         self.pages.addWidget(area)
         self.pages.addWidget(self.setup_page)
         self.setWidget(self.pages)
-
-    def _build_area(self) -> None:
-        self.area_layer = QRadioButton(tr("Whole layer"))
-        self.area_layer.setObjectName("rotacubeAreaLayer")
-        self.area_canvas = QRadioButton(tr("Map v&iew"))
-        self.area_canvas.setObjectName("rotacubeAreaCanvas")
-        self.area_canvas.setToolTip(tr("What the map canvas shows when Run is pressed"))
-        self.area_polygons = QRadioButton(tr("Polygons"))
-        self.area_polygons.setObjectName("rotacubeAreaPolygons")
-        self.area_polygons.setToolTip(tr("What lies in the polygons of a layer; outside is no data"))
-        self.polygons = PolygonPicker()
-        self.polygons.layers_changed.connect(self._polygons_changed)
-        self.area_polygons.toggled.connect(self.polygons.setVisible)
-        self.polygons.hide()
-        self.area_layer.setChecked(True)
-        self.area = QWidget()
-        self.area_note = note(tr("The map is turned: the upright box around what it shows is mapped."))
-        self.area_note.setObjectName("rotacubeAreaNote")
-        self.area_canvas.toggled.connect(self._describe_area)
-        self._map_turned = False
-        self._describe_area()
-        self._area_group = QButtonGroup(self)
-        column = QVBoxLayout(self.area)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        row = QHBoxLayout()
-        row.setSpacing(14)
-        column.addLayout(row)
-        column.addWidget(self.area_polygons)
-        column.addWidget(self.polygons)
-        column.addWidget(self.area_note)
-        for button in (self.area_layer, self.area_canvas, self.area_polygons):
-            self._area_group.addButton(button)
-        row.addWidget(self.area_layer)
-        row.addWidget(self.area_canvas)
-        row.addStretch(1)
-        self._polygons_changed()
-
-    def _polygons_changed(self) -> None:
-        """Polygons can be chosen where there are any."""
-        there = self.polygons.layer() is not None
-        self.area_polygons.setEnabled(there)
-        if not there and self.area_polygons.isChecked():
-            self.area_layer.setChecked(True)
 
     def _build_output(self) -> None:
         self.output = QgsFileWidget()
@@ -339,9 +297,13 @@ class RotacubeDock(QgsDockWidget):
     def _model_changed(self) -> None:
         self.layer_picker.set_model(self.model_picker.current())
         self.further.set_model(self.model_picker.current())
+        self.settings.set_model(self.model_picker.current())
 
-    def _describe_area(self) -> None:
-        self.area_note.setVisible(self._map_turned and self.area_canvas.isChecked())
+    def _zones_changed(self) -> None:
+        """Statistics are counted in the polygons that are mapped."""
+        kinds = self.further.kinds()
+        self.settings.set_kinds(kinds)
+        self.settings.set_zones(self.area.within() if STATISTICS in kinds else None)
 
     def _set_inputs_enabled(self, enabled: bool) -> None:
         for widget in self._inputs:

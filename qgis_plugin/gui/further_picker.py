@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Dict, Optional, Tuple
 
 from qgis.core import QgsSettings
+from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QCheckBox, QGridLayout, QWidget
 
 from ..client.cards import ROOFTOPS
@@ -17,6 +18,8 @@ _SETTING = "rotacube/further"
 
 class FurtherPicker(QWidget):
     """A box for each product; their files lie beside the mask's."""
+
+    changed = pyqtSignal()
 
     def __init__(self, parent: Optional[QWidget] = None):
         super().__init__(parent)
@@ -52,3 +55,4 @@ class FurtherPicker(QWidget):
 
     def _keep(self) -> None:
         QgsSettings().setValue(_SETTING, ",".join(self.kinds()))
+        self.changed.emit()

@@ -48,9 +48,11 @@ class PolygonPicker(QWidget):
     def _follow(self, layer: Optional[QgsMapLayer]) -> None:
         if is_alive(self._followed):
             self._followed.selectionChanged.disconnect(self._look)
+            self._followed.updatedFields.disconnect(self.layers_changed)
         self._followed = layer
         if layer is not None:
             layer.selectionChanged.connect(self._look)
+            layer.updatedFields.connect(self.layers_changed)
         self._look()
         self.layers_changed.emit()
 

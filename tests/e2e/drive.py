@@ -162,10 +162,8 @@ class Driver:
         self.dock.layer_combo.setLayer(self.layer)
         if PLAN.get("area") == "canvas":
             iface.mapCanvas().zoomByFactor(0.5)
-            QTest.mouseClick(
-                self.dock.area_canvas, Qt.MouseButton.LeftButton, pos=self.dock.area_canvas.rect().center()
-            )
-            self.dock.area_canvas.setChecked(True)
+            QTest.mouseClick(self.dock.area.view, Qt.MouseButton.LeftButton, pos=self.dock.area.view.rect().center())
+            self.dock.area.view.setChecked(True)
         QTest.keyClicks(self.dock.output.lineEdit(), str(OUT / "mask.tif"))
         self.wait(lambda: not iface.mapCanvas().isDrawing(), "the map", 60)
         QTest.qWait(700)

@@ -58,6 +58,8 @@ MODEL = {
     "tile": TILE,
     "overlap": 0,
     "classes": [{"id": i, "name": n, "color": COLORS[i]} for i, n in enumerate(("background", "building"))],
+    "threshold": 0.45,
+    "smallest": 2.0,
     "licence": "CC0",
     "attribution": "nobody",
     "training_data": "none",

@@ -72,7 +72,7 @@ def test_canvas_area_is_sent_in_the_layers_crs(desk):
     canvas.setExtent(canvas.mapSettings().layerToMapCoordinates(d.layer, d.layer.extent()))
     canvas.zoomByFactor(0.4)
     QTest.qWait(100)
-    d.dock.area_canvas.click()
+    d.dock.area.view.click()
     original = d.controller._follow
     d.controller._follow = lambda run: (sent.append(run.request), original(run))
     d.run()
@@ -273,7 +273,7 @@ def test_canvas_that_shows_nothing_of_the_layer(desk):
     extent.setXMinimum(extent.xMaximum() + 1000)
     extent.setXMaximum(extent.xMinimum() + 100)
     d.iface.canvas.setExtent(extent)
-    d.dock.area_canvas.click()
+    d.dock.area.view.click()
     d.run()
     wait(lambda: d.iface.messages())
     assert "shows nothing of" in d.iface.messages()[0]

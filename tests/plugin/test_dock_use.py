@@ -147,8 +147,8 @@ def test_task_ends_with_the_run_and_the_pool_is_as_before(desk):
 def test_turned_map_says_what_is_mapped(desk):
     d = desk()
     d.iface.canvas.setRotation(30)
-    assert not d.dock.area_note.isVisible()
-    d.dock.area_canvas.click()
-    assert d.dock.area_note.isVisible() and "turned" in d.dock.area_note.text()
+    assert not d.dock.area.note.isVisible()
+    d.dock.area.view.click()
+    assert d.dock.area.note.isVisible() and "turned" in d.dock.area.note.text()
     d.iface.canvas.setRotation(0)
-    assert not d.dock.area_note.isVisible()
+    assert not d.dock.area.note.isVisible()

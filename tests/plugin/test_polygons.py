@@ -65,14 +65,14 @@ def test_a_file_goes_by_its_path_unless_it_is_filtered_or_edited(drawn, tmp_path
 def test_the_dock_maps_within_polygons(desk, drawn, tmp_path):
     d = desk()
     d.ready()
-    assert not d.dock.area_polygons.isEnabled() and not d.dock.polygons.isVisible()
+    assert not d.dock.area.drawn.isEnabled() and not d.dock.area.polygons.isVisible()
     QgsProject.instance().addMapLayer(drawn, True)
-    wait(d.dock.area_polygons.isEnabled)
-    d.dock.area_polygons.click()
-    assert d.dock.polygons.isVisible() and not d.dock.polygons.selected.isEnabled()
+    wait(d.dock.area.drawn.isEnabled)
+    d.dock.area.drawn.click()
+    assert d.dock.area.polygons.isVisible() and not d.dock.area.polygons.selected.isEnabled()
     drawn.selectByExpression("\"name\" = 'a'")
-    assert d.dock.polygons.selected.text() == "Selected only (1)"
-    d.dock.polygons.selected.click()
+    assert d.dock.area.polygons.selected.text() == "Selected only (1)"
+    d.dock.area.polygons.selected.click()
     d.dock.further.boxes[further.STATISTICS].setChecked(True)
     d.type_output(tmp_path / "mask.tif")
     d.run()
@@ -81,5 +81,5 @@ def test_the_dock_maps_within_polygons(desk, drawn, tmp_path):
     assert names_in(request.within) == ["a"] and request.zones == request.within and request.bounds is None
     d.until_idle()
     QgsProject.instance().removeMapLayer(drawn.id())
-    wait(lambda: not d.dock.area_polygons.isEnabled())
-    assert d.dock.area_layer.isChecked()
+    wait(lambda: not d.dock.area.drawn.isEnabled())
+    assert d.dock.area.whole.isChecked()

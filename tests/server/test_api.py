@@ -23,7 +23,7 @@ from rotacube.models.card import read_card
 from rotacube.server import app as application
 from rotacube.server import schema
 from rotacube.server.app import LARGEST, create_app
-from rotacube.server.translate import to_map
+from rotacube.server.translate import to_map, to_model_info
 
 TOKEN = "a token of letters"
 HOST = "http://127.0.0.1:4321"
@@ -249,6 +249,13 @@ def test_health_info_and_models_say_what_there_is(client, model_folder, monkeypa
     card = read_card(model_folder)
     assert models["tiny"]["sha256"] == card.weights.sha256 and models["tiny"]["parameters"] == card.weights.parameters
     assert models["tiny"]["classes"][1] == {"id": 1, "name": "roof", "color": "#e6550d"}
+    assert models["tiny"]["threshold"] == card.threshold and models["tiny"]["smallest"] == card.separation.smallest
+
+
+def test_a_model_of_many_classes_has_no_threshold(make_card):
+    classes = [{"id": n, "name": str(n), "color": "#000000"} for n in range(3)]
+    assert to_model_info(make_card(classes=classes, threshold=0.3)).threshold is None
+    assert to_model_info(make_card(threshold=0.3)).threshold == 0.3
 
 
 def test_the_contract_names_every_shape_and_error(client):

@@ -96,6 +96,10 @@ class ModelInfo(BaseModel):
     tile: int
     overlap: int
     classes: list[ClassInfo]
+    threshold: float | None = Field(
+        description="probability from which on a pixel is of class 1; null where there are more than two classes"
+    )
+    smallest: float = Field(description="square metres of the smallest roof or patch")
     notice: str = Field(description="what has to be known before the model is used; empty where there is nothing")
     licence: str
     attribution: str

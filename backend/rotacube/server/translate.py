@@ -89,6 +89,8 @@ def to_model_info(card: ModelCard) -> schema.ModelInfo:
             }
         ),
         gsd_range=card.gsd_range,
+        threshold=card.threshold if len(card.classes) == 2 else None,
+        smallest=card.separation.smallest,
         classes=[schema.ClassInfo(**c.model_dump()) for c in card.classes],
         parameters=card.weights.parameters,
         sha256=card.weights.sha256,

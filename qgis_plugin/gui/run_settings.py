@@ -1,0 +1,147 @@
+"""What else can be said of a run, folded away: the cuts, which are the model's own, and what names the zones."""
+
+from __future__ import annotations
+
+from typing import Optional, Tuple
+
+from qgis.core import QgsFields, QgsVectorLayer
+from qgis.gui import QgsDoubleSpinBox, QgsFieldComboBox
+from qgis.PyQt.QtCore import Qt, pyqtSignal
+from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+
+from ..client.schema import ModelInfo
+from ..i18n import tr
+from ..layers.further import POLYGONS, STATISTICS
+from ..layers.polygons import naming_fields
+
+LEAST, MOST = 0.001, 0.999
+"""Of a threshold."""
+LARGEST_M2 = 1e4
+"""That the smallest roof or patch may be."""
+
+
+class RunSettings(QWidget):
+    """A button that unfolds the fields; what is said holds until another model is chosen."""
+
+    changed = pyqtSignal()
+
+    def __init__(self, parent: Optional[QWidget] = None):
+        super().__init__(parent)
+        self._model = ""
+        self._binary = self._zones = False  # whether the model has a threshold; whether there are zones
+        self.button = QToolButton()
+        self.button.setObjectName("rotacubeMore")
+        self.button.setCheckable(True)
+        self.button.setAutoRaise(True)
+        self.button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.threshold_box = _spin_box("rotacubeThreshold", 3, 0.05, LEAST, MOST)
+        self.threshold_box.setToolTip(tr("Probability from which on a pixel counts: lower finds more, higher is surer"))
+        self.smallest_box = _spin_box("rotacubeSmallest", 2, 1, 0, LARGEST_M2)
+        self.smallest_box.setSuffix(" m²")
+        self.smallest_box.setToolTip(tr("Smaller roofs are left out, smaller patches go to what lies around them"))
+        self.names = QgsFieldComboBox()
+        self.names.setObjectName("rotacubeZoneNames")
+        self.names.setAllowEmptyFieldName(True)
+        self.names.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.names.setMinimumContentsLength(8)
+        self.names.setToolTip(tr("The field with the polygons' names in the statistics; without one they are numbered"))
+        self.body = QWidget()
+        self._form = QFormLayout(self.body)
+        self._form.setContentsMargins(18, 0, 0, 0)
+        self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self._form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
+        for text, widget in (
+            (tr("Threshold"), self.threshold_box),
+            (tr("Smallest"), self.smallest_box),
+            (tr("Zone names"), self.names),
+        ):
+            label = QLabel(text)
+            label.setBuddy(widget)
+            widget.setAccessibleName(text)
+            self._form.addRow(label, widget)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        column.addWidget(self.button, 0, Qt.AlignmentFlag.AlignLeft)
+        column.addWidget(self.body)
+        self.setFocusProxy(self.button)
+        self.button.toggled.connect(self._fold)
+        for signal in (self.threshold_box.valueChanged, self.smallest_box.valueChanged, self.names.fieldChanged):
+            signal.connect(self._changed)
+        self._fold(False)
+        self.set_model(None)
+        self.set_zones(None)
+
+    def threshold(self) -> Optional[float]:
+        """The probability from which on a pixel is of class 1; None for the model's own."""
+        return _said(self.threshold_box) if self._binary else None
+
+    def smallest(self) -> Optional[float]:
+        """Square metres of the smallest roof or patch; None for the model's own."""
+        return _said(self.smallest_box) if self.smallest_box.isEnabledTo(self.body) else None
+
+    def zone_field(self) -> str:
+        """The field with the zones' names; empty without."""
+        return self.names.currentField() if self._zones else ""
+
+    def set_model(self, model: Optional[ModelInfo]) -> None:
+        """Offer what this model has; what was said of another one is forgotten."""
+        if model is None or model.name == self._model:
+            self.setEnabled(model is not None)
+            return
+        self._model = model.name
+        self.setEnabled(True)
+        self._binary = model.threshold is not None
+        self._show_row(self.threshold_box, self._binary)
+        if self._binary:
+            _begin_at(self.threshold_box, model.threshold)
+        _begin_at(self.smallest_box, model.smallest)
+        self._changed()
+
+    def set_kinds(self, kinds: Tuple[str, ...]) -> None:
+        """What is made beside the mask: a smallest area means nothing to the mask alone."""
+        self.smallest_box.setEnabled(POLYGONS in kinds or STATISTICS in kinds)
+        self._changed()
+
+    def set_zones(self, layer: Optional[QgsVectorLayer]) -> None:
+        """The polygons in which statistics are counted; None without."""
+        before = self.names.currentField()
+        self.names.setFields(QgsFields() if layer is None else naming_fields(layer))
+        self.names.setField(before)
+        self._zones = layer is not None
+        self._show_row(self.names, self._zones)
+        self._changed()
+
+    def _changed(self, *_about) -> None:
+        said = self.threshold() is not None or self.smallest() is not None or self.zone_field()
+        self.button.setText(tr("More settings (changed)") if said else tr("More settings"))
+        self.changed.emit()
+
+    def _fold(self, shown: bool) -> None:
+        self.button.setArrowType(Qt.ArrowType.DownArrow if shown else Qt.ArrowType.RightArrow)
+        self.body.setVisible(shown)
+
+    def _show_row(self, field: QWidget, shown: bool) -> None:
+        for widget in (self._form.labelForField(field), field):
+            widget.setVisible(shown)
+
+
+def _spin_box(name: str, decimals: int, step: float, low: float, high: float) -> QgsDoubleSpinBox:
+    box = QgsDoubleSpinBox()
+    box.setObjectName(name)
+    box.setDecimals(decimals)
+    box.setSingleStep(step)
+    box.setRange(low, high)
+    return box
+
+
+def _begin_at(box: QgsDoubleSpinBox, value: float) -> None:
+    """The model's own value, to which the box's button leads back."""
+    box.setClearValue(value)
+    box.setValue(value)
+
+
+def _said(box: QgsDoubleSpinBox) -> Optional[float]:
+    own = round(box.clearValue(), box.decimals())
+    return None if round(box.value(), box.decimals()) == own else box.value()

@@ -14,6 +14,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from .schema import (
     BackendError,
+    Estimate,
     Info,
     InterruptedJob,
     JobInfo,
@@ -28,6 +29,7 @@ from .schema import (
 )
 
 LONG_S = 600.0  # that roofs of a place may take: a slow processor, a model to load first
+ESTIMATE_S = 60.0  # that a raster of many files may take to be opened
 _KEPT = 2  # connections that wait for the next call
 _REPEATABLE = ("GET", "PUT", "DELETE")  # asked twice, they do what they do once
 _CONNECTIONS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
@@ -79,6 +81,10 @@ class Client:
     def submit(self, request: JobRequest) -> JobInfo:
         """Create a job."""
         return parse(JobInfo, self._json("POST", "v1/jobs", request.to_json()))
+
+    def estimate(self, request: JobRequest) -> Estimate:
+        """What a job would come to."""
+        return parse(Estimate, self._json("POST", "v1/estimate", request.to_json(), ESTIMATE_S))
 
     def job(self, job: str) -> JobInfo:
         """A job as it stands."""

@@ -211,6 +211,25 @@ class InterruptedJob:
 
 
 @dataclass(frozen=True)
+class DiskNeed:
+    """What a run needs in a folder until it is done, at most, and what is free there."""
+
+    folder: str
+    bytes: int
+    free: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a job would come to; tiles without data take next to no time."""
+
+    tiles: int
+    width: int
+    height: int
+    disks: List[DiskNeed]
+
+
+@dataclass(frozen=True)
 class TileEvent:
     """One finished tile; corners are x, y in `crs`: upper left, upper right, lower right, lower left.
 
@@ -305,6 +324,7 @@ _NESTED = {
     (JobRequest, "nodata"): [NodataRange],
     (JobResult, "products"): [Product],
     (JobResult, "classes"): [ClassArea],
+    (Estimate, "disks"): [DiskNeed],
     (JobInfo, "request"): JobRequest,
     (JobInfo, "result"): JobResult,
     (InterruptedJob, "request"): JobRequest,

@@ -12,7 +12,7 @@ from support import run_backend
 REPO = Path(__file__).resolve().parents[2]
 MESSAGES = ("ErrorBody", "OperatorInfo", "Info", "ClassInfo", "ModelInfo", "ProductRequest", "JobRequest", "ClassArea")
 MESSAGES += ("NodataRange",)
-MESSAGES += ("Product", "JobResult", "JobInfo", "TileEvent", "InterruptedJob")
+MESSAGES += ("Product", "JobResult", "JobInfo", "TileEvent", "InterruptedJob", "DiskNeed", "Estimate")
 MESSAGES += ("RasterReading", "ViewRequest", "ViewInfo", "RoofInfo", "RoofsFound", "RoofGrown")
 PLAIN = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
 

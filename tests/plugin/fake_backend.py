@@ -19,6 +19,7 @@
     deaf            cancelling is ignored
     bad_event       an event that is no JSON after two tiles
     no_result       the job finishes without a result
+    full            hardly any room on the disk
     slow            0.3 s a tile instead of 0.02 s
 
 `fake_views.py` has more of them. QGIS's Python starts this as a script; it imports nothing of the project, and is one
@@ -72,6 +73,7 @@ JOBS = {}
 LEFT = json.loads(os.environ.get("FAKE_LEFT", "[]"))  # jobs that an earlier backend was to make: their requests
 INTERRUPTED = {f"left{n}": request for n, request in enumerate(LEFT)}
 NUMBERS = itertools.count(1)
+AT_WORK = threading.Lock()  # one job after the other
 
 
 def png(rgba):
@@ -131,7 +133,9 @@ class Job:
 
     def run(self):
         try:
-            self.work()
+            with AT_WORK:
+                if not self.cancelled.is_set():
+                    self.work()
         except Exception as error:
             self.set("failed", error={"code": "raster_unreadable", "message": str(error)})
 
@@ -326,6 +330,7 @@ class Handler(BaseHTTPRequestHandler):
             ("GET", "models"): self.models,
             ("GET", "jobs"): lambda: self.answer(200, [job.info() for job in JOBS.values()]),
             ("POST", "jobs"): lambda: self.create(data),
+            ("POST", "estimate"): lambda: self.estimate(data),
         }
         if path[:1] != ["v1"] or len(path) != 2 or (method, path[1]) not in routes:
             return self.fail(404, "http", "Not Found.")
@@ -355,6 +360,8 @@ class Handler(BaseHTTPRequestHandler):
         if (method, rest) == ("POST", ["cancel"]):
             if "deaf" not in MODE:
                 job.cancelled.set()
+                if job.state == "queued":
+                    job.set("cancelled")
             return self.answer(200, job.info())
         if (method, rest) == ("GET", ["events"]):
             return self.stream(job)
@@ -402,6 +409,22 @@ class Handler(BaseHTTPRequestHandler):
         job.emit("state", job.info())
         threading.Thread(target=job.run, daemon=True).start()
         return self.answer(201, job.info())
+
+    def estimate(self, data):
+        body, wrong = fitting(data)
+        if wrong:
+            return self.fail(422, "refused", f"The request does not fit: {wrong}.")
+        if "refuse" in MODE:
+            return self.fail(400, "raster_bands", "The raster has 1 band, the model needs 3. Choose another raster.")
+        raster = gdal.Open(body["raster"])
+        columns, rows = -(-raster.RasterXSize // TILE), -(-raster.RasterYSize // TILE)
+        if body.get("bounds"):
+            columns = rows = 1
+        folder = str(Path(body["products"][0]["path"]).parent)
+        need = 40_000_000 * len(body["products"])
+        disks = [{"folder": folder, "bytes": need, "free": 10 if "full" in MODE else 5_000_000_000}]
+        answer = {"tiles": columns * rows, "width": raster.RasterXSize, "height": raster.RasterYSize, "disks": disks}
+        return self.answer(200, answer)
 
     def stream(self, job):
         self.send_response(200)

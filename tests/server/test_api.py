@@ -7,6 +7,7 @@ import contextlib
 import json
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -258,6 +259,25 @@ def test_a_model_of_many_classes_has_no_threshold(make_card):
     assert to_model_info(make_card(threshold=0.3)).threshold == 0.3
 
 
+def test_an_estimate_is_what_the_job_comes_to(client, asked, tmp_path, monkeypatch):
+    asked["products"] += [{"kind": "probability", "format": "cog", "path": str(tmp_path / "p.tif")}]
+    for bounds in (None, [353005, 3059960, 353015, 3059970]):
+        told = client.post("/v1/estimate", json={**asked, "bounds": bounds}).json()
+        assert not list(tmp_path.glob("*.tif"))
+        job = client.post("/v1/jobs", json={**asked, "bounds": bounds, "overwrite": True}).json()["id"]
+        info = wait(client, job, "finished", "failed")
+        assert told["tiles"] == info["tiles_total"] > 0
+        assert [told["width"], told["height"]] == [info["result"]["width"], info["result"]["height"]]
+        (disk,) = told["disks"]
+        assert disk["folder"] == str(tmp_path) and disk["bytes"] > 2**20
+        for path in tmp_path.glob("*.tif"):
+            path.unlink()
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=7))
+    assert client.post("/v1/estimate", json=asked).json()["disks"][0]["free"] == 7, "a full disk is no error here"
+    error_of(client.post("/v1/jobs", json=asked), 400, "output_unwritable")
+    error_of(client.post("/v1/estimate", json={**asked, "raster": "/nowhere.tif"}), 404, "raster_missing")
+
+
 def test_the_contract_names_every_shape_and_error(client):
     document = client.get("/openapi.json").json()
     shapes = {
@@ -269,6 +289,7 @@ def test_the_contract_names_every_shape_and_error(client):
         ("get", "/v1/info"),
         ("get", "/v1/models"),
         ("post", "/v1/jobs"),
+        ("post", "/v1/estimate"),
         ("get", "/v1/jobs"),
         ("get", "/v1/jobs/{name}"),
         ("delete", "/v1/jobs/{name}"),

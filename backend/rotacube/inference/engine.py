@@ -217,7 +217,7 @@ class _Run:
         self.engine, self.source, self.known, self.on_tile, self.cancelled = engine, source, known, on_tile, cancelled
         self.grid = TileGrid.over(source.height, source.width, engine.tile, engine.overlap)
         self.columns = list(_columns(area))
-        self.total = sum(len(rows) * len(cols) for rows, cols in map(self._tiles, self.columns))
+        self.total = count_tiles(source, area, engine.tile, engine.overlap)
         self.done = 0
 
     def _tiles(self, column: Box) -> tuple[range, range]:
@@ -344,6 +344,15 @@ def _no_numbers(tiles: list[NDArray[np.float32]], place: Place) -> RotacubeError
     return ModelDamaged(
         f"The model gives values that are no numbers (NaN or infinite) on {place}: its weights are damaged, or too "
         "large for this precision. Install the model again, or map with --precision float32."
+    )
+
+
+def count_tiles(source: Source, area: Box, tile: int, overlap: int) -> int:
+    """How many tiles an area takes; one that lies over two columns is found for each."""
+    grid = TileGrid.over(source.height, source.width, tile, overlap)
+    return sum(
+        len(grid.rows.touching(column.top, column.bottom)) * len(grid.columns.touching(column.left, column.right))
+        for column in _columns(area)
     )
 
 

@@ -93,6 +93,14 @@ def prepared(request: MapRequest, card: ModelCard) -> Iterator[tuple[Within, Box
         LayerRefused: the polygons to map within, or the zones, cannot be read.
         OutputUnwritable: a product cannot be written, or a disk is too full.
     """
+    with looked_at(request, card) as (seen, area):
+        needs_of_request(request, card, area).check()
+        yield seen, area
+
+
+@contextmanager
+def looked_at(request: MapRequest, card: ModelCard) -> Iterator[tuple[Within, Box]]:
+    """As `prepared`, whatever room there is on the disks."""
     _check_names(request)
     if labels_of(card) != "pixels":
         raise OptionsRefused(f"The model '{card.name}' labels whole images, not pixels: choose another to map with.")
@@ -107,7 +115,6 @@ def prepared(request: MapRequest, card: ModelCard) -> Iterator[tuple[Within, Box
         for product in request.products:
             suffixes = KINDS[product.kind].formats[product.format]
             check_output(product.path, may_replace(request, product), source.files, suffixes)
-        needs_of_request(request, card, area).check()
         yield seen, area
 
 

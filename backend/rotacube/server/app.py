@@ -20,12 +20,31 @@ from starlette.exceptions import HTTPException
 from rotacube import __version__
 from rotacube.doctor import diagnose
 from rotacube.errors import RequestRefused, RotacubeError, printable
+from rotacube.inference.estimate import estimate
 from rotacube.jobs.queue import Job, Jobs, TileDone
 from rotacube.jobs.views import Views
 from rotacube.models.store import list_models
 from rotacube.server.connections import trust
-from rotacube.server.schema import ErrorAnswer, Health, Info, InterruptedJob, JobInfo, JobRequest, ModelInfo, TileEvent
-from rotacube.server.translate import to_backend_info, to_info, to_interrupted, to_map, to_model_info, to_tile_event
+from rotacube.server.schema import (
+    ErrorAnswer,
+    Estimate,
+    Health,
+    Info,
+    InterruptedJob,
+    JobInfo,
+    JobRequest,
+    ModelInfo,
+    TileEvent,
+)
+from rotacube.server.translate import (
+    to_backend_info,
+    to_estimate,
+    to_info,
+    to_interrupted,
+    to_map,
+    to_model_info,
+    to_tile_event,
+)
 from rotacube.server.views import routes_of
 
 log = logging.getLogger(__name__)
@@ -117,6 +136,11 @@ def create_app(token: str, jobs: Jobs | None = None) -> FastAPI:
     def create(request: JobRequest) -> JobInfo:
         """Queue a job; input that can be judged at once is refused."""
         return to_info(queue.create(to_map(request)).now)
+
+    @app.post("/v1/estimate")
+    def estimated(request: JobRequest) -> Estimate:
+        """What a job would come to; input that can be judged at once is refused."""
+        return to_estimate(estimate(to_map(request)))
 
     @app.get("/v1/jobs")
     async def every() -> list[JobInfo]:

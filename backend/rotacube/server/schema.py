@@ -172,6 +172,23 @@ class JobRequest(BaseModel):
     resume: bool = Field(default=False, description="go on with what the same request has left when it was cut off")
 
 
+class DiskNeed(BaseModel):
+    """What a run needs in a folder until it is done, at most, and what is free there."""
+
+    folder: str
+    bytes: int
+    free: int
+
+
+class Estimate(BaseModel):
+    """What a job would come to."""
+
+    tiles: int = Field(description="that are looked at; those without data take next to no time")
+    width: int
+    height: int
+    disks: list[DiskNeed]
+
+
 class RasterReading(BaseModel):
     """A raster that is looked at, and how it is read; the fields mean what those of a job do."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 from rotacube.doctor import Diagnosis
+from rotacube.inference.estimate import Estimate
 from rotacube.inference.run import MapRequest, MapResult, Product
 from rotacube.jobs.queue import Snapshot, TileDone
 from rotacube.jobs.records import Interrupted
@@ -57,6 +59,15 @@ def to_info(job: Snapshot) -> schema.JobInfo:
         result=None if job.result is None else to_result(job.result, job.id),
         error=None if job.error is None else schema.ErrorBody(code=job.error.code, message=job.error.message),
     )
+
+
+def to_estimate(found: Estimate) -> schema.Estimate:
+    """What a job would come to."""
+    disks = [
+        schema.DiskNeed(folder=str(folder), bytes=size, free=shutil.disk_usage(folder).free)
+        for folder, size in found.needs.disks.items()
+    ]
+    return schema.Estimate(tiles=found.tiles, width=found.width, height=found.height, disks=disks)
 
 
 def to_interrupted(found: Interrupted) -> schema.InterruptedJob:

@@ -7,34 +7,34 @@ from functools import partial
 from typing import Optional
 
 from qgis.core import QgsProject, QgsRasterLayer
-from qgis.PyQt.QtCore import QObject, QThread, QTimer, pyqtSignal
+from qgis.PyQt.QtCore import QObject, QTimer, pyqtSignal
 
-from . import paths
+from .backend_watch import BackendWatch
 from .canvas.live import LiveTiles
 from .client import environment
 from .client.schema import BackendError, Info
-from .client.supervisor import READY, STARTING, Supervisor
-from .compat import Level, is_alive
+from .client.supervisor import READY, Supervisor
+from .compat import Level
+from .estimates import Estimates, remember_pace
 from .gui import advice
 from .gui import format as fmt
 from .gui.dock import RotacubeDock
 from .gui.shown_result import ShownResult
 from .i18n import tr
 from .interrupted import InterruptedRuns
-from .layers import further, output, results, source
+from .layers import output, results, source
 from .layers.watch import MaskFiles
 from .notify import BACKEND, RUN, Notifier, log
+from .opening import Opening
 from .run import Order, Run, build_request
-from .signals.backend import BackendSignals
-from .signals.background import Background
-from .signals.task import RunTask
+from .runs import Runs
 
 CANCEL_PATIENCE_MS = 15_000
 _NO_WORD = ("interrupted", "unreachable", "protocol")  # errors of the way to the backend, not of its work
 
 
 class Controller(QObject):
-    """One dock, one backend, at most one run."""
+    """One dock, one backend, which makes one run after the other."""
 
     idle = pyqtSignal()
     mask_added = pyqtSignal(object)
@@ -46,33 +46,28 @@ class Controller(QObject):
         self._supervisor = supervisor
         self._notify = Notifier(iface)
         self._project = QgsProject.instance()
-        self._background = Background(self)
-        self._run: Optional[Run] = None
         self._run_wanted = False
-        self._order: Optional[Order] = None  # of the run, or of the one that waits for the backend
-        self._task: Optional[RunTask] = None
-        self._live: Optional[LiveTiles] = None
+        self._order: Optional[Order] = None  # of the run that waits for the backend
+        self._backend = BackendWatch(dock, supervisor, self._notify, self)
         self._shown = ShownResult(dock.result, self._project, self)
         self._files = MaskFiles(self._project, self)
         self._files.gone.connect(self._file_gone)
-        self.info: Optional[Info] = None
-        self._new_model = ""
         self._interrupted = InterruptedRuns(self._notify, supervisor, dock.model_picker.named, self)
-        self._interrupted.resumed.connect(self._follow)
+        self._estimates = Estimates(iface, dock, supervisor, lambda: self.info.device if self.info else "", self)
         self.idle.connect(self._interrupted.look)
-        self.idle.connect(self._look_for_new_model)
+        self.idle.connect(self._estimates.look)
+        self._runs = Runs(dock.jobs, iface.mapCanvas(), self)
+        self._opening = Opening(self._project, self)
         self._patience = QTimer(self)
         self._patience.setSingleShot(True)
         self._patience.timeout.connect(dock.offer_force)
+        self._connect_runs()
         dock.first_shown.connect(self.start_backend)
         dock.run_clicked.connect(self.run)
         dock.cancel_clicked.connect(self.cancel)
-        self._backend = BackendSignals(supervisor, self)
-        self._backend.changed.connect(self._backend_changed)
-        self._backend.ready.connect(self._backend_ready)
-        self._backend.failed.connect(self._backend_failed)
+        self._backend.up.connect(self._backend_up)
+        self._backend.absent.connect(self._give_up)
         self._backend.died.connect(self._backend_died)
-        self._backend.missing.connect(self._backend_missing)
         dock.setup_page.started.connect(partial(supervisor.stop, wait=False))
         dock.setup_page.completed.connect(self._setup_completed)
         self._project.cleared.connect(self._project_cleared)
@@ -81,15 +76,38 @@ class Controller(QObject):
         iface.mapCanvas().rotationChanged.connect(dock.area.set_map_turned)
         dock.area.set_map_turned(iface.mapCanvas().rotation())
 
+    def _connect_runs(self) -> None:
+        self._interrupted.resumed.connect(self._follow)
+        self._interrupted.found.connect(self._runs.show_left)
+        self._runs.moved.connect(self._show_current)
+        self._runs.opened.connect(self._show_finished)
+        self._runs.told.connect(self._notify.repeat)
+        self._runs.cancel_clicked.connect(self._cancel)
+        self._runs.resume_clicked.connect(self._interrupted.resume)
+        self._runs.discard_clicked.connect(self._interrupted.discard)
+        self._opening.added.connect(self._added)
+        self._opening.unwanted.connect(self._unwanted)
+        self._opening.failed.connect(self._not_opened)
+
     @property
     def busy(self) -> bool:
         """Whether a run goes on or waits for the backend."""
-        return self._run is not None or self._run_wanted
+        return self._run_wanted or bool(self._runs.pending)
+
+    @property
+    def info(self) -> Optional[Info]:
+        """What the backend runs on; None while it is not up."""
+        return self._backend.info
 
     @property
     def live(self) -> Optional[LiveTiles]:
         """The tiles on the map, while there are any."""
-        return self._live
+        return self._runs.live
+
+    @property
+    def current(self) -> Optional[Run]:
+        """The run that is being made."""
+        return self._runs.current
 
     def start_backend(self) -> None:
         """Start the backend if it does not run."""
@@ -114,9 +132,8 @@ class Controller(QObject):
         self._dock.setUserVisible(True)
 
     def models_changed(self, name: str) -> None:
-        """A model was installed: offer it, and choose it, as soon as no run goes on."""
-        self._new_model = name
-        self._look_for_new_model()
+        """A model was installed: offer it, and choose it, for the runs to come."""
+        self._backend.offer(name)
 
     def run(self) -> None:
         """Map what the dock says, as soon as the backend is up."""
@@ -124,7 +141,7 @@ class Controller(QObject):
 
     def _start(self, order: Optional[Order]) -> None:
         """Begin a run, or have it wait for the backend; without an order the dock is asked for it."""
-        if self.busy:
+        if self._run_wanted or self._sending():
             return
         self._notify.withdraw(RUN)
         self._order = order
@@ -133,21 +150,23 @@ class Controller(QObject):
             return
         self._run_wanted = True
         self._dock.set_busy(tr("Starting the backend…"))
+        self._dock.set_sending()
         self._supervisor.start()
 
     def cancel(self) -> None:
         """End the run; pressed again after a while without an answer, end the backend."""
-        if self._run is None:
-            self._run_wanted = False
-            self._end_run()
-        elif self._run.cancelling:
+        run = self._runs.current
+        if run is None or self._run_wanted:
+            self._give_up()
+        elif run.cancelling:
             self._supervisor.stop(wait=False)
-            self._end_run()
-            self._notify.warning(tr("The backend did not react and was stopped; nothing was written. Run restarts it."))
+            text = tr("The backend did not react and was stopped; nothing was written. Run restarts it.")
+            self._runs.end(run, tr("cancelled"), text)
+            self._lose_all(text)
+            self._give_up()
+            self._notify.warning(text)
         else:
-            self._run.cancel()
-            self._dock.set_cancelling()
-            self._patience.start(CANCEL_PATIENCE_MS)
+            self._cancel(run)
 
     def close(self) -> None:
         """Let go of everything: the plugin is being unloaded."""
@@ -156,20 +175,18 @@ class Controller(QObject):
         self._iface.mapCanvas().rotationChanged.disconnect(self._dock.area.set_map_turned)
         self._shown.close()
         self._files.close()
-        self._end_task(False)
         self._notify.withdraw()
         self._dock.setup_page.close_down()
-        self._backend.close()
-        self._interrupted.close()
-        self._background.close()
+        for part in (self._backend, self._interrupted, self._estimates, self._opening, self._runs):
+            part.close()
         self._patience.stop()
         self._run_wanted = False
-        if self._run is not None:
-            self._run.drop()
-            self._run = None
-        self._remove_live()
 
-    # the run
+    # the runs
+
+    def _sending(self) -> bool:
+        """Whether a run was asked for, and the backend has not said yet whether it takes it."""
+        return any(not run.job_id and not run.over for run in self._runs.pending)
 
     def _begin(self) -> None:
         order = self._order or self._dock.order(source.shown(self._iface.mapCanvas().mapSettings()))
@@ -182,135 +199,168 @@ class Controller(QObject):
             self._refuse(str(error))
             return
         except output.OutputExists as error:
-            self._end_run()
+            self._give_up()
             replacing = dataclasses.replace(order, replace=True)
             self._notify.ask(*advice.replacing(error), partial(self._start, replacing))
+            return
+        if self._runs.in_use(request):
+            self._refuse(tr("A run that has not ended yet writes into {}. Choose another name.").format(order.output))
             return
         client = self._supervisor.client
         if client is None:  # it has ended this very moment: that news is on its way, and ends this run
             self._run_wanted = True
             return
-        self._order = order
         self._dock.forget_confirmation()
-        self._follow(Run(client, request, order.layer.name(), order.model, parent=self))
+        run = Run(client, request, order.layer.name(), order.model, parent=self)
+        run.order = order
+        self._follow(run)
 
     def _follow(self, run: Run) -> None:
-        self._run = run
+        self._order = None
         self._interrupted.withdraw()
-        self._remove_live()
-        self._live = LiveTiles(self._iface.mapCanvas())
-        self._dock.set_busy(tr("Reading the raster…"))
-        self._task = RunTask(tr("Rotacube maps {}").format(run.source_name))
-        self._task.cancel_clicked.connect(self._task_cancelled)
-        self._task.start()
-        run.progressed.connect(self._dock.set_progress)
-        run.progressed.connect(self._task.tell)
-        run.stepped.connect(self._dock.set_step)
-        run.tile.connect(self._live.add)
-        run.interrupted.connect(self._stream_interrupted)
-        run.finished.connect(self._finished)
-        run.failed.connect(self._failed)
-        run.cancelled.connect(self._cancelled)
+        if run.resumes:
+            self._runs.take_up(run.resumes)
+        run.accepted.connect(self._settle)
+        run.progressed.connect(partial(self._tell, run, self._dock.set_progress))
+        run.stepped.connect(partial(self._tell, run, self._dock.set_step))
+        run.interrupted.connect(lambda n: log(f"event stream interrupted, attempt {n} to go on", Level.Warning))
+        run.finished.connect(partial(self._finished, run))
+        run.failed.connect(partial(self._failed, run))
+        run.cancelled.connect(partial(self._cancelled, run))
+        self._runs.add(run)
+        self._dock.set_sending()
         log(f"POST /v1/jobs {run.request.to_json()}")
         run.start()
 
-    def _finished(self, finished: results.Finished) -> None:
+    def _show_current(self) -> None:
+        """Another run is the one that the dock's bar shows."""
         self._patience.stop()
-        self._dock.set_opening()
-        self._open(finished, self._run)
-
-    def _open(self, finished: results.Finished, run: Optional[Run] = None) -> None:
-        """Open what was made in a thread: that reads the files, and takes its time."""
-        opened = partial(self._opened, finished, run)
-        thread = QThread.currentThread()
-        self._background.call(
-            lambda: further.opened(finished, thread), opened, lambda error: self._not_opened(error, run)
-        )
-
-    def _opened(self, finished: results.Finished, run: Optional[Run], made: further.Opened) -> None:
-        if run is not None and run.project_gone:
-            self._end_run()
-            text = tr("The mask of “{}”, from the project before, is ready: {}")
-            text = text.format(finished.source_name, finished.mask.path)
-            self._notify.ask(text, tr("Add it here"), partial(self._open, finished), Level.Success)
-            return
-        shown = results.shown_at(finished.mask.path, self._project.mapLayers().values())
-        try:
-            for old in shown:
-                results.renew(old, finished, self._project)
-        except results.ResultUnreadable as error:
-            self._not_opened(error, run)
-            return
-        layer = shown[0] if shown else made.mask
-        if not shown:
-            results.add(layer, self._project)
-        further.add(made.beside, self._project)
+        run = self._runs.current
         if run is not None:
-            self._end_run(done=True)
-            self._live.remove_after_refresh()
+            self._dock.set_busy(tr("Reading the raster…"))
+            if run.cancelling:
+                self._await_cancel()
+
+    def _tell(self, run: Run, show, *what) -> None:
+        if run is self._runs.current:
+            show(*what)
+
+    def _cancel(self, run: Run) -> None:
+        """Ask the backend to end a run, once."""
+        if run.cancelling or run.over:
+            return
+        run.cancel()
+        if run is self._runs.current:
+            self._await_cancel()
+
+    def _await_cancel(self) -> None:
+        self._dock.set_cancelling()
+        self._patience.start(CANCEL_PATIENCE_MS)
+
+    def _finished(self, run: Run, finished: results.Finished) -> None:
+        self._runs.opening(run)
+        if run is self._runs.current:
+            self._patience.stop()
+            self._dock.set_opening()
+        self._opening.open(finished, run)
+
+    def _added(self, finished: results.Finished, run: Optional[Run], layer: QgsRasterLayer) -> None:
+        text = advice.mapped(finished.source_name, finished.result)
+        if run is not None:
+            remember_pace(finished, run.tiles)
+            done = tr("done in {}").format(fmt.duration(finished.result.seconds))
+            self._runs.end(run, done, text, finished=finished)
+            self._settle()
         self._shown.choose(layer)
-        self._notify.success(advice.mapped(finished.source_name, finished.result))
+        self._notify.success(text)
         self.mask_added.emit(layer)
 
-    def _not_opened(self, error: BackendError, run: Optional[Run]) -> None:
+    def _unwanted(self, finished: results.Finished, run: Run) -> None:
+        text = tr("The mask of “{}”, from the project before, is ready: {}")
+        text = text.format(finished.source_name, finished.mask.path)
+        self._runs.end(run, tr("done"), text, finished=finished)
+        self._settle()
+        self._notify.ask(text, tr("Add it here"), partial(self._opening.open, finished), Level.Success)
+
+    def _not_opened(self, finished: results.Finished, run: Optional[Run], error: BackendError) -> None:
         if run is not None:
-            self._end_run()
+            self._runs.end(run, tr("not opened"), error.message)
+            self._settle()
         self._notify.error(error.message)
 
-    def _failed(self, error: BackendError) -> None:
-        order = self._order
-        message = advice.sentence(error, order.model if order is not None else None)
+    def _show_finished(self, finished: results.Finished) -> None:
+        """The result of a run in the list: its layer, which is added where the project has none."""
+        shown = results.shown_at(finished.mask.path, self._project.mapLayers().values())
+        if not shown or not shown[0].isValid():
+            self._opening.open(finished)
+            return
+        self._iface.setActiveLayer(shown[0])
+        canvas = self._iface.mapCanvas()
+        self._shown.choose(shown[0])
+        canvas.setExtent(canvas.mapSettings().layerExtentToOutputExtent(shown[0], shown[0].extent()))
+        canvas.refresh()
+
+    def _failed(self, run: Run, error: BackendError) -> None:
+        order = run.order
+        message = advice.sentence(error, run.model)
         agreement, button = advice.agreement(error)
         if agreement and order is not None and not getattr(order, agreement):
-            self._end_run()
+            self._runs.end(run, tr("not begun"), message)
+            self._settle()
             agreed = dataclasses.replace(order, **{agreement: True})
             self._notify.ask(message, button, partial(self._start, agreed))
             return
         details = tr("Code: {}").format(error.code) + "\n" + self._supervisor.log_tail()
-        if error.code in _NO_WORD and self._supervisor.state == READY:
+        stopped = error.code in _NO_WORD and self._supervisor.state == READY
+        if stopped:
             # the job may still be running where nobody hears of it
             self._supervisor.stop(wait=False)
             message += " " + tr("The backend was stopped; Run starts it again.")
-        self._end_run()
+        self._runs.end(run, tr("failed"), message, details)
+        if stopped:
+            self._lose_all(message)
+        self._settle()
         self._notify.error(message, details)
 
-    def _cancelled(self) -> None:
-        self._end_run()
-        self._notify.info(tr("Cancelled; nothing was written."))
-
-    def _stream_interrupted(self, attempt: int) -> None:
-        log(f"event stream interrupted, attempt {attempt} to take it up again", Level.Warning)
+    def _cancelled(self, run: Run) -> None:
+        text = tr("Cancelled; nothing was written.")
+        self._runs.end(run, tr("cancelled"), text)
+        self._settle()
+        self._notify.info(text)
 
     def _refuse(self, text: str) -> None:
-        self._end_run()
+        self._give_up()
         self._notify.warning(text)
 
-    def _end_run(self, done: bool = False) -> None:
-        self._patience.stop()
+    def _lose_all(self, message: str) -> bool:
+        """The backend has ended: what was being made and what waited is offered again at its next start."""
+        lost = [run for run in self._runs.pending if not run.over]
+        for run in lost:
+            self._runs.lose(run, message)
+        return bool(lost)
+
+    def _give_up(self) -> None:
+        """Nothing comes of the run that was wanted."""
         self._run_wanted = False
         self._order = None
-        self._end_task(done)
-        if self._run is not None:
-            self._run.drop()
-            self._run.deleteLater()
-            self._run = None
-        if not done:  # else the tiles stay until the mask is drawn
-            self._remove_live()
+        self._settle()
+
+    def _settle(self) -> None:
+        """Let the dock take the next run, if nothing is being sent."""
+        if self._run_wanted or self._sending():
+            return
+        if self._runs.pending:
+            self._dock.set_queueing()
+            return
+        self._patience.stop()
         self._dock.set_idle()
         self.idle.emit()
 
-    def _end_task(self, done: bool) -> None:
-        task, self._task = self._task, None
-        if is_alive(task):
-            task.finish(done)
-
-    def _task_cancelled(self) -> None:
-        if self._run is not None and not self._run.cancelling and not self._run.over:
-            self.cancel()
+    # the project
 
     def _layer_activated(self, layer) -> None:
         self._shown.choose(layer)
-        if not self.busy:
+        if not self._run_wanted:
             self._dock.layer_picker.follow(layer)
 
     def _file_gone(self, layer: QgsRasterLayer) -> None:
@@ -318,85 +368,19 @@ class Controller(QObject):
         text = tr("The file of “{}” was deleted. Run again into the same file, or remove the layer.")
         self._notify.warning(text.format(layer.name()))
 
-    def _remove_live(self) -> None:
-        if self._live is not None:
-            self._live.remove()
-            self._live = None
-
     def _project_cleared(self) -> None:
-        if self._run is not None:
-            self._run.project_gone = True
-            self._remove_live()
+        if self._runs.pending:
+            self._runs.leave_project()
             self._notify.info(tr("The run of the project before goes on; Cancel ends it."))
 
     # the backend
 
-    def _backend_changed(self, state: str) -> None:
-        if state == STARTING:
-            self._notify.withdraw(BACKEND)
-            if not self._dock.setup_page.asked_for:
-                self._dock.show_main()
-            self._dock.show_status(tr("Starting the backend…"))
-            if self._dock.model_picker.current() is None:
-                self._dock.model_picker.set_waiting(tr("appears when the backend is up"))
-        elif state != READY:
-            self.info = None
-            self._dock.show_status(tr("The backend is not running; Run starts it."))
-
-    def _backend_ready(self) -> None:
-        client = self._supervisor.client
-        if client is None:  # it has ended since
-            return
-        self._dock.show_status(tr("Backend is up, reading its models…"))
-        if self._supervisor.version != paths.version():
-            text = tr("The backend is version {}, the plugin {}. Set the backend up again if something does not work.")
-            self._notify.warning(text.format(self._supervisor.version, paths.version()), kind=BACKEND)
-        self._background.call(lambda: (client.info(), client.models()), self._introduced, self._not_introduced)
-
-    def _introduced(self, answer) -> None:
-        if self._supervisor.state != READY:
-            return
-        self.info, models = answer
-        chosen = self._dock.model_picker.current()
-        self._dock.model_picker.set_models(models)
-        if chosen is not None:
-            self._dock.model_picker.choose(chosen.name)
-        text = tr("Backend ready on {device}").format(device=fmt.device(self.info.device))
-        self._dock.show_status(text, self.info.device_why)
+    def _backend_up(self) -> None:
         if self._run_wanted:
             self._run_wanted = False
             self._begin()
         else:
             self._interrupted.look()
-
-    def _look_for_new_model(self) -> None:
-        client = self._supervisor.client
-        if self._new_model and not self.busy and client is not None and self._supervisor.state == READY:
-            self._background.call(client.models, self._offer_new_model, lambda error: log(error.message))
-
-    def _offer_new_model(self, models) -> None:
-        if self._new_model and not self.busy:
-            self._dock.model_picker.set_models(models)
-            self._dock.model_picker.choose(self._new_model)
-            self._new_model = ""
-
-    def _not_introduced(self, error: BackendError) -> None:
-        if self._supervisor.state == READY:
-            self._backend_failed(error.message, self._supervisor.log_tail())
-
-    def _backend_failed(self, message: str, details: str) -> None:
-        self._end_run()
-        self._dock.show_status(tr("The backend is not running."))
-        if self._dock.model_picker.current() is None:
-            self._dock.model_picker.set_waiting(tr("The backend is not running."))
-        self._notify.error(message, details, BACKEND)
-
-    def _backend_missing(self, message: str) -> None:
-        self._end_run()
-        log(message)
-        self._notify.withdraw(BACKEND)
-        self._dock.model_picker.set_waiting(tr("The backend is not set up yet."))
-        self._dock.show_setup()
 
     def _setup_completed(self) -> None:
         named = environment.named_python()
@@ -405,11 +389,8 @@ class Controller(QObject):
         self.restart_backend()
 
     def _backend_died(self, message: str, details: str) -> None:
-        written = self._run is not None and self._run.over  # the mask is about to be shown
-        lost = not written and (self._run is not None or self._run_wanted)
-        if not written:
-            self._end_run()
-        self._dock.show_status(tr("The backend has ended; Run starts it again."))
+        lost = self._lose_all(message) or self._run_wanted
+        self._give_up()
         if lost:
             log(details, Level.Critical)
             text = tr("The run was interrupted; what it found is kept.") + " " + message

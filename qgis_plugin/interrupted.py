@@ -18,7 +18,7 @@ from .signals.background import Background
 
 
 class InterruptedRuns(QObject):
-    """Asks in the message bar, about each run once.
+    """Asks in the message bar, about each run once; `found` tells of all that there are.
 
     Args:
         notify: the message bar.
@@ -27,6 +27,7 @@ class InterruptedRuns(QObject):
     """
 
     resumed = pyqtSignal(object)
+    found = pyqtSignal(object)
 
     def __init__(
         self,
@@ -45,9 +46,7 @@ class InterruptedRuns(QObject):
     def look(self) -> None:
         """Ask the backend what there is, if it is up, and offer it."""
         self._quiet = False
-        client = self._supervisor.client
-        if client is not None and self._supervisor.state == READY:
-            self._background.call(client.interrupted, self._offer, lambda error: log(error.message))
+        self._ask_backend()
 
     def withdraw(self) -> None:
         """Ask nothing while a run goes on; what was not answered is asked again."""
@@ -56,22 +55,8 @@ class InterruptedRuns(QObject):
         self._shown = ""
         self._notify.withdraw(INTERRUPTED)
 
-    def close(self) -> None:
-        """Hear no more."""
-        self._background.close()
-
-    def _offer(self, jobs: List[InterruptedJob]) -> None:
-        waiting = [job for job in jobs if job.id not in self._asked]
-        if self._quiet or not waiting:
-            return
-        job = waiting[0]
-        self._asked.add(job.id)
-        self._shown = job.id
-        text = tr("A run of {} was interrupted at {}.").format(Path(job.request.raster).name, fmt.share(job.share))
-        discard = tr("Discard"), partial(self._discard, job)
-        self._notify.ask(text, tr("Resume"), partial(self._resume, job), kind=INTERRUPTED, other=discard)
-
-    def _resume(self, job: InterruptedJob) -> None:
+    def resume(self, job: InterruptedJob) -> None:
+        """Go on with a run, if it can be."""
         self._asked.discard(job.id)
         client, model = self._supervisor.client, self._model_named(job.request.model)
         if client is None:
@@ -82,10 +67,34 @@ class InterruptedRuns(QObject):
         else:
             self.resumed.emit(Run(client, job.request, Path(job.request.raster).stem, model, job.id, self.parent()))
 
-    def _discard(self, job: InterruptedJob) -> None:
+    def discard(self, job: InterruptedJob) -> None:
+        """Remove what a run has left."""
+        if job.id == self._shown:
+            self._notify.withdraw(INTERRUPTED)
         client = self._supervisor.client
         if client is not None:
-            self._background.call(lambda: client.discard(job.id), lambda _: self.look(), self._not_discarded)
+            self._background.call(lambda: client.discard(job.id), lambda _: self._ask_backend(), self._not_discarded)
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._background.close()
+
+    def _ask_backend(self) -> None:
+        client = self._supervisor.client
+        if client is not None and self._supervisor.state == READY:
+            self._background.call(client.interrupted, self._offer, lambda error: log(error.message))
+
+    def _offer(self, jobs: List[InterruptedJob]) -> None:
+        self.found.emit(jobs)
+        waiting = [job for job in jobs if job.id not in self._asked]
+        if self._quiet or not waiting:
+            return
+        job = waiting[0]
+        self._asked.add(job.id)
+        self._shown = job.id
+        text = tr("A run of {} was interrupted at {}.").format(Path(job.request.raster).name, fmt.share(job.share))
+        discard = tr("Discard"), partial(self.discard, job)
+        self._notify.ask(text, tr("Resume"), partial(self.resume, job), kind=INTERRUPTED, other=discard)
 
     def _not_discarded(self, error: BackendError) -> None:
         self._notify.error(error.message)

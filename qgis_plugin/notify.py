@@ -50,6 +50,10 @@ class Notifier:
         """Say what went wrong and what to do; it stays until it is closed or no longer holds."""
         self._push(text, details, Level.Critical, 0, kind)
 
+    def repeat(self, text: str, details: str = "", kind: str = RUN) -> None:
+        """Say once more what was said before; it stays until it is closed."""
+        self._push(text, details, Level.Info, 0, kind)
+
     def ask(self, text: str, button: str, action, level=Level.Warning, kind: str = RUN, other=None) -> None:
         """Offer something: a message with a button that does it, and perhaps another: its text and its action."""
         self.withdraw(kind)

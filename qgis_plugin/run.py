@@ -110,9 +110,11 @@ def outcome(job: JobInfo) -> JobResult:
 class Run(QObject):
     """Submits a job, or resumes the interrupted one that `resumes` names, and follows it.
 
-    Exactly one of `finished`, `failed` and `cancelled` comes, unless it is dropped.
+    Exactly one of `finished`, `failed` and `cancelled` comes, unless it is dropped; `accepted` before it, where the
+    backend has taken the job.
     """
 
+    accepted = pyqtSignal()
     progressed = pyqtSignal(int, int, object)
     stepped = pyqtSignal(str, float)
     tile = pyqtSignal(object, object)
@@ -125,14 +127,16 @@ class Run(QObject):
         self, client: Client, request: JobRequest, source_name: str, model: ModelInfo, resumes: str = "", parent=None
     ):
         super().__init__(parent)
+        self.order: Optional[Order] = None  # of which the request was made
+        self.resumes = resumes
         self.request = request
         self.source_name = source_name
         self.model = model
         self.project_gone = False
         self.cancelling = False
         self.job_id = ""
+        self.tiles = 0  # of the job, as far as anything is known of it
         self._client = client
-        self._resumes = resumes
         self._over = False
         self._events: Optional[JobSignals] = None
         self._background = Background(self)
@@ -144,8 +148,8 @@ class Run(QObject):
 
     def start(self) -> None:
         """Create the job, or the one that goes on with it."""
-        if self._resumes:
-            self._background.call(lambda: self._client.resume(self._resumes), self._submitted, self._fail)
+        if self.resumes:
+            self._background.call(lambda: self._client.resume(self.resumes), self._submitted, self._fail)
         else:
             self._background.call(lambda: self._client.submit(self.request), self._submitted, self._fail)
 
@@ -172,12 +176,14 @@ class Run(QObject):
         self._events.broken.connect(self.interrupted)
         self._events.lost.connect(self._fail)
         self._events.start()
+        self.accepted.emit()
         if self.cancelling:
             self.cancel()
 
     def _state(self, job: JobInfo) -> None:
         if self._over:
             return
+        self.tiles = job.tiles_total
         if job.state == "running" and job.step:
             self.stepped.emit(job.step, job.step_share)
         elif job.state == "running" and job.tiles_total:

@@ -9,6 +9,7 @@ from qgis.gui import QgsDockWidget, QgsFileWidget
 from qgis.PyQt.QtCore import Qt, QTimer, QUrl, pyqtSignal
 from qgis.PyQt.QtGui import QDesktopServices
 from qgis.PyQt.QtWidgets import (
+    QApplication,
     QFormLayout,
     QFrame,
     QHBoxLayout,
@@ -23,12 +24,15 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from .. import paths
+from ..client.schema import Estimate
 from ..i18n import tr
 from ..layers.further import STATISTICS
 from ..run import Order
 from . import format as fmt
 from .area_picker import AreaPicker
 from .further_picker import FurtherPicker
+from .jobs_view import JobsView
+from .labels import note
 from .layer_picker import LayerPicker
 from .model_picker import ModelPicker
 from .result_view import ResultView
@@ -43,6 +47,7 @@ class RotacubeDock(QgsDockWidget):
     cancel_clicked = pyqtSignal()
     settings_clicked = pyqtSignal()
     first_shown = pyqtSignal()
+    order_changed = pyqtSignal()
 
     def __init__(self, parent=None):
         super().__init__(tr("Rotacube"), parent)
@@ -53,6 +58,10 @@ class RotacubeDock(QgsDockWidget):
         self._look.setSingleShot(True)
         self._look.timeout.connect(self._tell_shown)
         self._path_from_dialog = ""
+        self._queueing = False
+        self._again = QTimer(self)
+        self._again.setSingleShot(True)
+        self._again.timeout.connect(self._let_run)
         self._build()
         self.set_idle()
         self.show_status(tr("The backend starts with this panel."))
@@ -96,9 +105,9 @@ class RotacubeDock(QgsDockWidget):
         self._path_from_dialog = ""
 
     def set_idle(self) -> None:
-        """Ready for the next run."""
-        self._set_inputs_enabled(True)
-        self.run_button.setEnabled(True)
+        """Ready for the first run."""
+        self._take_orders(tr("R&un"), "")
+        self._let_run()
         self._pass_focus((self.cancel_button, self.progress_label), self.run_button)
         self.cancel_button.setEnabled(False)
         self.cancel_button.setText(tr("Ca&ncel"))
@@ -111,10 +120,21 @@ class RotacubeDock(QgsDockWidget):
         self.bar.show()
         self.progress_label.setText(text)
         self.progress_label.show()
+        self.cancel_button.setText(tr("Ca&ncel"))
         self.cancel_button.setEnabled(True)
-        self._pass_focus((self.run_button, *self._inputs), self.cancel_button)
+
+    def set_sending(self) -> None:
+        """A run has been asked for; nothing more is taken until the backend has answered."""
+        target = self.jobs.list if self._queueing else self.cancel_button
+        self._pass_focus((self.run_button, *self._inputs), target)
         self._set_inputs_enabled(False)
+        self._again.stop()
         self.run_button.setEnabled(False)
+
+    def set_queueing(self) -> None:
+        """Ready for a run after the one that goes on."""
+        self._take_orders(tr("Q&ueue"), tr("Runs when those before it are done"))
+        self._again.start(QApplication.doubleClickInterval())  # a double click asks for one run, not for two
 
     def set_progress(self, done: int, total: int, seconds_left: Optional[float]) -> None:
         """So many tiles are done."""
@@ -141,6 +161,10 @@ class RotacubeDock(QgsDockWidget):
         self.cancel_button.setText(tr("Stop the backe&nd"))
         self.cancel_button.setEnabled(True)
         self._pass_focus((self.progress_label,), self.cancel_button)
+
+    def show_estimate(self, found: Optional[Estimate], seconds: Optional[float] = None) -> None:
+        """What the run would come to, with the time that it would take if it is known; None while nobody knows."""
+        self.estimate.setText("" if found is None else fmt.estimate(found, seconds))
 
     def show_setup(self, may_leave: bool = False) -> None:
         """The set-up in place of the form."""
@@ -180,6 +204,14 @@ class RotacubeDock(QgsDockWidget):
         self.area.changed.connect(self._zones_changed)
         self.further.changed.connect(self._zones_changed)
         self._zones_changed()
+        for signal in (
+            self.layer_combo.layerChanged,
+            self.layer_picker.anyway.toggled,
+            self.area.changed,
+            self.further.changed,
+            self.output.fileChanged,
+        ):
+            signal.connect(self.order_changed)
         form = QFormLayout()
         form.setContentsMargins(0, 0, 0, 0)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -200,6 +232,9 @@ class RotacubeDock(QgsDockWidget):
         form.addRow(self.settings)
         self._inputs = (self.layer_picker, self.model_picker, self.area, self.output, self.further, self.settings)
 
+        self.estimate = note()
+        self.estimate.setObjectName("rotacubeEstimate")
+        self.estimate.setMinimumHeight(self.estimate.fontMetrics().height())  # the buttons stay where they are
         self.bar = QProgressBar()
         self.bar.setObjectName("rotacubeProgress")
         self.bar.setAccessibleName(tr("Progress"))
@@ -207,6 +242,7 @@ class RotacubeDock(QgsDockWidget):
         self.bar.setMaximumHeight(10)
         self.progress_label = QLabel()
         self.progress_label.setObjectName("rotacubeProgressText")
+        self.jobs = JobsView()
         self.result = ResultView()
         self.status = QLabel()
         self.status.setObjectName("rotacubeStatus")
@@ -221,9 +257,11 @@ class RotacubeDock(QgsDockWidget):
         column.setContentsMargins(10, 10, 10, 8)
         column.setSpacing(10)
         column.addLayout(form)
+        column.addWidget(self.estimate)
         column.addLayout(self._build_buttons())
         column.addWidget(self.bar)
         column.addWidget(self.progress_label)
+        column.addWidget(self.jobs)
         column.addWidget(self.result)
         column.addStretch(1)
         column.addWidget(line)
@@ -298,12 +336,23 @@ class RotacubeDock(QgsDockWidget):
         self.layer_picker.set_model(self.model_picker.current())
         self.further.set_model(self.model_picker.current())
         self.settings.set_model(self.model_picker.current())
+        self.order_changed.emit()
 
     def _zones_changed(self) -> None:
         """Statistics are counted in the polygons that are mapped."""
         kinds = self.further.kinds()
         self.settings.set_kinds(kinds)
         self.settings.set_zones(self.area.within() if STATISTICS in kinds else None)
+
+    def _take_orders(self, text: str, tooltip: str) -> None:
+        self._queueing = bool(tooltip)
+        self.run_button.setText(text)
+        self.run_button.setToolTip(tooltip)
+        self._set_inputs_enabled(True)
+
+    def _let_run(self) -> None:
+        self._again.stop()
+        self.run_button.setEnabled(True)
 
     def _set_inputs_enabled(self, enabled: bool) -> None:
         for widget in self._inputs:

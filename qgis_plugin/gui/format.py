@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Optional, Tuple
 
+from ..client.schema import Estimate
 from ..i18n import locale, tr
 
 
@@ -22,6 +23,19 @@ def progress(done: int, total: int, seconds_left: Optional[float]) -> str:
     if seconds_left is None:
         return text
     return text + ", " + tr("{time} left").format(time=duration(seconds_left))
+
+
+def estimate(found: Estimate, seconds: Optional[float]) -> str:
+    """What a run comes to: `so many tiles, so much on the disk, so long`; what is not known is left out."""
+    tiles = tr("1 tile") if found.tiles == 1 else tr("{} tiles").format(number(found.tiles))
+    parts = [tiles, tr("up to {} on the disk").format(size(sum(disk.bytes for disk in found.disks)))]
+    if seconds is not None:
+        parts.append(tr("about {}").format(duration(seconds)))
+    text = ", ".join(parts)
+    for disk in found.disks:
+        if disk.free < disk.bytes:
+            text += ". " + tr("The disk of {} has only {} left.").format(disk.folder, size(disk.free))
+    return text
 
 
 def step(what: str, share: float) -> str:

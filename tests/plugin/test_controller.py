@@ -222,14 +222,14 @@ def test_new_project_in_mid_run_offers_the_mask(desk):
 def test_backend_that_dies_when_the_mask_is_written_loses_nothing(desk, monkeypatch):
     d = desk()
     d.ready()
-    original = d.controller._open
+    original = d.controller._opening.open
     killed = []
 
     def kill_first(finished, run=None):
         killed.append(os.kill(d.supervisor.pid, 9))
         original(finished, run)
 
-    monkeypatch.setattr(d.controller, "_open", kill_first)
+    monkeypatch.setattr(d.controller._opening, "open", kill_first)
     d.run()
     d.until_idle()
     wait(lambda: d.supervisor.state == "stopped")

@@ -33,7 +33,7 @@ def test_a_run_is_offered_and_resumed_as_any_other(desk, tmp_path, sent):
     assert (resume.text(), discard.text()) == ("Resume", "Discard")
     d.click(resume)
     wait(lambda: d.controller.live is not None and d.controller.live.count() >= 2)
-    assert d.controller.busy and not d.dock.run_button.isEnabled() and not offered(d)
+    assert d.controller.busy and d.dock.run_button.text() == "Q&ueue" and not offered(d)
     d.until_idle(30)
     wait(lambda: len(d.added) == 1)
     (mask,) = d.masks()

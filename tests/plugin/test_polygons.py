@@ -76,8 +76,8 @@ def test_the_dock_maps_within_polygons(desk, drawn, tmp_path):
     d.dock.further.boxes[further.STATISTICS].setChecked(True)
     d.type_output(tmp_path / "mask.tif")
     d.run()
-    wait(lambda: d.controller._run is not None)
-    request = d.controller._run.request
+    wait(lambda: d.controller.current is not None)
+    request = d.controller.current.request
     assert names_in(request.within) == ["a"] and request.zones == request.within and request.bounds is None
     d.until_idle()
     QgsProject.instance().removeMapLayer(drawn.id())

@@ -12,7 +12,7 @@ ROOMS = (
     ("plugin",),
     ("controller", "algorithms"),
     ("roofs", "learning"),
-    ("interrupted",),
+    ("runs", "interrupted", "estimates", "opening", "backend_watch"),
     ("gui",),
     ("run",),
     ("canvas",),

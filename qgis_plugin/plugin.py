@@ -16,6 +16,7 @@ from .compat import QAction, is_alive
 from .controller import Controller
 from .gui.diagnostics import report
 from .gui.dock import RotacubeDock
+from .gui.options_page import OptionsPages
 from .gui.settings_dialog import SettingsDialog
 from .i18n import tr
 from .learning.by_polygons import TeachByPolygons
@@ -35,6 +36,7 @@ class RotacubePlugin:
         self.teaching: Optional[TeachByPolygons] = None
         self.settings: Optional[SettingsDialog] = None
         self.provider: Optional[RotacubeProvider] = None
+        self.options: Optional[OptionsPages] = None
 
     def initProcessing(self) -> None:
         """Add the algorithms (qgis_process calls this alone, without a window)."""
@@ -62,6 +64,8 @@ class RotacubePlugin:
         if self.settings is not None and is_alive(self.settings):
             self.settings.close()
             self.settings.deleteLater()
+        if self.options is not None:
+            self.iface.unregisterOptionsWidgetFactory(self.options)
         if self.roofs is not None:
             for remove in (self.iface.removeToolBarIcon, self.iface.rasterMenu().removeAction):
                 remove(self.roofs.action)
@@ -87,13 +91,15 @@ class RotacubePlugin:
         if self.provider is not None:
             QgsApplication.processingRegistry().removeProvider(self.provider)
         self.action = self.provider = self.dock = self.supervisor = self.controller = self.roofs = self.settings = None
-        self.teaching = None
+        self.teaching = self.options = None
         i18n.remove()
 
     def _make_dock(self) -> None:
         self.dock = RotacubeDock(self.iface.mainWindow())
         self.controller = Controller(self.iface, self.dock, self.supervisor)
         self.dock.settings_clicked.connect(self._show_settings)
+        self.options = OptionsPages(self._report, self.controller.restart_backend, self.controller.set_up_backend)
+        self.iface.registerOptionsWidgetFactory(self.options)
         self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.dock)
         self.dock.hide()
         self.dock.setToggleVisibilityAction(self.action)
@@ -106,11 +112,14 @@ class RotacubePlugin:
         self.dock.model_picker.teach_clicked.connect(self.teaching.show)
         self.iface.rasterMenu().addAction(self.teaching.action)
 
+    def _report(self) -> str:
+        return report(self.supervisor, self.controller.info)
+
     def _show_settings(self) -> None:
         if is_alive(self.settings):
             self.settings.raise_()
             return
-        self.settings = SettingsDialog(lambda: report(self.supervisor, self.controller.info), self.iface.mainWindow())
+        self.settings = SettingsDialog(self._report, self.iface.mainWindow())
         self.settings.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.settings.changed.connect(self.controller.restart_backend)
         self.settings.setup_wanted.connect(self.controller.set_up_backend)

@@ -46,7 +46,8 @@ class Iface(QObject):
         layout.addWidget(self.canvas)
         self.window.setCentralWidget(centre)
         self.bridge = QgsLayerTreeMapCanvasBridge(QgsProject.instance().layerTreeRoot(), self.canvas, self.canvas)
-        self.toolbar, self.registered, self.menu, self.active = [], [], QMenu(self.window), None
+        self.toolbar, self.registered, self.options = [], [], []
+        self.menu, self.active = QMenu(self.window), None
         self.window.show()
 
     def setActiveLayer(self, layer):
@@ -78,6 +79,12 @@ class Iface(QObject):
     def unregisterMainWindowAction(self, action):
         self.registered.remove(action)
         return True
+
+    def registerOptionsWidgetFactory(self, factory):
+        self.options.append(factory)
+
+    def unregisterOptionsWidgetFactory(self, factory):
+        self.options.remove(factory)
 
     def rasterMenu(self):
         return self.menu

@@ -143,7 +143,7 @@ def test_settings_are_kept(qgis_app):
     dialog = SettingsDialog(lambda: "report")
     changes = []
     dialog.changed.connect(lambda: changes.append(1))
-    dialog.models.setText("/models/a:/models/b")
+    dialog.page.models.setText("/models/a:/models/b")
     dialog.accept()
     assert changes == [1] and environment.setting("models") == "/models/a:/models/b"
     SettingsDialog(lambda: "report").accept()
@@ -160,19 +160,19 @@ def test_python_is_checked_while_it_is_typed(qgis_app, tmp_path):
     good = a_python(tmp_path / "good", '{"python": "3.12", "torch": "2.13.0", "missing": []}')
     slow = a_python(tmp_path / "slow", '{"python": "3.12", "torch": null, "missing": ["torch"]}', "sleep 2")
     dialog = SettingsDialog(lambda: "report")
-    edit = dialog.python.lineEdit()
-    assert "not set up" in dialog.used.text()
+    edit = dialog.page.python.lineEdit()
+    assert "not set up" in dialog.page.used.text()
     QTest.keyClicks(edit, str(slow))
-    wait(lambda: dialog._asked == str(slow))  # it is being asked
+    wait(lambda: dialog.page._asked == str(slow))  # it is being asked
     before = time.monotonic()
     edit.clear()
     QTest.keyClicks(edit, str(good))
-    assert dialog.used.text() == "Checking…" and time.monotonic() - before < 1.5
-    wait(lambda: "it can run the backend" in dialog.used.text())
+    assert dialog.page.used.text() == "Checking…" and time.monotonic() - before < 1.5
+    wait(lambda: "it can run the backend" in dialog.page.used.text())
     QTest.qWait(2500)
-    assert dialog.used.text() == "This is Python 3.12 with PyTorch 2.13.0: it can run the backend."
+    assert dialog.page.used.text() == "This is Python 3.12 with PyTorch 2.13.0: it can run the backend."
     QTest.keyClicks(edit, "x")
-    wait(lambda: "There is no file" in dialog.used.text())
+    wait(lambda: "There is no file" in dialog.page.used.text())
     dialog.reject()
 
 

@@ -8,8 +8,9 @@ from fixtures import FAKE, gone, make_raster, wait
 from qgis.core import QgsProject, QgsRasterLayer
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
-from qgis.PyQt.QtWidgets import QApplication, QDockWidget, QMenu
-from qgis_plugin.client.supervisor import STOPPED
+from qgis.PyQt.QtWidgets import QApplication, QDialog, QDockWidget, QMenu, QVBoxLayout
+from qgis_plugin.client import environment
+from qgis_plugin.client.supervisor import READY, STOPPED
 
 
 @pytest.fixture
@@ -40,17 +41,62 @@ def load_and_unload(iface):
     assert not plugin.dock.isVisible()
     plugin.action.trigger()
     plugin.dock.settings_clicked.emit()
-    assert "Backend's Python" in plugin.settings.report.toPlainText()
-    assert "stand-in" in plugin.settings.report.toPlainText()
+    assert "Backend's Python" in plugin.settings.page.report.toPlainText()
+    assert "stand-in" in plugin.settings.page.report.toPlainText()
     pid = plugin.supervisor.pid
     plugin.unload()
     QTest.qWait(50)
     QApplication.processEvents()
     assert gone(pid)
-    assert not iface.toolbar and not iface.menu.actions() and not iface.registered
+    assert not iface.toolbar and not iface.menu.actions() and not iface.registered and not iface.options
     assert not iface.menu.findChildren(QMenu)  # nor an empty one that nobody sees
     assert not iface.window.findChildren(QDockWidget)
     return pid
+
+
+@pytest.fixture
+def options(iface, python_of_the_fake):
+    """The plugin, and its page in a dialog as QGIS's options are."""
+    plugin = qgis_plugin.classFactory(iface)
+    plugin.initGui()
+    plugin.supervisor.wait_ready()
+    dialog = QDialog(iface.window)
+    (factory,) = iface.options
+    page = factory.createWidget(dialog)
+    QVBoxLayout(dialog).addWidget(page)
+    dialog.accepted.connect(page.apply)
+    yield plugin, dialog, page
+    dialog.deleteLater()
+    plugin.unload()
+
+
+def test_settings_are_a_page_of_qgis_options(iface, options):
+    plugin, dialog, page = options
+    assert iface.options[0].title() == "Rotacube" and not iface.options[0].icon().isNull()
+    assert page.settings.report.toPlainText() == ""  # nobody reads it yet
+    dialog.show()
+    wait(lambda: "Backend's Python" in page.settings.report.toPlainText())
+    pid = plugin.supervisor.pid
+    QTest.keyClicks(page.settings.models, "/models/here")
+    dialog.accept()
+    assert environment.setting("models") == "/models/here"
+    wait(lambda: gone(pid) and plugin.supervisor.state == READY)  # it reads its models anew
+
+
+def test_what_is_not_kept_in_qgis_options_is_forgotten(options):
+    plugin, dialog, page = options
+    dialog.show()
+    pid = plugin.supervisor.pid
+    QTest.keyClicks(page.settings.models, "/models/here")
+    dialog.reject()
+    assert environment.setting("models") == "" and plugin.supervisor.pid == pid
+
+
+def test_the_set_up_is_asked_for_from_qgis_options(options):
+    plugin, dialog, page = options
+    dialog.show()
+    QTest.mouseClick(page.settings.setup_button, Qt.MouseButton.LeftButton)
+    assert not dialog.isVisible() and plugin.dock.setup_page.isVisible()
 
 
 def test_unload_without_having_been_opened(iface):

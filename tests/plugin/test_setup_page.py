@@ -105,7 +105,7 @@ def test_cuda_or_cpu_is_chosen_with_its_size(plugin):
 def test_settings_lead_to_the_page_and_back(plugin):
     page = plugin.dock.setup_page
     plugin._show_settings()
-    click(plugin.settings.setup_button)
+    click(plugin.settings.page.setup_button)
     assert page.isVisible() and page.back_button.isVisible()
     click(page.back_button)
     assert plugin.dock.run_button.isVisible()

@@ -85,6 +85,7 @@ class RotacubePlugin:
             self.iface.removeDockWidget(self.dock)
             self.dock.deleteLater()
         if is_alive(self.action):
+            self.iface.unregisterMainWindowAction(self.action)
             self.iface.removeToolBarIcon(self.action)
             self.iface.rasterMenu().removeAction(self.action)
             self.action.deleteLater()
@@ -107,6 +108,7 @@ class RotacubePlugin:
         self.iface.addToolBarIcon(self.roofs.action)
         self.iface.rasterMenu().addAction(self.roofs.action)
         self.iface.registerMainWindowAction(self.roofs.action, SHORTCUT)  # so that it can be changed in the settings
+        self.iface.registerMainWindowAction(self.action, "")
         self.teaching = TeachByPolygons(self.iface, self.dock.model_picker.current_name)
         self.teaching.learned.connect(self.controller.models_changed)
         self.dock.model_picker.teach_clicked.connect(self.teaching.show)

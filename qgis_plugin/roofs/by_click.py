@@ -32,7 +32,7 @@ from .taken import Origin, Taken
 from .tool import RoofTool
 
 REST_MS = 250  # after the map has moved
-SHORTCUT = "Ctrl+Alt+K"
+SHORTCUT = "Ctrl+Alt+K"  # nothing in QGIS has it; a person may choose another, and QGIS adds it to the tool tip
 
 
 class RoofsByClick(QObject):
@@ -46,10 +46,9 @@ class RoofsByClick(QObject):
         self._notify = Notifier(iface)
         self.action = QAction(QIcon(paths.resource("icons", "take_roofs.svg")), tr("Take Roofs"), iface.mainWindow())
         self.action.setObjectName("rotacubeTakeRoofs")
-        self.action.setToolTip(tr("Take roofs of the current raster layer by clicking on them ({})").format(SHORTCUT))
+        self.action.setToolTip(tr("Take roofs of the current raster layer by clicking on them"))
         self.action.setWhatsThis(tr("Shows the roof under the cursor, and takes it into a polygon layer with a click."))
         self.action.setCheckable(True)
-        self.action.setShortcut(SHORTCUT)
         self.action.triggered.connect(self._triggered)
         self.tool = RoofTool(self._canvas)
         self.tool.setAction(self.action)

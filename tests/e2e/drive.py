@@ -30,6 +30,11 @@ from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QApplication, QDockWidget, QMenu, QMessageBox, QPushButton
 from qgis.utils import iface
 
+try:  # Qt6 moved it
+    from qgis.PyQt.QtGui import QAction
+except ImportError:
+    from qgis.PyQt.QtWidgets import QAction
+
 PLAN = json.loads(Path(os.environ["ROTACUBE_PLAN"]).read_text())
 OUT = Path(PLAN["out"])
 NAME = "rotacube"
@@ -113,6 +118,13 @@ class Driver:
         self.result["model"] = picker.current().name
         self.result["process"] = self.look_at_process(self.plugin.supervisor.pid)
         self.result["messages_when_ready"] = self.messages()
+        self.result["keys"] = self.actions_of(self.plugin.roofs.action.shortcut())
+
+    def actions_of(self, keys):
+        """What these keys do in this window."""
+        return [
+            action.objectName() for action in iface.mainWindow().findChildren(QAction) if keys in action.shortcuts()
+        ]
 
     def look_at_process(self, pid):
         """What the backend was started with, and which files it has mapped."""

@@ -39,6 +39,7 @@ def test_raster_layer_becomes_mask_layer(demo, plan, backend_python, models):
     assert result["busy_during"]
     assert result["tiles"] > 4 and result["live_tiles"] > 0 and result["live_tiles_left"] == 0
     assert result["progress_text"].startswith("tile ")
+    assert result["keys"] == ["rotacubeTakeRoofs"]  # nothing else in QGIS has them
     assert result["classes"] == [[0, "background", "#000000", 0], [1, "roof", "#e6550d", 255]]
     assert [row[0] for row in result["table"]] == ["background", "roof"]
     assert len(result["history"]) == 3 and "tiny" in result["history"][1]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from osgeo import gdal, osr
 from qgis.core import QgsProject, QgsRasterLayer, QgsSettings
-from qgis.gui import QgsLayerTreeMapCanvasBridge, QgsMapCanvas, QgsMessageBar
+from qgis.gui import QgsGui, QgsLayerTreeMapCanvasBridge, QgsMapCanvas, QgsMessageBar
 from qgis.PyQt.QtCore import QObject, Qt, pyqtSignal
 from qgis.PyQt.QtTest import QSignalSpy, QTest
 from qgis.PyQt.QtWidgets import QApplication, QMainWindow, QMenu, QVBoxLayout, QWidget
@@ -74,11 +74,11 @@ class Iface(QObject):
 
     def registerMainWindowAction(self, action, shortcut):
         self.registered.append(action)
-        return True
+        return QgsGui.shortcutsManager().registerAction(action, shortcut)
 
     def unregisterMainWindowAction(self, action):
         self.registered.remove(action)
-        return True
+        return QgsGui.shortcutsManager().unregisterAction(action)
 
     def registerOptionsWidgetFactory(self, factory):
         self.options.append(factory)

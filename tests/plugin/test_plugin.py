@@ -6,6 +6,7 @@ import pytest
 import qgis_plugin
 from fixtures import FAKE, gone, make_raster, wait
 from qgis.core import QgsProject, QgsRasterLayer
+from qgis.gui import QgsGui
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QApplication, QDialog, QDockWidget, QMenu, QVBoxLayout
@@ -33,7 +34,7 @@ def load_and_unload(iface):
     plugin.initGui()
     assert len(iface.toolbar) == 2 and len(iface.menu.actions()) == 3
     assert not plugin.action.icon().isNull() and not plugin.roofs.action.icon().isNull()
-    assert iface.registered == [plugin.roofs.action]
+    assert iface.registered == [plugin.roofs.action, plugin.action]
     plugin.action.trigger()
     wait(lambda: plugin.dock.model_picker.current() is not None)
     assert plugin.action.isChecked() and plugin.dock.isVisible()
@@ -52,6 +53,23 @@ def load_and_unload(iface):
     assert not iface.menu.findChildren(QMenu)  # nor an empty one that nobody sees
     assert not iface.window.findChildren(QDockWidget)
     return pid
+
+
+def test_keys_are_changed_where_qgis_changes_them(iface):
+    manager, before = QgsGui.shortcutsManager(), len(QgsGui.shortcutsManager().listActions())
+    plugin = qgis_plugin.classFactory(iface)
+    plugin.initGui()
+    take = plugin.roofs.action
+    assert take.shortcut().toString() == "Ctrl+Alt+K" and take.toolTip().endswith("(Ctrl+Alt+K)")
+    assert take.toolTip().count("Ctrl") == 1 and plugin.action.shortcut().isEmpty()
+    manager.setKeySequence(take, "Ctrl+Alt+J")
+    plugin.unload()
+    again = qgis_plugin.classFactory(iface)
+    again.initGui()
+    assert again.roofs.action.shortcut().toString() == "Ctrl+Alt+J" and "Ctrl+Alt+J" in again.roofs.action.toolTip()
+    manager.setKeySequence(again.roofs.action, "Ctrl+Alt+K")
+    again.unload()
+    assert len(manager.listActions()) == before
 
 
 @pytest.fixture

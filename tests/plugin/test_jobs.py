@@ -62,7 +62,7 @@ def test_runs_wait_for_each_other(desk, tmp_path):
     d.until_idle(60)
     assert sorted(mask.name() for mask in d.masks()) == ["first", "second"]
     assert [text for _, text in listed(d)] == ["done in 00:13"] * 2 and d.dock.run_button.text() == "R&un"
-    assert not QgsApplication.taskManager().activeTasks()
+    wait(lambda: QgsApplication.taskManager().countActiveTasks() == 0)
 
 
 def test_a_waiting_run_is_cancelled_and_the_one_before_goes_on(desk, tmp_path):

@@ -49,7 +49,7 @@ class JobsView(QWidget):
         super().__init__(parent)
         self._rows: Dict[str, Row] = {}
         self._items: Dict[str, QTreeWidgetItem] = {}
-        self.list = _List()
+        self.list = _List(self)  # Tab comes to it before it comes to the buttons
         self.list.currentItemChanged.connect(self._offer)
         self.list.key_pressed.connect(self._pressed)
         self.list.itemDoubleClicked.connect(lambda *_: self._ask_first())
@@ -76,9 +76,6 @@ class JobsView(QWidget):
         column.setSpacing(2)
         column.addLayout(row)
         column.addWidget(self.list)
-        order = [self.list, *self.buttons.values()]
-        for before, after in zip(order, order[1:]):
-            QWidget.setTabOrder(before, after)
         self.hide()
 
     def show_row(self, key: str, row: Row, first: bool = True) -> None:
@@ -163,8 +160,8 @@ class _List(QTreeWidget):
 
     key_pressed = pyqtSignal(int)
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, parent: QWidget):
+        super().__init__(parent)
         self.setObjectName("rotacubeJobs")
         self.setAccessibleName(tr("Runs"))
         self.setColumnCount(2)

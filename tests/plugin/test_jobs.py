@@ -201,6 +201,20 @@ def test_a_run_of_another_layer_while_one_goes_on(desk, tmp_path, sent):
     assert [Path(request.raster).name for request in sent] == ["ortho.tif", "other.tif"] and len(d.masks()) == 2
 
 
+def test_tab_leads_from_the_list_to_what_can_be_done(desk):
+    d = desk()
+    d.ready()
+    d.run()
+    d.until_idle()
+    d.iface.window.activateWindow()
+    d.dock.jobs.list.setFocus()
+    for action in (OPEN, MESSAGE, REMOVE):
+        QTest.keyClick(d.iface.window.focusWidget(), Qt.Key.Key_Tab)
+        assert d.iface.window.focusWidget() is d.dock.jobs.buttons[action]
+    QTest.keyClick(d.iface.window.focusWidget(), Qt.Key.Key_Space)
+    assert d.iface.window.focusWidget() is not None and not d.dock.jobs.isVisible()
+
+
 def test_everything_by_keyboard(qgis_app):
     view, asked = JobsView(), []
     view.asked.connect(lambda *about: asked.append(about))

@@ -131,6 +131,7 @@ class JobRequest:
     zone_field: str = ""
     resume: bool = False
     turns: int = 1
+    grid: str = "model"
 
     def to_json(self) -> Dict[str, Any]:
         """The body of the request, without what is left to the backend."""

@@ -45,6 +45,7 @@ def step(what: str, share: float) -> str:
         "Outlining patches": tr("outlining patches"),
         "Drawing outlines": tr("drawing outlines"),
         "Counting zones": tr("counting zones"),
+        "Resampling to the raster's grid": tr("resampling to the raster's grid"),
     }
     return f"{known.get(what, what)}, {per_cent(share, 1)}"
 

@@ -258,6 +258,7 @@ DEFAULTS = {
     **{"bounds": None, "bounds_crs": None, "bands": None, "nodata": [], "declared_nodata": True, "alpha_band": None},
     **{"any_resolution": False, "allow_network": False, "overwrite": False},
     **{"threshold": None, "smallest": None, "within": "", "zones": "", "zone_field": "", "resume": False, "turns": 1},
+    "grid": "model",
 }
 FORMATS = {
     "mask": {"cog"},

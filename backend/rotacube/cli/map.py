@@ -74,12 +74,15 @@ def map_raster(
     turns: Annotated[
         int, typer.Option(help="Look at each tile 1, 4 or 8 times, turned and mirrored: better, and that much slower.")
     ] = 1,
+    grid: Annotated[
+        str, typer.Option(help="Mask and probability on the grid of the model, or of the source: the raster's own.")
+    ] = "model",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what the same command has left when it was cut off.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
-    """Map a raster: one class a pixel, on the model's grid, and what is asked for beside it. Ctrl-C cancels and leaves
+    """Map a raster: one class a pixel, and what is asked for beside it. Ctrl-C cancels and leaves
     nothing behind.
     """
     from rotacube.memory import set_allocator
@@ -111,6 +114,7 @@ def map_raster(
         zone_field=zone_field,
         resume=resume,
         turns=turns,
+        grid=grid,
     )
     carry_out(request, precision, dask)
 

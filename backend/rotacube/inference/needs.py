@@ -17,6 +17,9 @@ little: measured on a dense town, with a quarter in hand."""
 MAKING = {"mask": 2 * LABEL, "probability": 2.0, "polygons": 0.2, "statistics": 0.0}
 """Bytes a pixel that a product takes while it is made; `probability` with one band."""
 
+ON_EITHER = ("mask", "probability")
+"""What may be delivered on the raster's own grid."""
+
 
 @dataclass(frozen=True)
 class Needs:
@@ -43,7 +46,9 @@ class Needs:
                 )
 
 
-def needs_of(products: list[tuple[str, Path]], parts: list[str], pixels: int, kept: int = 0) -> Needs:
+def needs_of(
+    products: list[tuple[str, Path]], parts: list[str], pixels: int, kept: int = 0, shown: int | None = None
+) -> Needs:
     """What a run needs.
 
     Args:
@@ -51,6 +56,7 @@ def needs_of(products: list[tuple[str, Path]], parts: list[str], pixels: int, ke
         parts: what is kept of a strip, as `names_of` names it.
         pixels: of the map.
         kept: bytes that are kept of it already.
+        shown: pixels of mask and probability, where these are on another grid than the map was found on.
     """
     soft = len([name for name in parts if name != LABELS])
     soft_bytes = SOFT * min(soft, 3) + FURTHER * max(0, soft - 3)
@@ -60,7 +66,7 @@ def needs_of(products: list[tuple[str, Path]], parts: list[str], pixels: int, ke
     for number, (kind, path) in enumerate(products):
         folder = path.resolve().parent
         making = MAKING[kind] + (3 * FURTHER * (bands - 1) if kind == "probability" else 0.0)
-        size = SPARE + pixels * making + (0.0 if number else strips)
+        size = SPARE + (shown if shown and kind in ON_EITHER else pixels) * making + (0.0 if number else strips)
         disk = folder.stat().st_dev
         first, before = disks.get(disk, (folder, 0.0))
         disks[disk] = first, before + size

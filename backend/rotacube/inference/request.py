@@ -12,6 +12,7 @@ from rotacube.errors import OptionsRefused, RequestRefused
 from rotacube.inference.findings import names_of
 from rotacube.inference.needs import Needs, needs_of
 from rotacube.inference.outputs import KINDS, check_format
+from rotacube.inference.source_grid import GRIDS, MODEL, SOURCE, SourceGrid
 from rotacube.inference.store import folder_of, left_of, placed_by
 from rotacube.inference.turns import TURNS
 from rotacube.inference.within import Within, within
@@ -57,6 +58,7 @@ class MapRequest:
         zone_field: the field with their names; they are numbered if empty.
         resume: whether what a run that was cut off has left is gone on with.
         turns: how often each tile is looked at, turned and mirrored: 1, 4 or 8.
+        grid: of `GRIDS`, the one that mask and probability are delivered on: the model's, or the raster's own.
 
     >>> MapRequest("town.tif", "rooftop-small", (Product("mask", Path("mask.tif")),)).overwrite
     False
@@ -76,10 +78,28 @@ class MapRequest:
     zone_field: str = ""
     resume: bool = False
     turns: int = 1
+    grid: str = MODEL
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a checked request comes to.
+
+    Attributes:
+        seen: the source, open.
+        area: the part of the model's grid that is mapped.
+        delivered: the raster's own grid, where mask and probability are delivered on it and it is another.
+        needs: of the disks.
+    """
+
+    seen: Within
+    area: Box
+    delivered: SourceGrid | None
+    needs: Needs
 
 
 @contextmanager
-def prepared(request: MapRequest, card: ModelCard) -> Iterator[tuple[Within, Box]]:
+def prepared(request: MapRequest, card: ModelCard) -> Iterator[Prepared]:
     """A request's source, open, and the part of its grid that is asked for; all that can be judged at once is checked.
 
     Raises:
@@ -93,41 +113,57 @@ def prepared(request: MapRequest, card: ModelCard) -> Iterator[tuple[Within, Box
         LayerRefused: the polygons to map within, or the zones, cannot be read.
         OutputUnwritable: a product cannot be written, or a disk is too full.
     """
-    with looked_at(request, card) as (seen, area):
-        needs_of_request(request, card, area).check()
-        yield seen, area
+    with looked_at(request, card) as ready:
+        ready.needs.check()
+        yield ready
 
 
 @contextmanager
-def looked_at(request: MapRequest, card: ModelCard) -> Iterator[tuple[Within, Box]]:
+def looked_at(request: MapRequest, card: ModelCard) -> Iterator[Prepared]:
     """As `prepared`, whatever room there is on the disks."""
     _check_names(request)
     if labels_of(card) != "pixels":
         raise OptionsRefused(f"The model '{card.name}' labels whole images, not pixels: choose another to map with.")
     _check_products(request.products)
     _check_turns(request.turns, card)
+    if request.grid not in GRIDS:
+        raise OptionsRefused(f"A map is delivered on the grid of the {' or the '.join(GRIDS)}, not '{request.grid}'.")
     with FileSource(request.raster, card, request.reading) as source:
-        grid = source.grid
         seen = within(source, request.within)
-        area = seen.extent(grid.box_of_bounds(request.bounds, request.bounds_crs) if request.bounds else grid.extent)
+        area, delivered = _area(request, seen)
         if request.zones:
-            read_polygons(request.zones, grid.crs, request.zone_field or None)
+            read_polygons(request.zones, source.grid.crs, request.zone_field or None)
         for product in request.products:
             suffixes = KINDS[product.kind].formats[product.format]
             check_output(product.path, may_replace(request, product), source.files, suffixes)
-        yield seen, area
+        yield Prepared(seen, area, delivered, _needs(request, card, area, delivered))
 
 
 def parts_of(request: MapRequest, card: ModelCard) -> list[str]:
     """What is kept of each strip for the products."""
-    return names_of(card, {need for product in request.products for need in KINDS[product.kind].needs})
+    needs = {need for product in request.products for need in KINDS[product.kind].needs}
+    return names_of(card, needs | ({"chance"} if request.grid == SOURCE else set()))
 
 
-def needs_of_request(request: MapRequest, card: ModelCard, area: Box) -> Needs:
+def _area(request: MapRequest, seen: Within) -> tuple[Box, SourceGrid | None]:
+    """The part of the model's grid that is mapped, and what of the raster's own grid is delivered, if it is another."""
+    source = seen.source
+    own = request.grid == SOURCE and source.scale != (1.0, 1.0)
+    grid = source.own if own else source.grid
+    asked = grid.box_of_bounds(request.bounds, request.bounds_crs) if request.bounds else grid.extent
+    if not own:
+        return seen.extent(asked), None
+    delivered = SourceGrid(source, asked)
+    area = seen.extent(delivered.under())
+    return area, delivered.over(area)
+
+
+def _needs(request: MapRequest, card: ModelCard, area: Box, delivered: SourceGrid | None) -> Needs:
     """What the run will need on its disks."""
     kept = left_of(folder_of(request.products[0].path)).size if request.resume else 0
     products = [(product.kind, product.path) for product in request.products]
-    return needs_of(products, parts_of(request, card), area.height * area.width, kept)
+    shown = delivered.box if delivered else area
+    return needs_of(products, parts_of(request, card), area.height * area.width, kept, shown=shown.height * shown.width)
 
 
 def may_replace(request: MapRequest, product: Product) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import heapq
 import logging
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,10 @@ from rotacube.inference.device import Place, choose_place
 from rotacube.inference.engine import Engine, TileLogits, strip_boxes
 from rotacube.inference.findings import Finding, finding_of
 from rotacube.inference.labels import labels_of
-from rotacube.inference.needs import Needs
+from rotacube.inference.needs import ON_EITHER, Needs
 from rotacube.inference.outputs import KINDS, ClassTotal, Output, Setting, Totals, opened
-from rotacube.inference.request import MapRequest, Product, card_of, may_replace, needs_of_request, parts_of, prepared
+from rotacube.inference.request import MapRequest, Product, card_of, may_replace, parts_of, prepared
+from rotacube.inference.source_grid import SOURCE, SourceGrid
 from rotacube.inference.store import Store, folder_of
 from rotacube.inference.within import Within
 from rotacube.models.card import ModelCard
@@ -60,8 +62,8 @@ class Tile:
 class MapResult:
     """What a run made.
 
-    `gsd` is that of the map's pixels in metres, along a row and along a column; `notes` are sentences on how the raster
-    was read that a person should know.
+    `width` and `height` are those of mask and probability; `gsd` is that of their pixels in metres, along a row and
+    along a column; `notes` are sentences on how the raster was read that a person should know.
     """
 
     products: tuple[Product, ...]
@@ -114,13 +116,13 @@ def run_map(
     model = model or load_model(request.model)
     place = cluster.place if cluster else place or choose_place()
     card = card_of(request, model.card)
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), prepared(request, card) as (seen, area):
-        source = seen.source
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), prepared(request, card) as ready:
+        seen, area, source = ready.seen, ready.area, ready.seen.source
         log.info("%s, %d x %d pixels of %s: mapping", request.raster, area.width, area.height, metres(source.grid.gsd))
         for product in request.products:
             sweep(product.path.resolve().parent)
         store = Store(folder_of(request.products[0].path), area, parts_of(request, card))
-        on_start(needs_of_request(request, card, area))
+        on_start(ready.needs)
         store.begin(_manifest(request, model.card, seen, area, place, store.names), resume=request.resume)
 
         def step(what: str, share: float) -> None:
@@ -130,8 +132,14 @@ def run_map(
 
         tags = _provenance(request, card)
         setting = Setting(source.grid, area, card, tags, store, step, request.zones, request.zone_field)
-        totals = Totals(setting)
-        outputs = [totals, *(_output(product, request, setting) for product in request.products)]
+        laid, delivered = setting, ready.delivered
+        if delivered:
+            laid = replace(setting, grid=delivered.grid, area=delivered.box, tags={**tags, "ROTACUBE_GRID": SOURCE})
+        totals = Totals(laid)
+        made = [(p.kind, _output(p, request, laid if p.kind in ON_EITHER else setting)) for p in request.products]
+        outputs = [totals, *(output for _, output in made)]
+        late = [totals, *(output for kind, output in made if kind in ON_EITHER)] if delivered else []
+        early = [output for output in outputs if output not in late]
         report = _Reporter(setting, on_tile)
         if cluster:
             found = _from_cluster(cluster, request, model.card, seen, setting, report, cancelled)
@@ -141,8 +149,10 @@ def run_map(
             # Closing what is found waits for the reader, which must not outlive the source.
             with opened(outputs), closing(found):
                 for finding in found:
-                    for output in outputs:
+                    for output in early:
                         output.write(finding)
+                if delivered:
+                    _deliver(delivered, setting, late)
                 if totals.empty:
                     raise all_nodata(request.raster)
                 for output in outputs:
@@ -175,9 +185,9 @@ def run_map(
             log.info("%s: %s written in %.1f s on %s", product.path, product.kind, seconds, place)
         return MapResult(
             request.products,
-            area.width,
-            area.height,
-            source.grid.gsd,
+            laid.area.width,
+            laid.area.height,
+            laid.grid.gsd,
             totals.classes,
             totals.nodata,
             seconds,
@@ -190,6 +200,14 @@ def _output(product: Product, request: MapRequest, setting: Setting) -> Output:
     kind = KINDS[product.kind]
     destination = Destination(product.path, may_replace(request, product), setting.store.note)
     return kind.make(destination, setting, product.format)
+
+
+def _deliver(delivered: SourceGrid, setting: Setting, outputs: Sequence[Output]) -> None:
+    """Write what was found on the raster's own grid."""
+    step = partial(setting.step, "Resampling to the raster's grid")
+    for finding in delivered.findings(setting.store, setting.card, step):
+        for output in outputs:
+            output.write(finding)
 
 
 def _findings(

@@ -10,8 +10,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from types import TracebackType
 
@@ -20,15 +18,15 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 
-from rotacube.errors import RasterEmpty, RasterNotGeoreferenced, RasterResolution, RasterUnreadable
+from rotacube.errors import RasterEmpty, RasterNotGeoreferenced, RasterResolution
 from rotacube.models.card import ModelCard
 from rotacube.raster.bands import choose_bands
 from rotacube.raster.crs import storable
-from rotacube.raster.gdal import GDAL_ERRORS, cause_of
+from rotacube.raster.gdal import damage_told
 from rotacube.raster.grid import Box
 from rotacube.raster.ground import Ground
 from rotacube.raster.map_grid import MapGrid, metres
-from rotacube.raster.opening import Facts, open_raster
+from rotacube.raster.opening import check_facts, open_raster
 from rotacube.raster.pixels import Pixels
 from rotacube.raster.radiometry import Radiometry, judge
 from rotacube.raster.reading import AS_THE_FILE_SAYS, Reading
@@ -59,6 +57,8 @@ class FileSource:
 
     Attributes:
         grid: the model's grid.
+        own: the raster's own grid.
+        scale: pixels of the raster that make one of the model's, along a row and along a column.
         bands: that are read, from 1.
         counted: 8-bit pixels that were read: "all", and those that are "0" or "255" in every band.
 
@@ -173,11 +173,12 @@ class FileSource:
             )
         # A pixel belongs to the grid where its centre lies on the raster.
         width, height = (max(1, math.floor(n + 0.5)) for n in sides)
-        self._scale = scale
+        self.scale = scale
         transform = facts.transform * Affine.scale(*scale)
         crs, note = storable(facts.crs, transform, height, width)
         if note:
             self._said.append(note)
+        self.own = MapGrid(facts.height, facts.width, crs, facts.transform, size)
         return MapGrid(height, width, crs, transform, (size[0] * scale[0], size[1] * scale[1]))
 
     @cached_property
@@ -204,7 +205,7 @@ class FileSource:
         values = None
         valid = np.zeros((box.height, box.width), bool)
         bands, inside = len(self._pixels.dtypes), box & self.grid.extent
-        step = max(1, int(AT_ONCE / (max(1, inside.width) * self._scale[0] * self._scale[1])))
+        step = max(1, int(AT_ONCE / (max(1, inside.width) * self.scale[0] * self.scale[1])))
         for top in range(inside.top, inside.bottom if inside.width > 0 else inside.top, step):
             part = Box(top, inside.left, min(top + step, inside.bottom), inside.right)
             found = self._source_pixels(part)
@@ -218,14 +219,25 @@ class FileSource:
             network_input(*found, self.radiometry, self.card.normalisation, out)
         return np.broadcast_to(np.float32(0), (bands, *valid.shape)) if values is None else values, valid
 
+    def valid(self, box: Box) -> NDArray[np.bool_]:
+        """Which pixels (H, W) of the raster are valid, in a window of its own grid.
+
+        Raises:
+            RasterUnreadable: the file is damaged there.
+        """
+        if not self._pixels.may_hold(box):
+            return np.zeros((box.height, box.width), bool)
+        with damage_told(self.path):
+            return self._pixels.valid(box)
+
     def _source_pixels(
         self, box: Box
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_], tuple[Taps, Taps] | None] | None:
         """The pixels that a part within the grid is made of, their validity, and how; None where nothing is valid."""
         taps = None
-        if self._scale != (1.0, 1.0):
-            rows = taps_of(box.top, box.bottom, self._scale[1], self._facts.height)
-            columns = taps_of(box.left, box.right, self._scale[0], self._facts.width)
+        if self.scale != (1.0, 1.0):
+            rows = taps_of(box.top, box.bottom, self.scale[1], self._facts.height)
+            columns = taps_of(box.left, box.right, self.scale[0], self._facts.width)
             taps = rows, columns
             box = Box(rows.first, columns.first, rows.first + rows.length, columns.first + columns.length)
         if not self._pixels.may_hold(box):
@@ -244,50 +256,6 @@ class FileSource:
                 found = extreme == value
                 if found.any():
                     self.counted[str(value)] += int(np.count_nonzero(found & seen))
-
-
-@contextmanager
-def damage_told(path: str) -> Iterator[None]:
-    """Turns GDAL's errors on reading into a sentence."""
-    try:
-        yield
-    except GDAL_ERRORS as error:
-        raise RasterUnreadable(
-            f"'{path}' is damaged or cut short: GDAL cannot read all of it ({cause_of(error)}). Copy or download the "
-            "file again."
-        ) from error
-
-
-def check_facts(facts: Facts, path: str) -> None:
-    """Check that a raster has pixels, and that each has its place on the ground.
-
-    Raises:
-        RasterEmpty: it has next to none.
-        RasterNotGeoreferenced: they have no place.
-    """
-    if min(facts.width, facts.height) < 2:
-        raise RasterEmpty(
-            f"'{path}' is {facts.width} x {facts.height} pixels: there is nothing to map. Choose a raster of at least "
-            "2 x 2 pixels."
-        )
-    numbers = tuple(facts.transform)[:6]
-    nowhere = facts.transform.is_identity or not all(map(math.isfinite, numbers)) or facts.transform.determinant == 0
-    if facts.tied and (nowhere or not facts.crs):
-        raise RasterNotGeoreferenced(
-            f"'{path}' is tied to the ground by {facts.tied} alone, which do not say where each pixel lies. Warp it "
-            "first: gdalwarp -tps IN OUT for control points, gdalwarp -rpc IN OUT for coefficients (QGIS: Raster > "
-            "Projections > Warp)."
-        )
-    if not facts.crs:
-        raise RasterNotGeoreferenced(
-            f"'{path}' has no coordinate reference system. Assign the true one (gdal_edit.py -a_srs EPSG:... or QGIS: "
-            "Raster > Projections > Assign Projection)."
-        )
-    if nowhere:
-        raise RasterNotGeoreferenced(
-            f"'{path}' has no georeference: its pixels are tied to no ground coordinates. Georeference it first (QGIS: "
-            "Layer > Georeferencer)."
-        )
 
 
 def all_nodata(path: str) -> RasterEmpty:

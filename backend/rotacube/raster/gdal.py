@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
+
+from rotacube.errors import RasterUnreadable
 
 T = TypeVar("T")
 
@@ -23,6 +26,18 @@ def cause_of(error: BaseException) -> str:
     """What GDAL said, in one line."""
     said = str(error.__cause__ or error).strip() or type(error).__name__
     return " ".join(said.split())[:300]
+
+
+@contextmanager
+def damage_told(path: str) -> Iterator[None]:
+    """Turns GDAL's errors on reading into a sentence."""
+    try:
+        yield
+    except GDAL_ERRORS as error:
+        raise RasterUnreadable(
+            f"'{path}' is damaged or cut short: GDAL cannot read all of it ({cause_of(error)}). Copy or download the "
+            "file again."
+        ) from error
 
 
 class TooSlow(Exception):

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from rotacube.errors import OptionsRefused, RasterBands, RasterEmpty, RasterNotGeoreferenced
 from rotacube.models.card import COLOURS
 from rotacube.raster.crs import storable
-from rotacube.raster.file_source import all_nodata, check_facts, damage_told
+from rotacube.raster.file_source import all_nodata
+from rotacube.raster.gdal import damage_told
 from rotacube.raster.grid import Box
 from rotacube.raster.ground import Ground
 from rotacube.raster.map_grid import MapGrid
-from rotacube.raster.opening import open_raster
+from rotacube.raster.opening import check_facts, open_raster
 from rotacube.raster.references import References
 from rotacube.raster.write import NODATA
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -21,7 +22,14 @@ from numpy.typing import NDArray
 from rasterio import _base
 from rasterio.enums import ColorInterp, MaskFlags
 
-from rotacube.errors import RasterMissing, RasterNeedsNetwork, RasterUnreadable, RotacubeError
+from rotacube.errors import (
+    RasterEmpty,
+    RasterMissing,
+    RasterNeedsNetwork,
+    RasterNotGeoreferenced,
+    RasterUnreadable,
+    RotacubeError,
+)
 from rotacube.raster.bands import BandFacts
 from rotacube.raster.gdal import GDAL_ERRORS, TooSlow, cause_of, within
 from rotacube.raster.references import References, add_overviews, local_file, references_of
@@ -136,6 +144,38 @@ def open_raster(path: str, allow_network: bool = False) -> tuple[Any, Facts, Ref
             f"'{path}' cannot be opened as a raster ({cause_of(error)}). The file may be damaged or of a format that "
             "GDAL does not know; try gdalinfo on it."
         ) from error
+
+
+def check_facts(facts: Facts, path: str) -> None:
+    """Check that a raster has pixels, and that each has its place on the ground.
+
+    Raises:
+        RasterEmpty: it has next to none.
+        RasterNotGeoreferenced: they have no place.
+    """
+    if min(facts.width, facts.height) < 2:
+        raise RasterEmpty(
+            f"'{path}' is {facts.width} x {facts.height} pixels: there is nothing to map. Choose a raster of at least "
+            "2 x 2 pixels."
+        )
+    numbers = tuple(facts.transform)[:6]
+    nowhere = facts.transform.is_identity or not all(map(math.isfinite, numbers)) or facts.transform.determinant == 0
+    if facts.tied and (nowhere or not facts.crs):
+        raise RasterNotGeoreferenced(
+            f"'{path}' is tied to the ground by {facts.tied} alone, which do not say where each pixel lies. Warp it "
+            "first: gdalwarp -tps IN OUT for control points, gdalwarp -rpc IN OUT for coefficients (QGIS: Raster > "
+            "Projections > Warp)."
+        )
+    if not facts.crs:
+        raise RasterNotGeoreferenced(
+            f"'{path}' has no coordinate reference system. Assign the true one (gdal_edit.py -a_srs EPSG:... or QGIS: "
+            "Raster > Projections > Assign Projection)."
+        )
+    if nowhere:
+        raise RasterNotGeoreferenced(
+            f"'{path}' has no georeference: its pixels are tied to no ground coordinates. Georeference it first (QGIS: "
+            "Layer > Georeferencer)."
+        )
 
 
 def _try_elsewhere(path: str) -> None:

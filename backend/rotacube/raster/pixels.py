@@ -104,6 +104,14 @@ class Pixels:
             values[:, ~valid] = 0
         return self._choice.decode(values, valid)
 
+    def valid(self, box: Box) -> NDArray[np.bool_]:
+        """The validity (H, W) of a window that lies within the raster; not read where nothing speaks against it."""
+        declared = any(nodata is not None for nodata in self._nodata) or self._choice.palette is not None
+        numbers = any(np.dtype(dtype).kind == "f" for dtype in self.dtypes)
+        if declared or numbers or self._reading.nodata or self._alpha or self._masks:
+            return self.read(box)[1]
+        return np.ones((box.height, box.width), bool)
+
     def _hit_by(self, number: int | None, values: NDArray[np.generic]) -> list[NDArray[np.generic]]:
         return [v for b, v in zip(self._choice.bands, values, strict=True) if number in (None, b)]
 

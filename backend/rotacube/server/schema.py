@@ -169,6 +169,9 @@ class JobRequest(BaseModel):
     zones: FileName = Field(default="", description="a layer of polygons, in each of which statistics are wanted too")
     zone_field: Line = Field(default="", description="the field with the names of the zones; numbers if empty")
     turns: Literal[1, 4, 8] = Field(default=1, description="how often each tile is looked at, turned and mirrored")
+    grid: Literal["model", "source"] = Field(
+        default="model", description="that `mask` and `probability` are delivered on: the model's, or the raster's own"
+    )
     resume: bool = Field(default=False, description="go on with what the same request has left when it was cut off")
 
 

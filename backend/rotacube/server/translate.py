@@ -17,7 +17,7 @@ from rotacube.server import schema
 
 _REQUEST = (
     *("raster", "model", "bounds", "bounds_crs", "overwrite", "threshold", "smallest", "within", "zones", "zone_field"),
-    *("resume", "turns"),
+    *("resume", "turns", "grid"),
 )
 """What of a request is the same in both words; of its reading:"""
 _READING = ("declared_nodata", "alpha_band", "any_resolution", "allow_network")

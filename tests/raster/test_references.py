@@ -261,7 +261,7 @@ def test_sources_that_multiply_are_refused_at_once(ortho, tmp_path, make_card):
 def test_a_raster_that_hangs_in_gdal_is_left_and_holds_up_nobody(tmp_path, make_card, write_raster, monkeypatch):
     path = write_raster(tmp_path / "a.tif", np.ones((3, *SIZE), np.uint8), transform=False)
     os.mkfifo(tmp_path / "a.tfw")
-    monkeypatch.setattr(references, "_no_files", lambda folder: [])  # as if the pipe had a name that nobody knows
+    monkeypatch.setattr(references, "_no_files", lambda *_: [])  # as if the pipe had a name that nobody knows
     monkeypatch.setattr(opening, "LIMIT", 1.0)
     start, ticks = time.monotonic(), []
     ended = threading.Event()

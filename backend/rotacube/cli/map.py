@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 
 def map_raster(
-    raster: Annotated[str, typer.Argument(help="What GDAL opens: an orthophoto with a CRS.")],
+    raster: Annotated[
+        str,
+        typer.Argument(
+            help="What GDAL opens: an orthophoto with a CRS. Or many, mapped as one: a folder, a list (.txt, a path a "
+            "line), a STAC item collection (.json); the first that has data counts."
+        ),
+    ],
     output: Annotated[Path, typer.Argument(help="The mask: a Cloud Optimized GeoTIFF, .tif.")],
     model: Annotated[str, typer.Option(help="A model's name (see 'rotacube models') or its folder.")] = DEFAULT,
     bounds: Annotated[

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rotacube.errors import OptionsRefused, RequestRefused
+from rotacube.errors import OptionsRefused, OutputUnwritable, RequestRefused
 from rotacube.inference.findings import names_of
 from rotacube.inference.needs import Needs, needs_of
 from rotacube.inference.outputs import KINDS, check_format
@@ -21,6 +21,7 @@ from rotacube.models.store import labels_of
 from rotacube.raster.destination import check_output
 from rotacube.raster.file_source import FileSource
 from rotacube.raster.grid import Box
+from rotacube.raster.members import SUFFIXES
 from rotacube.raster.reading import AS_THE_FILE_SAYS, Reading
 from rotacube.texts import check_crs, check_output_name, check_raster
 from rotacube.vector.layers import read_polygons
@@ -44,7 +45,7 @@ class MapRequest:
     """What to map, in plain values: it can be sent to another process.
 
     Attributes:
-        raster: what GDAL opens.
+        raster: what GDAL opens; or rasters that are mapped as one, see `members_of`.
         model: a model's name, or its folder.
         products: what to make, each in a file of its own.
         bounds: left, bottom, right, top of the area; the whole raster if None.
@@ -133,6 +134,7 @@ def looked_at(request: MapRequest, card: ModelCard) -> Iterator[Prepared]:
         area, delivered = _area(request, seen)
         if request.zones:
             read_polygons(request.zones, source.grid.crs, request.zone_field or None)
+        _check_apart(request)
         for product in request.products:
             suffixes = KINDS[product.kind].formats[product.format]
             check_output(product.path, may_replace(request, product), source.files, suffixes)
@@ -191,6 +193,18 @@ def _check_products(products: tuple[Product, ...]) -> None:
         check_format(product.format)
     if len({product.path for product in products}) < len(products):
         raise RequestRefused("Two products have the same path. Give each a name of its own.")
+
+
+def _check_apart(request: MapRequest) -> None:
+    """Check that no product will be one of the rasters of the folder that is mapped."""
+    folder = Path(request.raster)
+    for product in request.products:
+        inside = folder.is_dir() and product.path.resolve().parent == folder.resolve()
+        if inside and product.path.suffix.lower() in SUFFIXES:
+            raise OutputUnwritable(
+                f"'{product.path}' would lie among the rasters of the folder that is mapped, and be taken for one of "
+                "them the next time. Choose another folder."
+            )
 
 
 def _check_turns(turns: int, card: ModelCard) -> None:

@@ -20,14 +20,14 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from rotacube.errors import RasterEmpty, RasterNotGeoreferenced, RasterResolution
 from rotacube.models.card import ModelCard
-from rotacube.raster.bands import choose_bands
 from rotacube.raster.crs import storable
 from rotacube.raster.gdal import damage_told
 from rotacube.raster.grid import Box
 from rotacube.raster.ground import Ground
 from rotacube.raster.map_grid import MapGrid, metres
-from rotacube.raster.opening import check_facts, open_raster
-from rotacube.raster.pixels import Pixels
+from rotacube.raster.members import members_of
+from rotacube.raster.mosaic import Mosaic, open_mosaic
+from rotacube.raster.pixels import Pixels, open_pixels
 from rotacube.raster.radiometry import Radiometry, judge
 from rotacube.raster.reading import AS_THE_FILE_SAYS, Reading
 from rotacube.raster.references import References
@@ -63,7 +63,7 @@ class FileSource:
         counted: 8-bit pixels that were read: "all", and those that are "0" or "255" in every band.
 
     Args:
-        path: what GDAL opens.
+        path: what GDAL opens; or a folder of rasters, a list of them, or a STAC item collection, see `members_of`.
         card: of the model.
         reading: what a person says about the raster.
 
@@ -79,20 +79,23 @@ class FileSource:
     ((3, 256, 256), True)
     """
 
+    _pixels: Pixels | Mosaic
+
     def __init__(self, path: str, card: ModelCard, reading: Reading = AS_THE_FILE_SAYS) -> None:
         self.path, self.card = path, card
-        self._file, self._facts, self.references = open_raster(path, reading.allow_network)
+        names = members_of(path)
+        self._pixels, self.references = (
+            open_pixels(path, card, reading) if names is None else open_mosaic(path, names, card, reading)
+        )
         try:
-            check_facts(self._facts, path)
-            choice = choose_bands(self._facts.bands, card, reading.bands, path)
-            self._said = [choice.note] if choice.note else []
+            self._facts = self._pixels.facts
+            self._said = list(self._pixels.notes)
             if self.references.network:
                 self._said.append(f"Data may have come over the network ({self.references.network[:200]}).")
             self.grid = self._model_grid(reading.any_resolution)
-            self._pixels = Pixels(self._file, self._facts, choice, reading, path)
-            self.bands = list(choice.bands)
+            self.bands = list(self._pixels.choice.bands)
         except BaseException:
-            self._file.close()
+            self.close()
             raise
         self.counted: Counter[str] = Counter()
 
@@ -105,8 +108,8 @@ class FileSource:
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file, or all of them."""
+        self._pixels.close()
 
     @property
     def height(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import TypeVar
 
 from rasterio._err import CPLE_BaseError
@@ -45,7 +46,7 @@ class TooSlow(Exception):
 
 
 def within(seconds: float, call: Callable[[], T], undo: Callable[[T], None]) -> T:
-    """The result of a call in a thread of its own.
+    """The result of a call in another thread, which is used again: PROJ makes much anew in each that is new.
 
     Args:
         seconds: how long it may take.
@@ -56,7 +57,7 @@ def within(seconds: float, call: Callable[[], T], undo: Callable[[T], None]) -> 
         TooSlow: it took longer.
         BaseException: what the call raised.
     """
-    lock, left = threading.Lock(), False
+    lock, ended, left = threading.Lock(), threading.Event(), False
     results: list[T] = []
     errors: list[BaseException] = []
 
@@ -72,13 +73,37 @@ def within(seconds: float, call: Callable[[], T], undo: Callable[[T], None]) -> 
         if late:
             undo(result)
 
-    thread = threading.Thread(target=run, name="gdal-open", daemon=True)
-    thread.start()
-    thread.join(seconds)
+    try:
+        thread = _idle.pop()
+    except IndexError:
+        thread = _Thread()
+    thread.todo.put((run, ended))
+    in_time = ended.wait(seconds)
     with lock:
         left = not results
+    if in_time:
+        _idle.append(thread)
     if results:
         return results[0]
     if errors:
         raise errors[0]
     raise TooSlow
+
+
+class _Thread(threading.Thread):
+    """Does one thing after the other; what hangs in GDAL hangs in it alone."""
+
+    def __init__(self) -> None:
+        super().__init__(name="gdal-open", daemon=True)
+        self.todo: SimpleQueue[tuple[Callable[[], None], threading.Event]] = SimpleQueue()
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            work, ended = self.todo.get()
+            work()
+            ended.set()
+            del work
+
+
+_idle: list[_Thread] = []

@@ -32,6 +32,7 @@ from rotacube.errors import (
 )
 from rotacube.raster.bands import BandFacts
 from rotacube.raster.gdal import GDAL_ERRORS, TooSlow, cause_of, within
+from rotacube.raster.members import SUFFIXES
 from rotacube.raster.references import References, add_overviews, local_file, references_of
 
 log = logging.getLogger(__name__)
@@ -140,6 +141,11 @@ def open_raster(path: str, allow_network: bool = False) -> tuple[Any, Facts, Ref
             "(gdal_translate); where it lies on a slow disk, copy it to a faster one."
         ) from None
     except GDAL_ERRORS as error:
+        if local_file(path, Path()) and Path(path).is_dir():
+            raise RasterMissing(
+                f"The folder '{path}' holds no raster ({', '.join(SUFFIXES)}). Choose another, or list the rasters, "
+                "one a line, in a file that ends in .txt."
+            ) from error
         raise RasterUnreadable(
             f"'{path}' cannot be opened as a raster ({cause_of(error)}). The file may be damaged or of a format that "
             "GDAL does not know; try gdalinfo on it."

@@ -14,15 +14,21 @@ from rasterio.enums import MaskFlags
 from rasterio.windows import Window
 
 from rotacube.errors import RasterBands
-from rotacube.raster.bands import Choice
+from rotacube.models.card import ModelCard
+from rotacube.raster.bands import Choice, choose_bands
 from rotacube.raster.coverage import Coverage
 from rotacube.raster.grid import Box
-from rotacube.raster.opening import Facts
+from rotacube.raster.opening import Facts, check_facts, open_raster
 from rotacube.raster.reading import Reading
+from rotacube.raster.references import References
 
 
 class Pixels:
     """Reads windows of an open file, from one thread at a time.
+
+    Attributes:
+        facts: what the file says of itself.
+        choice: the bands.
 
     Args:
         file: of rasterio.
@@ -36,7 +42,8 @@ class Pixels:
     """
 
     def __init__(self, file: Any, facts: Facts, choice: Choice, reading: Reading, name: str) -> None:
-        self._file, self._choice, self._reading = file, choice, reading
+        self.facts, self.choice = facts, choice
+        self._file, self._reading = file, reading
         self._unique = sorted(set(choice.bands))
         self._take = [self._unique.index(b) for b in choice.bands]
         self._alpha = facts.alpha if reading.alpha_band is None else reading.alpha_band
@@ -61,9 +68,18 @@ class Pixels:
         self._coverage = Coverage(file, decides or opaque)
 
     @property
+    def notes(self) -> list[str]:
+        """Sentences on how it is read."""
+        return [self.choice.note] if self.choice.note else []
+
+    @property
     def dtypes(self) -> tuple[str, ...]:
         """Of the model's bands."""
-        return self._choice.dtypes
+        return self.choice.dtypes
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
     def may_hold(self, box: Box) -> bool:
         """Whether anything can be valid in a window; true where that is not known without reading it."""
@@ -102,18 +118,34 @@ class Pixels:
         if values.dtype.kind == "f":
             valid &= np.isfinite(values).all(0)
             values[:, ~valid] = 0
-        return self._choice.decode(values, valid)
+        return self.choice.decode(values, valid)
 
     def valid(self, box: Box) -> NDArray[np.bool_]:
         """The validity (H, W) of a window that lies within the raster; not read where nothing speaks against it."""
-        declared = any(nodata is not None for nodata in self._nodata) or self._choice.palette is not None
+        declared = any(nodata is not None for nodata in self._nodata) or self.choice.palette is not None
         numbers = any(np.dtype(dtype).kind == "f" for dtype in self.dtypes)
         if declared or numbers or self._reading.nodata or self._alpha or self._masks:
             return self.read(box)[1]
         return np.ones((box.height, box.width), bool)
 
     def _hit_by(self, number: int | None, values: NDArray[np.generic]) -> list[NDArray[np.generic]]:
-        return [v for b, v in zip(self._choice.bands, values, strict=True) if number in (None, b)]
+        return [v for b, v in zip(self.choice.bands, values, strict=True) if number in (None, b)]
+
+
+def open_pixels(path: str, card: ModelCard, reading: Reading) -> tuple[Pixels, References]:
+    """Open a raster for a model; gives what it reads, too.
+
+    Raises:
+        RasterMissing, RasterUnreadable, RasterNeedsNetwork, RasterNotGeoreferenced, RasterBands, RasterEmpty: in words
+            that say what to do.
+    """
+    file, facts, references = open_raster(path, reading.allow_network)
+    try:
+        check_facts(facts, path)
+        return Pixels(file, facts, choose_bands(facts.bands, card, reading.bands, path), reading, path), references
+    except BaseException:
+        file.close()
+        raise
 
 
 def _equal(band: NDArray[np.generic], nodata: float) -> NDArray[np.bool_]:

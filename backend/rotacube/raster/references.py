@@ -6,11 +6,13 @@ to others (VRT, tile indexes, web services) are read here, as text, before GDAL 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -102,7 +104,6 @@ class _Walk:
         self.found, self.top = found, top
         self._weights: dict[Path, int] = {}
         self._open: set[Path] = set()
-        self._odd: dict[Path, list[Path]] = {}
 
     def follow(self, name: str, folder: Path, depth: int, needed: bool = True) -> int:
         """Note what a name refers to, and count the reads behind it; what is needed is missed where it is not there."""
@@ -177,10 +178,8 @@ class _Walk:
         """
         if path.is_dir():
             return 0
-        if path.parent not in self._odd:
-            self._odd[path.parent] = list(_no_files(path.parent))
         stem = path.stem.lower()
-        for odd in self._odd[path.parent]:
+        for odd in _no_files(path.parent, path.parent.stat().st_mtime_ns):
             if odd.name.lower().startswith((stem + ".", stem + "_")):
                 raise RasterUnreadable(
                     f"'{odd}', beside the raster, is no ordinary file but a pipe or a device, which GDAL may wait for. "
@@ -273,15 +272,15 @@ def _overview(name: str, folder: Path) -> str:
     return re.sub(r"(?i)^:::BASE:::", lambda _: f"{folder}/", name)
 
 
-def _no_files(folder: Path) -> Iterator[Path]:
-    """What in a folder is neither a file nor a folder: pipes, sockets, devices."""
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if not entry.is_file() and not entry.is_dir() and Path(entry.path).exists():
-                    yield Path(entry.path)
-    except OSError:
-        return
+@lru_cache(maxsize=64)
+def _no_files(folder: Path, changed: int) -> tuple[Path, ...]:
+    """What in a folder, as it was changed last, is neither a file nor a folder: pipes, sockets, devices."""
+    found = []
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.is_file() and not entry.is_dir() and Path(entry.path).exists():
+                found.append(Path(entry.path))
+    return tuple(found)
 
 
 def _too_large(path: Path) -> RasterUnreadable:

@@ -143,7 +143,10 @@ class JobRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    raster: RasterName = Field(description="what GDAL opens: a path")
+    raster: RasterName = Field(
+        description="what GDAL opens: a path; or a folder of rasters, a list of them (.txt, a path a line), a STAC "
+        "item collection (.json), which are mapped as one"
+    )
     model: FileName = Field(description="a model's name, or the folder that holds its card")
     products: list[ProductRequest] = Field(min_length=1, max_length=16, description="the files that it shall make")
     bounds: tuple[float, float, float, float] | None = Field(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rotacube.inference.engine import count_tiles
 from rotacube.inference.needs import Needs
-from rotacube.inference.request import MapRequest, card_of, looked_at, needs_of_request
+from rotacube.inference.request import MapRequest, card_of, looked_at
 from rotacube.models.store import find_model
 
 
@@ -27,6 +27,6 @@ def estimate(request: MapRequest) -> Estimate:
         RotacubeError: as `prepared` says, but for a disk that is too full.
     """
     card = card_of(request, find_model(request.model)[0])
-    with looked_at(request, card) as (seen, area):
-        tiles = count_tiles(seen, area, card.tile, card.overlap)
-        return Estimate(area.height, area.width, tiles, needs_of_request(request, card, area))
+    with looked_at(request, card) as ready:
+        tiles = count_tiles(ready.seen, ready.area, card.tile, card.overlap)
+        return Estimate(ready.area.height, ready.area.width, tiles, ready.needs)

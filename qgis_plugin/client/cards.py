@@ -16,7 +16,7 @@ DEFAULT = "rooftop-lite"
 ROOFTOPS = "rooftops"
 """The task of models that find roofs."""
 _FACTORS = (0.1, 3.0)  # of the resolution, where the card names none
-_SMALLEST = 2.0  # square metres of the smallest piece, where the card names none
+_HUT = 2.0  # square metres of the smallest roof, where the card names none
 
 
 def installed() -> List[ModelInfo]:
@@ -44,7 +44,8 @@ def read(folder: Path) -> Optional[ModelInfo]:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
         low, high = card.get("gsd_factors", _FACTORS)
         card.update(gsd_range=(card["gsd"] * low, card["gsd"] * high), notice=card.get("notice", ""))
-        card.update(smallest=card.get("separation", {}).get("smallest", _SMALLEST))
+        least = _HUT if card["task"] == ROOFTOPS else min(_HUT, 100 * card["gsd"] ** 2)
+        card.update(smallest=card.get("separation", {}).get("smallest", least))
         card.update(threshold=card["threshold"] if len(card["classes"]) == 2 else None)
         card.update(parameters=card["weights"]["parameters"], sha256=card["weights"]["sha256"])
         return parse(ModelInfo, card)

@@ -109,3 +109,15 @@ def test_a_card_of_gigabytes_is_not_read(tmp_path):
     with pytest.raises(ModelDamaged, match="more than 262,144 bytes"):
         read_card(tmp_path)
     assert time.monotonic() - start < 1
+
+
+def test_what_is_smallest_is_a_hut_or_ten_by_ten_pixels(make_card):
+    assert make_card(task="rooftops", gsd=0.15).separation.smallest == 2
+    assert make_card(task="plants", gsd=0.0025).separation.smallest == 0.000625
+    assert make_card(task="plants", gsd=10.0).separation.smallest == 2
+    told = make_card(task="plants", gsd=0.0025, separation={"smallest": 0.5, "saddle": 0.3}).separation
+    assert (told.smallest, told.saddle) == (0.5, 0.3)
+    with pytest.raises(ValidationError):
+        make_card(separation=[])
+    with pytest.raises(ValidationError):
+        make_card(gsd="far")

@@ -16,11 +16,10 @@ from rotacube.errors import JobCancelled, RotacubeError
 from rotacube.inference.findings import LABELS, Finding
 from rotacube.inference.needs import needs_of
 from rotacube.inference.outputs import KINDS, ClassTotal, Setting, Totals, check_format, format_of, opened
-from rotacube.inference.outputs.base import ROOFS
 from rotacube.inference.pieces import Splitter, patches_of
 from rotacube.inference.request import check_smallest
 from rotacube.inference.store import Store, folder_of
-from rotacube.models.card import ModelCard, Separation
+from rotacube.models.card import ROOFS, ModelCard, Separation
 from rotacube.models.store import find_model
 from rotacube.raster.destination import Destination, check_output, sweep
 from rotacube.raster.file_source import CACHE_BYTES
@@ -42,7 +41,8 @@ class MaskRequest:
         output: where it goes.
         band: of the mask, from 1.
         classes: names or values of the classes that count; all but 0 if empty.
-        smallest: square metres of the smallest polygon; that of the model that made the mask, else 2, if None.
+        smallest: square metres of the smallest polygon; if None that of the model that made the mask, else of
+            `smallest_of`.
         regularise: whether polygons get straight walls; for roofs and for what no model of ours has made if None.
         zones: a layer of polygons whose statistics are wanted; none if empty.
         zone_field: the field with their names; they are numbered if empty.
@@ -196,7 +196,7 @@ def _card(source: MaskSource, request: MaskRequest) -> tuple[ModelCard, str]:
         "normalisation": {"scale": 1, "mean": [0], "std": [1]},
         "classes": named,
         "threshold": 0.5,
-        "separation": separation.model_dump(),
+        "separation": separation.model_dump(exclude_unset=True),
         "accuracy": {},
         "weights": {"file": "none.safetensors", "sha256": "0" * 64, "parameters": 0},
     }

@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from rotacube.errors import JobCancelled, OptionsRefused, RequestRefused, RotacubeError, ViewMissing
 from rotacube.inference.device import choose_place
 from rotacube.inference.engine import Engine
-from rotacube.inference.outputs.base import ROOFS
 from rotacube.inference.view import Found, Roof, View
+from rotacube.models.card import ROOFS
 from rotacube.models.store import LoadedModel
 from rotacube.raster.cell_source import At, CellSource
 from rotacube.raster.file_source import FileSource

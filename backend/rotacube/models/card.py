@@ -87,15 +87,22 @@ class CardOutput(_Strict):
     meaning: Text
 
 
+ROOFS = "rooftops"
+"""The task of models that find roofs."""
+HUT = 2.0
+"""Square metres of the smallest roof."""
+
+
 class Separation(_Strict):
     """How single roofs are told apart: see `vector.instances.separate_roofs`.
 
-    `saddle` is in the depth's units; `border` is the weight of the output of that name; `smallest` is in square metres.
+    `saddle` is in the depth's units; `border` is the weight of the output of that name; `smallest`, of single roofs or
+    of the patches of other classes, is in square metres: where a card does not say it, see `smallest_of`.
     """
 
     saddle: float = Field(default=0.2, gt=0, lt=1)
     border: float = Field(default=0.5, ge=0, le=1)
-    smallest: float = Field(default=2.0, ge=0, le=1e4)
+    smallest: float = Field(default=HUT, ge=0, le=1e4)
 
 
 class Weights(_Strict):
@@ -104,6 +111,16 @@ class Weights(_Strict):
     file: str = Field(pattern=r"^[A-Za-z0-9_.-]+\.(safetensors|onnx)$", max_length=255)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     parameters: int = Field(ge=0, le=10**11)
+
+
+def smallest_of(task: str, gsd: float) -> float:
+    """Square metres of the smallest roof or patch, where nobody says it: a hut, of other classes ten by ten pixels at
+    the most.
+
+    >>> smallest_of("rooftops", 0.15), smallest_of("plants", 0.0025)
+    (2.0, 0.000625)
+    """
+    return HUT if task == ROOFS else min(HUT, round(100 * gsd**2, 9))
 
 
 class ModelCard(_Strict):
@@ -152,6 +169,17 @@ class ModelCard(_Strict):
     def outputs(self) -> int:
         """Logits a pixel, or an image."""
         return outputs_of(len(self.classes))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _smallest(cls, given: Any) -> Any:
+        """Fill in what a card does not say of the smallest piece."""
+        if not isinstance(given, dict) or not isinstance(given.get("gsd"), int | float):
+            return given
+        told = given.get("separation", {})
+        if not isinstance(told, dict) or "smallest" in told:
+            return given
+        return {**given, "separation": {**told, "smallest": smallest_of(given.get("task", ""), given["gsd"])}}
 
     @field_validator("options")
     @classmethod

@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from rotacube.errors import ModelDamaged, ModelMissing, OptionsRefused
-from rotacube.models.card import COLOURS, ONNX, ModelCard, Normalisation
+from rotacube.models.card import COLOURS, ONNX, ROOFS, ModelCard, Normalisation
 from rotacube.models.onnx_network import (
     GIVES,
     LARGEST,
@@ -36,8 +36,8 @@ SEGMENTOR = "segmentor"
 TILE = 512
 """Pixels a side, where neither the file nor a person says it."""
 COLOUR_BANDS = ["red", "green", "blue"]
-ROOFS, PATCHES = "rooftops", "classes"
-"""The tasks: each roof is told apart, or each patch of a class is one."""
+PATCHES = "classes"
+"""The task of what is no model of roofs: each patch of a class is one piece."""
 _UNKNOWN = "not known: ask who made the model"
 
 

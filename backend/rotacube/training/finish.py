@@ -54,7 +54,7 @@ def finish(network: DenseNetwork, recipe: Recipe, root: Path, folder: Path, plac
     threshold, separation = choose_cuts([*answers, *_more_roofs(answers, draft, recipe, root, place)])
     fields = _fields(recipe) | {
         "threshold": threshold,
-        "separation": separation.model_dump(),
+        "separation": separation.model_dump(exclude_unset=True),
         "confusion": confusion(answers, threshold, len(recipe.classes)),
         "counts": {name: found[:3] for name, found in count_roofs(answers, threshold, separation).items()},
     }

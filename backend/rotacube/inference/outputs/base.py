@@ -15,14 +15,11 @@ from numpy.typing import NDArray
 from rotacube.inference.findings import Finding
 from rotacube.inference.pieces import Piece, Pieces, Splitter, patches_of, roofs_of
 from rotacube.inference.store import Store
-from rotacube.models.card import ModelCard
+from rotacube.models.card import ROOFS, ModelCard
 from rotacube.raster.destination import unwritable
 from rotacube.raster.gdal import GDAL_ERRORS
 from rotacube.raster.grid import Box
 from rotacube.raster.map_grid import MapGrid
-
-ROOFS = "rooftops"
-"""The task of models that find single roofs."""
 
 
 @dataclass(frozen=True)

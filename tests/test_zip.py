@@ -47,7 +47,7 @@ WEIGHTS = {
 }
 # Bandit may say these and no more: the backend is a process, started from a list of arguments and without a shell.
 ACCEPTED = {
-    "B314": "the XML is a VRT's: expat fetches no external entity and bounds the growth of the others (tests/fuzz)",
+    "B314": "the XML is a VRT's, or a photo's XMP: expat fetches no external entity and bounds the others' growth",
     "B405": "see B314",
     "B404": "subprocess is imported: the backend is a process of its own",
     "B603": "subprocess runs a list of arguments that the plugin made itself",

@@ -76,6 +76,12 @@ class RasterNeedsNetwork(RotacubeError):
     code = "raster_network"
 
 
+class FramesRefused(RotacubeError):
+    """A drone's frame cannot be placed on the ground or is damaged, or a folder has none that can be mapped."""
+
+    code = "frames_refused"
+
+
 class OutputUnwritable(RotacubeError):
     """The result cannot be written: folder, permission, or disk space."""
 

@@ -18,6 +18,7 @@ from rotacube.cli import (
     dataset,
     doctor,
     eval,
+    frames,
     grid,
     job,
     jobs,
@@ -46,6 +47,7 @@ app.command("grid")(grid.grid)
 app.command("jobs")(jobs.jobs)
 app.command("eval")(eval.evaluate)
 app.command("train")(train.train)
+app.add_typer(frames.app, name="frames")
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(models.app, name="models")
 app.command("serve")(serve.serve)

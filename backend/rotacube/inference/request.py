@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rotacube import __version__
 from rotacube.errors import OptionsRefused, OutputUnwritable, RequestRefused
 from rotacube.inference.findings import names_of
 from rotacube.inference.needs import Needs, needs_of
@@ -123,8 +124,7 @@ def prepared(request: MapRequest, card: ModelCard) -> Iterator[Prepared]:
 def looked_at(request: MapRequest, card: ModelCard) -> Iterator[Prepared]:
     """As `prepared`, whatever room there is on the disks."""
     _check_names(request)
-    if labels_of(card) != "pixels":
-        raise OptionsRefused(f"The model '{card.name}' labels whole images, not pixels: choose another to map with.")
+    check_labels_pixels(card)
     _check_products(request.products)
     _check_turns(request.turns, card)
     if request.grid not in GRIDS:
@@ -168,11 +168,38 @@ def _needs(request: MapRequest, card: ModelCard, area: Box, delivered: SourceGri
     return needs_of(products, parts_of(request, card), area.height * area.width, kept, shown=shown.height * shown.width)
 
 
+def provenance(raster: str, card: ModelCard) -> dict[str, str]:
+    """What every product says of where it comes from, as tags."""
+    tags = {
+        "ROTACUBE_VERSION": __version__,
+        "ROTACUBE_MODEL": card.name,
+        "ROTACUBE_MODEL_SHA256": card.weights.sha256,
+        "ROTACUBE_THRESHOLD": f"{card.threshold:g}",
+        "ROTACUBE_RASTER": raster,
+        "ROTACUBE_LICENCE": card.licence,
+        "ROTACUBE_ATTRIBUTION": card.attribution,
+    }
+    if card.notice:
+        tags["ROTACUBE_NOTICE"] = card.notice
+    return tags
+
+
 def may_replace(request: MapRequest, product: Product) -> bool:
     """Whether what lies at a product's path may be replaced: somebody said so, or the run that is resumed has
     put it there.
     """
     return request.overwrite or (request.resume and placed_by(folder_of(request.products[0].path), product.path))
+
+
+def check_labels_pixels(card: ModelCard) -> None:
+    """Check that a model can map.
+
+    Raises:
+        OptionsRefused: it labels whole images.
+        ModelDamaged: the card names a network that there is not.
+    """
+    if labels_of(card) != "pixels":
+        raise OptionsRefused(f"The model '{card.name}' labels whole images, not pixels: choose another to map with.")
 
 
 def _check_names(request: MapRequest) -> None:

@@ -24,7 +24,7 @@ from rotacube.inference.findings import Finding, finding_of
 from rotacube.inference.labels import labels_of
 from rotacube.inference.needs import ON_EITHER, Needs
 from rotacube.inference.outputs import KINDS, ClassTotal, Output, Setting, Totals, opened
-from rotacube.inference.request import MapRequest, Product, card_of, may_replace, parts_of, prepared
+from rotacube.inference.request import MapRequest, Product, card_of, may_replace, parts_of, prepared, provenance
 from rotacube.inference.source_grid import SOURCE, SourceGrid
 from rotacube.inference.store import Store, folder_of
 from rotacube.inference.within import Within
@@ -130,7 +130,7 @@ def run_map(
                 raise JobCancelled("The job was cancelled; nothing was written.")
             on_step(what, share)
 
-        tags = _provenance(request, card)
+        tags = _tags(request, card)
         setting = Setting(source.grid, area, card, tags, store, step, request.zones, request.zone_field)
         laid, delivered = setting, ready.delivered
         if delivered:
@@ -309,18 +309,8 @@ class _Reporter:
         self.tell(Tile(done - 1, done, total, left, box, corners, setting.grid.crs, labels, counts))
 
 
-def _provenance(request: MapRequest, card: ModelCard) -> dict[str, str]:
-    tags = {
-        "ROTACUBE_VERSION": __version__,
-        "ROTACUBE_MODEL": card.name,
-        "ROTACUBE_MODEL_SHA256": card.weights.sha256,
-        "ROTACUBE_THRESHOLD": f"{card.threshold:g}",
-        "ROTACUBE_RASTER": request.raster,
-        "ROTACUBE_LICENCE": card.licence,
-        "ROTACUBE_ATTRIBUTION": card.attribution,
-    }
-    if card.notice:
-        tags["ROTACUBE_NOTICE"] = card.notice
+def _tags(request: MapRequest, card: ModelCard) -> dict[str, str]:
+    tags = provenance(request.raster, card)
     if request.bounds:
         tags["ROTACUBE_BOUNDS"] = " ".join(map(str, request.bounds))
     return tags

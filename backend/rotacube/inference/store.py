@@ -122,11 +122,16 @@ class Store:
         for path in self.folder.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
-            elif _KEPT.fullmatch(path.name) and self._whole(_box_of(path)):
-                self.boxes.append(_box_of(path))
-            elif path.name not in (MANIFEST, PLACED):
+            elif not self.keeps(path) and path.name not in (MANIFEST, PLACED):
                 path.unlink()
         self.boxes.sort(key=lambda box: (box.left, box.top))
+
+    def keeps(self, path: Path) -> bool:
+        """Whether a file that a killed run has left is gone on with; it is one of `boxes` then."""
+        if not _KEPT.fullmatch(path.name) or not self._whole(_box_of(path)):
+            return False
+        self.boxes.append(_box_of(path))
+        return True
 
     def _whole(self, box: Box) -> bool:
         """Whether a strip's file is what was written: a machine that lost its power may leave another."""

@@ -1,0 +1,337 @@
+"""Drone frames to one map: each is mapped by itself, then they vote on the lines of one absolute grid.
+
+A frame is read on the model's grid in its own rows and columns, as any raster is. What is found of it goes through its
+homography onto the map's grid, is kept there in the run's folder, and read again block by block: memory knows one frame
+and one block. What is kept is gone on with after a crash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+
+from rotacube import __version__
+from rotacube.errors import (
+    FramesRefused,
+    JobCancelled,
+    JobDamaged,
+    JobInterrupted,
+    OptionsRefused,
+    OutputUnwritable,
+    RasterBands,
+    RasterEmpty,
+    RasterResolution,
+    RasterUnreadable,
+)
+from rotacube.inference.device import Place, choose_place
+from rotacube.inference.engine import Engine
+from rotacube.inference.findings import FULL
+from rotacube.inference.frame_store import FrameStore
+from rotacube.inference.frames_request import FramesRequest, checked, folder_for, may_replace_product
+from rotacube.inference.outputs import KINDS, ClassTotal, Output, Setting, Totals, opened
+from rotacube.inference.outputs.overlaps import Agreement, Photo
+from rotacube.inference.request import provenance
+from rotacube.inference.store import folder_of
+from rotacube.inference.votes import Votes, frame_parts
+from rotacube.logits import probabilities
+from rotacube.models.card import ModelCard
+from rotacube.models.store import LoadedModel, load_model
+from rotacube.raster.destination import Destination, unwritable
+from rotacube.raster.file_source import CACHE_BYTES, FileSource
+from rotacube.raster.frame import Frame, moved, virtual_raster
+from rotacube.raster.frames import Flight, LeftOut, read_flight
+from rotacube.raster.gdal import GDAL_ERRORS
+from rotacube.raster.grid import Box
+from rotacube.raster.map_grid import MapGrid
+from rotacube.raster.project import BLOCK, shrunk, spots
+from rotacube.raster.reading import Reading
+from rotacube.raster.write import NODATA
+
+LONGEST = 2**24
+"""Pixels along a side of the map; frames that lie so far apart are no flight."""
+
+log = logging.getLogger(__name__)
+_USELESS = (RasterUnreadable, RasterBands, RasterResolution, RasterEmpty)
+"""What keeps one frame from being mapped, and no other."""
+
+
+@dataclass(frozen=True)
+class FramesMap:
+    """What a run made: `frames` of so many, those that were left out and why, and what the map shows."""
+
+    frames: int
+    left_out: tuple[LeftOut, ...]
+    width: int
+    height: int
+    gsd: float
+    classes: list[ClassTotal]
+    nodata_pixels: int
+    seconds: float
+    place: str
+    notes: list[str]
+
+
+def map_frames(
+    request: FramesRequest,
+    model: LoadedModel | None = None,
+    *,
+    place: Place | None = None,
+    on_frame: Callable[[str, int, int, float | None], object] = lambda what, done, total, seconds_left: None,
+    on_step: Callable[[str, float], object] = lambda what, share: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> FramesMap:
+    """Map a flight's frames.
+
+    Args:
+        request: what to map.
+        model: the request's model, where it is loaded already.
+        place: device and precision; the best there is if None.
+        on_frame: called with what is done, of how many frames, of how many in all, and the seconds left.
+        on_step: called after the last frame with what is being done, in words, and its share that is done.
+        cancelled: asked before each batch and each step; a true answer ends the run, and so does `JobInterrupted`
+            where it raises that.
+
+    Raises:
+        FramesRefused: the folder has no frame that can be mapped.
+        RotacubeError: another subclass that says what is wrong; nothing is left behind, but for what was found where
+            the disk is full.
+        JobCancelled: `cancelled` said so; nothing is left behind.
+        JobInterrupted: `cancelled` raised it; what was found is kept, for a run that resumes.
+    """
+    start = time.monotonic()
+    model = model or load_model(request.model)
+    place = place or choose_place()
+    card = checked(request, model.card)
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), folder_for(request):
+        flight = read_flight(
+            request.folder,
+            request.ground,
+            on_frame=lambda done, total: on_frame("Looking at frames", done, total, None),
+            cancelled=cancelled,
+        )
+        grid = flight.grid(request.gsd or card.gsd)
+        if max(grid.height, grid.width) > LONGEST:
+            raise OptionsRefused(
+                f"A map of {grid.width:,} x {grid.height:,} pixels is too large. Choose larger pixels (--gsd), or "
+                "fewer frames."
+            )
+        store = FrameStore(folder_of(request.path("mask")), grid.extent, frame_parts(card))
+        store.begin(_manifest(request, flight, grid, card, place, store.names), resume=request.resume)
+        run = _Run(request, flight, grid, card, store, on_step, cancelled)
+        with _kept(store):
+            left_out = run.find(Engine.of(model, place), on_frame)
+            totals = run.write()
+        store.drop()
+    seconds = time.monotonic() - start
+    log.info("%s: %d frames mapped in %.1f s on %s", request.output, len(flight.frames), seconds, place)
+    every = tuple(sorted([*flight.left_out, *left_out], key=lambda frame: frame.path))
+    return FramesMap(
+        len(flight.frames) - len(left_out),
+        every,
+        grid.width,
+        grid.height,
+        grid.gsd[0],
+        totals.classes,
+        totals.nodata,
+        seconds,
+        str(place),
+        [*([card.notice] if card.notice else []), *flight.notes],
+    )
+
+
+@contextlib.contextmanager
+def _kept(store: FrameStore) -> Iterator[None]:
+    """Keeps what was found where a run can go on with it, and else drops it."""
+    try:
+        yield
+    except OutputUnwritable as error:
+        store.leave()
+        raise OutputUnwritable(
+            f"{error.message} What was found is kept there: resume the run to go on when there is space."
+        ) from error
+    except (JobInterrupted, JobDamaged):
+        store.leave()
+        raise
+    except BaseException:
+        store.drop()
+        raise
+
+
+@dataclass
+class _Run:
+    """One pass over a flight's frames, then over the map's blocks."""
+
+    request: FramesRequest
+    flight: Flight
+    grid: MapGrid
+    card: ModelCard
+    store: FrameStore
+    on_step: Callable[[str, float], object]
+    cancelled: Callable[[], bool]
+
+    def find(self, engine: Engine, on_frame: Callable[[str, int, int, float | None], object]) -> list[LeftOut]:
+        """Map each frame that is not kept already; those that cannot be are given."""
+        left_out: list[LeftOut] = []
+        start, new, total = time.monotonic(), 0, len(self.flight.frames)
+        for done, frame in enumerate(self.flight.frames):
+            spent = time.monotonic() - start
+            on_frame("Mapping frames", done, total, spent / new * (total - done) if new else None)
+            if self.store.box_of(frame.path.name) is not None:
+                continue
+            self._check()
+            try:
+                self.store.add_frame(frame.path.name, *self._parts(frame, engine))
+            except _USELESS as error:
+                left_out.append(LeftOut(frame.path, f"'{frame.path.name}': {error.message}"))
+            new += 1
+        on_frame("Mapping frames", total, total, None)
+        if len(left_out) == total:
+            raise FramesRefused(f"No frame in '{self.request.folder}' can be mapped. The first: {left_out[0].why}")
+        return left_out
+
+    def _parts(self, frame: Frame, engine: Engine) -> tuple[Box, NDArray[np.uint8]]:
+        """Where a frame lies on the map's grid, and what is kept of it there."""
+        chances, fine = self._chances(frame, engine)
+        colours = _colours(frame, self.grid.gsd[0])
+        onto = np.diag([1 / frame.pose.size[0], 1 / frame.pose.size[1], 1]) @ np.linalg.inv(frame.to_map)
+        box = self._box(frame)
+        kept = np.full((len(self.store.names), box.height, box.width), NODATA, np.uint8)
+        for spot in spots(onto @ _matrix(self.grid), box):
+            there = (slice(None), *spot.box.within(box))
+            seen = spot.values(chances, fine, NODATA), spot.weights[None], spot.values(colours, colours.shape[1:], 0)
+            kept[there] = np.concatenate(seen)
+        return box, kept
+
+    def _box(self, frame: Frame) -> Box:
+        """The part of the grid that a frame touches."""
+        columns, rows = moved(np.linalg.inv(_matrix(self.grid)), frame.corners).T
+        low, high = (np.floor([rows.min(), columns.min()]), np.ceil([rows.max(), columns.max()]))
+        return Box(int(low[0]), int(low[1]), int(high[0]), int(high[1])) & self.grid.extent
+
+    def _chances(self, frame: Frame, engine: Engine) -> tuple[NDArray[np.uint8], tuple[float, float]]:
+        """Probabilities of the classes from 1 on (classes, rows, columns), in 254ths, in the frame's own rows and
+        columns; and how many of these make the whole frame.
+        """
+        virtual = self.store.folder / "frame.vrt"
+        try:
+            virtual.write_text(virtual_raster(frame, self.flight.crs), encoding="utf-8")
+        except OSError as error:
+            raise unwritable(self.store.folder, error) from error
+        reading = Reading(any_resolution=self.request.any_resolution)
+        with FileSource(str(virtual), self.card, reading) as source:
+            chances = np.zeros((len(self.card.classes) - 1, source.height, source.width), np.uint8)
+            with contextlib.closing(engine.strips(source, cancelled=self.cancelled)) as strips:
+                for strip in strips:
+                    found = probabilities(strip.logits)[1:]
+                    chances[(slice(None), *strip.box.within(source.grid.extent))] = np.rint(found * FULL)
+            scale = ~source.grid.transform @ frame.affine
+        columns, rows = scale.a * frame.pose.size[0], scale.e * frame.pose.size[1]
+        small = shrunk(chances, self.grid.gsd[0] / self.card.gsd)
+        by = small.shape[1] / chances.shape[1], small.shape[2] / chances.shape[2]
+        return small, (rows * by[0], columns * by[1])
+
+    def write(self) -> Totals:
+        """Let the frames vote, and write the products."""
+        tags = provenance(str(self.request.folder), self.card)
+        tags["ROTACUBE_FRAMES"] = str(len(self.flight.frames))
+        # Neither roofs are told apart nor borders known across frames: what is found are classes.
+        card = self.card.model_copy(update={"task": "classes of frames", "further": []})
+        setting = Setting(self.grid, self.grid.extent, card, tags, self.store, self._step)
+        totals = Totals(setting)
+        outputs = [totals, *self._outputs(setting)]
+        with opened(outputs):
+            for finding in self._votes(card):
+                for output in outputs:
+                    output.write(finding)
+            if totals.empty:
+                raise OptionsRefused("The frames cover no pixel of the map. Choose smaller pixels (--gsd).")
+            for output in outputs:
+                output.finish()
+            for output in outputs:
+                output.place()
+        return totals
+
+    def _outputs(self, setting: Setting) -> Iterator[Output]:
+        makers: dict[str, Callable[[Destination], Output]] = {
+            "mask": lambda at: KINDS["mask"].make(at, setting, "cog"),
+            "probability": lambda at: KINDS["probability"].make(at, setting, "cog"),
+            "rgb": lambda at: Photo(at, setting),
+            "agreement": lambda at: Agreement(at, setting),
+            "statistics": lambda at: KINDS["statistics"].make(at, setting, "csv"),
+        }
+        for product, make in makers.items():
+            path = self.request.path(product)
+            yield make(Destination(path, may_replace_product(self.request, path), self.store.note))
+
+    def _votes(self, card: ModelCard) -> Iterator[Any]:
+        """The findings of all blocks of the grid, each with the frames that touch it."""
+        grid = self.grid.extent
+        corners = [(y, x) for y in range(0, grid.bottom, BLOCK) for x in range(0, grid.right, BLOCK)]
+        boxes = {frame.path.name: self.store.box_of(frame.path.name) for frame in self.flight.frames}
+        for done, (top, left) in enumerate(corners):
+            self._step("Joining frames", done / len(corners))
+            votes = Votes(Box(top, left, top + BLOCK, left + BLOCK) & grid, card)
+            for name, box in boxes.items():
+                if box is not None and not (box & votes.box).empty:
+                    votes.add(box & votes.box, self.store.read_frame(name, box & votes.box))
+            yield votes.finding
+        self._step("Joining frames", 1.0)
+
+    def _step(self, what: str, share: float) -> None:
+        self._check()
+        self.on_step(what, share)
+
+    def _check(self) -> None:
+        if self.cancelled():
+            raise JobCancelled("The job was cancelled; nothing was written.")
+
+
+def _matrix(grid: MapGrid) -> NDArray[np.float64]:
+    """A grid's transform as a matrix (3, 3)."""
+    return np.array(tuple(grid.transform)).reshape(3, 3)
+
+
+def _colours(frame: Frame, gsd: float) -> NDArray[np.uint8]:
+    """Red, green and blue (3, rows, columns) of a whole frame, with pixels about as large as the map's, not finer."""
+    factor = max(1.0, gsd / frame.pose.gsd)
+    columns, rows = (max(1, round(side / factor)) for side in frame.pose.size)
+    try:
+        with rasterio.open(frame.path) as file:
+            found: NDArray[np.uint8] = file.read((1, 2, 3), out_shape=(3, rows, columns), resampling=Resampling.average)
+    except GDAL_ERRORS as error:
+        raise RasterUnreadable("It was readable before, and is not any more.") from error
+    return found
+
+
+def _manifest(
+    request: FramesRequest,
+    flight: Flight,
+    grid: MapGrid,
+    card: ModelCard,
+    place: Place,
+    names: list[str],
+) -> dict[str, Any]:
+    """All that is kept depends on, under names that a person knows."""
+    frames = {
+        frame.path.name: [frame.path.stat().st_size, frame.path.stat().st_mtime_ns, *map(str, frame.to_map.ravel())]
+        for frame in flight.frames
+    }
+    changed = card.model_dump(mode="json", exclude={"accuracy"})
+    return {
+        "version": __version__,
+        "the raster": [str(request.folder.resolve()), frames, grid.crs, list(grid.transform)],
+        "how it is read": request.any_resolution,
+        "the area": [0, 0, grid.height, grid.width],
+        "the model": changed,
+        "where it runs": str(place),
+        "what is kept": names,
+    }

@@ -1,0 +1,88 @@
+"""Pictures through a homography onto the lines of a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from rotacube.raster.grid import Box
+
+BLOCK = 1024
+"""Pixels a side of what is worked on at once."""
+FULL = 254
+"""The byte of the largest weight."""
+
+Array = NDArray[np.float64]
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Spots:
+    """Where the pixels of a part of a grid lie in an image.
+
+    Attributes:
+        box: the part.
+        u, v: (H, W), from 0 to 1 across and down the image where they lie on it.
+        inside: (H, W), whether they do.
+    """
+
+    box: Box
+    u: Array
+    v: Array
+    inside: NDArray[np.bool_]
+
+    @property
+    def weights(self) -> Bytes:
+        """(H, W), `FULL` in the image's middle, falling to 1 towards its borders as a pyramid does; 0 outside."""
+        steep = (1 - np.abs(2 * self.u - 1)) * (1 - np.abs(2 * self.v - 1))
+        return np.where(self.inside, np.clip(np.rint(steep * FULL), 1, FULL), 0).astype(np.uint8)
+
+    def values(self, image: Bytes, span: tuple[float, float], outside: int) -> Bytes:
+        """An image at these pixels, interpolated between its pixels' centres; (bands, H, W).
+
+        Args:
+            image: (bands, h, w), of the same view, perhaps with other pixels.
+            span: how many of its rows and columns make the whole view, which may be a part of a pixel more or less.
+            outside: what stands where the view does not reach.
+        """
+        rows, columns = span
+        at = np.stack([self.v * rows - 0.5, self.u * columns - 0.5])[:, self.inside]
+        found = np.full((len(image), *self.inside.shape), outside, np.uint8)
+        for band, values in zip(found, image, strict=True):
+            seen = ndimage.map_coordinates(values, at, np.float32, order=1, mode="nearest")
+            band[self.inside] = np.rint(seen)
+        return found
+
+
+def spots(to_image: Array, box: Box) -> Iterator[Spots]:
+    """Where the pixels' centres of a box lie in an image, block by block.
+
+    Args:
+        to_image: (3, 3), the homography from the grid's pixels (column, row, 1) to 0 to 1 across and down the image.
+        box: of the grid.
+    """
+    for top in range(box.top, box.bottom, BLOCK):
+        for left in range(box.left, box.right, BLOCK):
+            part = Box(top, left, top + BLOCK, left + BLOCK) & box
+            columns, rows = np.arange(part.left, part.right) + 0.5, np.arange(part.top, part.bottom)[:, None] + 0.5
+            u, v, w = (line[0] * columns + line[1] * rows + line[2] for line in to_image)
+            ahead = w > 0  # what lies behind the camera is not seen
+            w = np.where(ahead, w, 1)
+            u, v = u / w, v / w
+            yield Spots(part, u, v, ahead & (u >= 0) & (u <= 1) & (v >= 0) & (v <= 1))
+
+
+def shrunk(image: Bytes, factor: float) -> Bytes:
+    """An image (bands, rows, columns) with `factor` times fewer pixels a side, averaged; as it is up to 1."""
+    if factor <= 1:
+        return image
+    size = [max(1, round(side / factor)) for side in image.shape[1:]]
+    small = torch.nn.functional.interpolate(
+        torch.from_numpy(image)[None], size=size, mode="bilinear", antialias=True, align_corners=False
+    )
+    return small[0].numpy()

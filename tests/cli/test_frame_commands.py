@@ -1,0 +1,53 @@
+"""`rotacube frames`: what is listed, written and mapped, and how faults are told."""
+
+from __future__ import annotations
+
+import json
+
+import pyogrio
+import pytest
+import rasterio
+from flights import Shot, noise, save, survey
+
+
+@pytest.fixture
+def frames(tmp_path):
+    """Three frames, one of which is cut short."""
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number, shot in enumerate(survey(Shot(size=(200, 150), yaw=35.0), lines=1, shots=3)):
+        save(folder / f"{number}.jpg", shot, "EPSG:32632", noise(shot))
+    (folder / "1.jpg").write_bytes((folder / "1.jpg").read_bytes()[:9000])
+    return folder
+
+
+def test_list_says_where_frames_lie_or_why_they_are_left_out(call, frames):
+    listed = json.loads(call("frames", "list", frames, "--json").out)
+    assert [row["frame"] for row in listed] == ["0.jpg", "1.jpg", "2.jpg"]
+    assert "cut short" in listed[1]["left_out"]
+    assert listed[0]["height_m"] == 40 and listed[0]["yaw_deg"] == 35 and "UTM zone 32N" in listed[0]["crs"]
+    table = call("frames", "list", frames)
+    assert table.code == 0 and "35.0" in table.out and "Left out: '1.jpg' is damaged" in table.out
+
+
+def test_footprints_and_a_map_are_written(call, frames, model_folder, tmp_path):
+    done = call("frames", "footprints", frames, "f.gpkg")
+    assert done.code == 0, done.err
+    assert len(pyogrio.read_info(tmp_path / "f.gpkg")["fields"]) == 7
+    assert pyogrio.read_info(tmp_path / "f.gpkg")["features"] == 2
+    done = call("--progress", "json", "frames", "map", frames, "out", "--model", model_folder, "--precision", "float32")
+    assert done.code == 0, done.err
+    told = [json.loads(line) for line in done.out.splitlines()]
+    assert {"Looking at frames", "Mapping frames", "Joining frames"} <= {line.get("what") for line in told}
+    assert next(line["left_out"] for line in told if "left_out" in line)[0]["frame"] == "1.jpg"
+    with rasterio.open(tmp_path / "out" / "mask.tif") as file:
+        assert file.crs.to_epsg() == 32632
+    again = call("frames", "map", frames, "out", "--model", model_folder)
+    assert again.code == 2 and "there already" in again.err
+
+
+def test_a_folder_without_images_is_a_sentence(call, tmp_path):
+    for arguments in (("list",), ("footprints",), ("map",)):
+        more = {"list": (), "footprints": ("f.gpkg",), "map": ("out", "--model", "rooftop-small")}[arguments[0]]
+        done = call("frames", *arguments, tmp_path, *more)
+        assert done.code == 2 and "no image" in done.err and "Traceback" not in done.err

@@ -96,6 +96,8 @@ class RunSettings(QWidget):
         self._show_row(self.threshold_box, self._binary)
         if self._binary:
             _begin_at(self.threshold_box, model.threshold)
+        self.smallest_box.setDecimals(_decimals(model.smallest))
+        self.smallest_box.setSingleStep(1 if model.smallest >= 1 else 10 ** (1 - self.smallest_box.decimals()))
         _begin_at(self.smallest_box, model.smallest)
         self._changed()
 
@@ -134,6 +136,11 @@ def _spin_box(name: str, decimals: int, step: float, low: float, high: float) ->
     box.setSingleStep(step)
     box.setRange(low, high)
     return box
+
+
+def _decimals(value: float) -> int:
+    """So many that a value is seen as it is; plants are smaller than roofs."""
+    return next((count for count in range(2, 9) if round(value, count) == value), 9)
 
 
 def _begin_at(box: QgsDoubleSpinBox, value: float) -> None:

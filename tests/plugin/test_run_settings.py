@@ -150,3 +150,14 @@ def test_cards_give_the_cuts_without_a_backend(qgis_app):
 def test_without_a_model_there_is_nothing_to_say(qgis_app):
     settings = RunSettings()
     assert not settings.isEnabled() and settings.threshold() is None and settings.smallest() is None
+
+
+def test_the_smallest_plant_is_seen_as_it_is(qgis_app):
+    settings = RunSettings()
+    settings.set_model(dataclasses.replace(SPECIES, smallest=0.000625))
+    assert "0.000625" in settings.smallest_box.text() and settings.smallest() is None
+    settings.smallest_box.setEnabled(True)
+    settings.smallest_box.stepUp()
+    assert settings.smallest() == pytest.approx(0.000635)
+    settings.set_model(MODEL)
+    assert settings.smallest_box.text().startswith("2.00 ") and settings.smallest_box.singleStep() == 1

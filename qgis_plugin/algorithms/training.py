@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, Dict, List
+from functools import partial
+from typing import Any, Callable, Dict, List
 
 from qgis.core import (
     QgsProcessing,
@@ -22,6 +22,7 @@ from qgis.core import (
 
 from ..i18n import tr
 from ..layers import source
+from ..learning.lesson import cut_tiles, tune
 from .base import (
     BackendAlgorithm,
     advanced,
@@ -43,7 +44,8 @@ class ModelAlgorithm(BackendAlgorithm):
 
     def __init__(self):
         super().__init__()
-        self._arguments: List[str] = []
+        self._arguments: List[str] = []  # of the command
+        self._command: Callable[..., List[str]] = list  # or what makes it, once it is known where to
 
     def group(self) -> str:
         """In the toolbox."""
@@ -96,19 +98,21 @@ class MakeTiles(ModelAlgorithm):
         """Take the paths of the layers."""
         layer = raster_layer(self, parameters, "INPUT", context)
         name, _ = model_of(self, parameters, context)
-        self._arguments = [source.from_layer(layer).path, polygon_path(self, parameters, "POLYGONS", context)]
-        self._arguments += ["--class-field", self.parameterAsString(parameters, "FIELD", context), "--model", name]
-        self._arguments += ["--tile", str(self.parameterAsInt(parameters, "TILE", context))]
-        area = polygon_path(self, parameters, "AREA", context)
-        self._arguments += ["--area", area] if area else []
-        if self.parameterAsBool(parameters, "ANY_RESOLUTION", context):
-            self._arguments.append("--any-resolution")
+        self._command = partial(
+            cut_tiles,
+            source.from_layer(layer).path,
+            polygon_path(self, parameters, "POLYGONS", context),
+            field=self.parameterAsString(parameters, "FIELD", context),
+            model=name,
+            side=self.parameterAsInt(parameters, "TILE", context),
+            area=polygon_path(self, parameters, "AREA", context),
+            any_resolution=self.parameterAsBool(parameters, "ANY_RESOLUTION", context),
+        )
 
     def processAlgorithm(self, parameters, context, feedback) -> Dict[str, Any]:
         """Have the backend cut them (QGIS calls this in a thread)."""
         folder = free_folder(self.parameterAsString(parameters, "OUTPUT", context))
-        raster, drawn, *options = self._arguments
-        made = self.carry_out(["dataset", "from-labels", raster, drawn, folder, *options], feedback)
+        made = self.carry_out(self._command(folder=folder), feedback)
         return {"OUTPUT": folder} if made else {}
 
 
@@ -150,23 +154,21 @@ class FineTune(ModelAlgorithm):
     def prepare_command(self, parameters, context) -> None:
         """Take what is to be learned from what."""
         name, _ = model_of(self, parameters, context)
-        changes = {
-            "model": name,
-            "data": self.parameterAsFile(parameters, "TILES", context),
-            "schedule.steps": self.parameterAsInt(parameters, "STEPS", context),
-            "card.name": self.parameterAsString(parameters, "NAME", context).strip(),
-        }
-        title = self.parameterAsString(parameters, "TITLE", context).strip()
-        changes.update({"card.title": title} if title else {})
         work = self.parameterAsFile(parameters, "WORK", context) or QgsProcessingUtils.generateTempFilename("training")
-        self._arguments = ["train", "finetune", "--work", work]
-        for key, value in changes.items():
-            self._arguments += ["--set", f"{key}={json.dumps(value)}"]
+        self._command = partial(
+            tune,
+            name,
+            self.parameterAsFile(parameters, "TILES", context),
+            steps=self.parameterAsInt(parameters, "STEPS", context),
+            name=self.parameterAsString(parameters, "NAME", context).strip(),
+            title=self.parameterAsString(parameters, "TITLE", context).strip(),
+            work=work,
+        )
 
     def processAlgorithm(self, parameters, context, feedback) -> Dict[str, Any]:
         """Have the backend train (QGIS calls this in a thread)."""
         folder = self.parameterAsString(parameters, "OUTPUT", context)
-        made = self.carry_out([*self._arguments, "--output", folder], feedback)
+        made = self.carry_out(self._command(output=folder), feedback)
         return {"OUTPUT": folder} if made else {}
 
 

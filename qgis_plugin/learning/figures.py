@@ -13,7 +13,7 @@ from ..gui.table import CopyTable
 from ..i18n import tr
 
 _BEFORE = " before: "  # between place and metric, in the card of a model that was taught
-_SHOWN = ("iou", "mean iou", "roofs f1", "calibration error")
+_SHOWN = (" iou", " roofs f1", " calibration error")
 
 
 class Figure(NamedTuple):
@@ -29,7 +29,7 @@ def figures(accuracy: Dict[str, float]) -> List[Figure]:
     before = {name.replace(_BEFORE, " "): value for name, value in accuracy.items() if _BEFORE in name}
     found = []
     for name, value in accuracy.items():
-        if _BEFORE not in name and (name.endswith(" iou") or any(name.endswith(f" {metric}") for metric in _SHOWN)):
+        if _BEFORE not in name and name.endswith(_SHOWN):
             found.append(Figure(name, before.get(name), value))
     return found
 

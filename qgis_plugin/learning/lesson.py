@@ -84,17 +84,32 @@ class Lesson:
     def commands(self) -> List[List[str]]:
         """What the backend has to do, one after the other; what is done already is left out."""
         tiles, work = self.folder / _TILES, self.folder / _WORK
-        cut = ["dataset", "from-labels", self.raster, self.polygons, str(tiles)]
-        cut += ["--class-field", self.field, "--model", self.model, "--tile", str(TILE)]
-        cut += ["--area", self.area] if self.area else []
-        cut += ["--any-resolution"] if self.any_resolution else []
-        changes = {"model": self.model, "data": str(tiles), "schedule.steps": self.steps, "card.name": self.name}
-        changes.update({"card.title": self.title} if self.title else {})
-        train = ["train", "finetune", "--work", str(work), "--output", str(self.model_folder)]
-        for key, value in changes.items():
-            train += ["--set", f"{key}={json.dumps(value)}"]
+        cut = cut_tiles(
+            self.raster, self.polygons, str(tiles), self.field, self.model, TILE, self.area, self.any_resolution
+        )
+        train = tune(self.model, str(tiles), self.steps, self.name, self.title, str(work), str(self.model_folder))
         install = ["models", "install", str(self.model_folder)]
         return [*([] if tiles.is_dir() else [cut]), train, install]
+
+
+def cut_tiles(
+    raster: str, drawn: str, folder: str, field: str, model: str, side: int, area: str, any_resolution: bool
+) -> List[str]:
+    """The command that cuts a raster into tiles about polygons."""
+    command = ["dataset", "from-labels", raster, drawn, folder, "--class-field", field, "--model", model]
+    command += ["--tile", str(side)]
+    command += ["--area", area] if area else []
+    return command + (["--any-resolution"] if any_resolution else [])
+
+
+def tune(model: str, data: str, steps: int, name: str, title: str, work: str, output: str) -> List[str]:
+    """The command that teaches a model with a folder of tiles; the title is that of the first, tuned, if empty."""
+    changes = {"model": model, "data": data, "schedule.steps": steps, "card.name": name}
+    changes.update({"card.title": title} if title else {})
+    command = ["train", "finetune", "--work", work, "--output", output]
+    for key, value in changes.items():
+        command += ["--set", f"{key}={json.dumps(value)}"]
+    return command
 
 
 def home() -> Path:

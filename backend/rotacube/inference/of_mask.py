@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from rotacube.texts import check_output_name, check_raster
 from rotacube.vector.layers import read_polygons
 
 POLYGONS, STATISTICS = "polygons", "statistics"
+Step = Callable[[str, float], None]
+"""Is told what is being done, in words, and its share that is done."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,31 @@ class _MaskSetting(Setting):
         return patches_of(0 if self.of_roofs else smallest)
 
 
+def cancellable(on_step: Step, cancelled: Callable[[], bool]) -> Step:
+    """A step that raises `JobCancelled` where the answer is true, and else tells of itself."""
+
+    def step(what: str, share: float) -> None:
+        if cancelled():
+            raise JobCancelled("Cancelled; nothing was written.")
+        on_step(what, share)
+
+    return step
+
+
+@contextmanager
+def opened_mask(mask: str, band: int, classes: tuple[str, ...], step: Step) -> Iterator[MaskSource]:
+    """A mask, open; a step tells how much of it was looked through, where that is needed.
+
+    Raises:
+        RotacubeError: as `MaskSource` says.
+    """
+    with (
+        rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES),
+        MaskSource(mask, band, classes, lambda share: step("Reading the mask", share)) as source,
+    ):
+        yield source
+
+
 def of_mask(
     request: MaskRequest,
     *,
@@ -106,24 +134,14 @@ def of_mask(
         RotacubeError: a subclass that says what is wrong; nothing is left behind.
         JobCancelled: `cancelled` said so; nothing is left behind.
     """
-
-    def step(what: str, share: float) -> None:
-        if cancelled():
-            raise JobCancelled("Cancelled; nothing was written.")
-        on_step(what, share)
-
+    step = cancellable(on_step, cancelled)
     check_raster(request.mask)
     check_output_name(str(request.output))
     if request.smallest is not None:
         check_smallest(request.smallest)
     form = format_of(request.kind, request.output.name)
     check_format(form)
-    with (
-        rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES),
-        MaskSource(
-            request.mask, request.band, request.classes, lambda share: step("Reading the mask", share)
-        ) as source,
-    ):
+    with opened_mask(request.mask, request.band, request.classes, step) as source:
         pixels = source.grid.height * source.grid.width
         check_output(request.output, request.overwrite, source.files, KINDS[request.kind].formats[form])
         needs_of([(request.kind, request.output)], [LABELS], pixels).check()

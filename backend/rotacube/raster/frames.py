@@ -15,13 +15,12 @@ from affine import Affine
 from numpy.typing import NDArray
 from PIL import Image
 from pyproj import CRS, Geod
-from pyproj.aoi import AreaOfInterest
-from pyproj.database import query_utm_crs_info
 
 from rotacube.errors import FramesRefused, JobCancelled
 from rotacube.raster.camera import Pose, open_image, read_pose
 from rotacube.raster.frame import SPOTS, Frame, homography
 from rotacube.raster.map_grid import MapGrid
+from rotacube.raster.metric import utm_zone
 from rotacube.raster.turned import SIDE, turned, upside_down
 
 SUFFIXES = (".jpg", ".jpeg")
@@ -202,6 +201,7 @@ def _middle(poses: Sequence[Pose]) -> tuple[float, float]:
 
 def _zone(poses: Sequence[Pose]) -> CRS:
     """The UTM zone of the middle of the frames."""
-    longitude, latitude = _middle(poses)
-    spot = AreaOfInterest(longitude, latitude, longitude, latitude)
-    return CRS.from_epsg(int(query_utm_crs_info(datum_name="WGS 84", area_of_interest=spot)[0].code))
+    zone = utm_zone(*_middle(poses))
+    if zone is None:
+        raise FramesRefused("The middle of the frames lies in no UTM zone. Check the positions that their tags give.")
+    return zone

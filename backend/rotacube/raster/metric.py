@@ -28,16 +28,25 @@ def metric_crs(grid: MapGrid) -> str:
         return grid.crs
     x, y = t * (grid.width / 2, grid.height / 2)
     try:
-        longitude, latitude = Transformer.from_crs(own, "EPSG:4326", always_xy=True).transform(x, y)
+        zone = utm_zone(*Transformer.from_crs(own, "EPSG:4326", always_xy=True).transform(x, y))
     except ProjError:
-        longitude = latitude = math.inf
-    zones = []
-    if math.isfinite(longitude) and math.isfinite(latitude):
-        here = AreaOfInterest(longitude, latitude, longitude, latitude)
-        zones = query_utm_crs_info(datum_name="WGS 84", area_of_interest=here)
-    if not zones:
+        zone = None
+    if zone is None:
         raise RasterNotGeoreferenced(
             "The raster lies in no UTM zone, and its CRS has no metres of the ground. Warp it to a projected CRS in "
             "metres first (gdalwarp -t_srs)."
         )
-    return str(CRS.from_authority(zones[0].auth_name, zones[0].code).to_wkt())
+    return str(zone.to_wkt())
+
+
+def utm_zone(longitude: float, latitude: float) -> CRS | None:
+    """The UTM zone (WGS 84) of a place in degrees; None where it lies in none.
+
+    >>> utm_zone(85.3, 27.7).to_epsg(), utm_zone(0, 89)
+    (32645, None)
+    """
+    if not (math.isfinite(longitude) and math.isfinite(latitude)):
+        return None
+    here = AreaOfInterest(longitude, latitude, longitude, latitude)
+    zones = query_utm_crs_info(datum_name="WGS 84", area_of_interest=here)
+    return CRS.from_authority(zones[0].auth_name, zones[0].code) if zones else None

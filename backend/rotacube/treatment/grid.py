@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
 from rotacube import __version__
-from rotacube.errors import JobCancelled, OptionsRefused, RasterEmpty
+from rotacube.errors import OptionsRefused, RasterEmpty
+from rotacube.inference.of_mask import cancellable, opened_mask
 from rotacube.inference.within import Reach, shapes_of
 from rotacube.raster.destination import sweep
-from rotacube.raster.file_source import CACHE_BYTES
 from rotacube.raster.ground import Ground
 from rotacube.raster.map_grid import metres
 from rotacube.raster.mask_source import MaskSource
@@ -86,20 +85,10 @@ def grid_of(
         RotacubeError: a subclass that says what is wrong; nothing is left behind.
         JobCancelled: `cancelled` said so; nothing is left behind.
     """
-
-    def step(what: str, share: float) -> None:
-        if cancelled():
-            raise JobCancelled("Cancelled; nothing was written.")
-        on_step(what, share)
-
+    step = cancellable(on_step, cancelled)
     _check(request)
     files = [PlanFile(output, request.overwrite) for output in request.outputs]
-    with (
-        rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES),
-        MaskSource(
-            request.mask, request.band, request.classes, lambda share: step("Reading the mask", share)
-        ) as source,
-    ):
+    with opened_mask(request.mask, request.band, request.classes, step) as source:
         for file in files:
             file.check(source.files)
         _check_mask(request, source)

@@ -110,7 +110,8 @@ def test_the_mask_goes_to_another_folder_and_replaces_no_member(tiles, model_fol
 
 def test_the_command_line_takes_a_folder(tiles, whole, model_folder, tmp_path):
     output = tmp_path / "mask.tif"
-    done = CliRunner().invoke(app, ["map", str(tiles), str(output), "--model", str(model_folder)])
+    how = ["--model", str(model_folder), "--precision", "float32"]
+    done = CliRunner().invoke(app, ["map", str(tiles), str(output), *how])
     assert done.exit_code == 0, done.output
     assert (read(output)[0] != whole[0]).mean() <= 1e-4
     empty = tmp_path / "empty"

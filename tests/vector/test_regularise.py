@@ -8,8 +8,8 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from towns import block, raster, terrace
 
+from rotacube.bench.towns import block, raster, terrace
 from rotacube.vector.coverage import outlines
 from rotacube.vector.regularise import regularise, simplify
 

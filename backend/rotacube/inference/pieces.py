@@ -34,6 +34,9 @@ AROUND = 16
 """Pixels about the pieces of a block that are seen when they are outlined: what is beside them decides with them."""
 LONGEST = 4 * BLOCK
 """Pixels a side of the largest piece; a larger one is cut at the blocks."""
+TOGETHER = 2 * BLOCK
+"""Pixels a side of the largest group of pieces that touch, which are outlined together: a wall that two of them share
+moves with both. Pieces of a larger group are outlined where each begins, and what they share is only simplified."""
 Ids = NDArray[np.int32]
 Parts = dict[str, NDArray[np.uint8]]
 Step = Callable[[float], None]
@@ -62,7 +65,7 @@ class Piece:
         kind: class id.
         pixels: how many.
         confidence: the mean probability of its class, 0 to 1; NaN where none is kept.
-        block: the index of the block that it begins in.
+        block: the index of the block that it is outlined with: where the first of its group begins.
         bounds: (N, 4), top, left, bottom, right.
         middle: (N, 2), the mean row and column of its pixels.
     """
@@ -78,12 +81,12 @@ class Piece:
 
 @dataclass(frozen=True)
 class PieceBlock:
-    """The pieces that begin in a block, and what touches them.
+    """The pieces that are outlined with a block, and what touches them.
 
     Attributes:
         box: what `ids` covers: all of these pieces, and `AROUND` pixels about them.
         ids: (H, W), the pieces' numbers.
-        own: the numbers of the pieces that begin here.
+        own: the numbers of the pieces that are outlined here.
     """
 
     box: Box
@@ -146,6 +149,7 @@ class Pieces:
         tables: list[NDArray[np.int64]] = []
         sums: list[NDArray[np.float64]] = []  # of each piece the probability, the rows and the columns
         pairs: list[NDArray[np.int64]] = []
+        touching: list[NDArray[np.int64]] = []
         edges: dict[tuple[int, int, str], NDArray[np.int64]] = {}
         count = 0
         self._offsets = []
@@ -162,13 +166,16 @@ class Pieces:
             self._offsets.append(count)
             write_array(self._path(index), ids[None], 0)
             if total:
-                tables.append(_table(ids, kinds[cut], core, index, total))
-                sums.append(_sums(ids, _chance(parts, chances, kinds, cut), core, total))
-            given = np.where(ids > 0, ids.astype(np.int64) + count, 0)
-            pairs += _joins(seen, given, core, window, edges)
+                table, added = _measured(ids, kinds[cut], {name: parts[name][cut] for name in chances}, core, index)
+                tables.append(table)
+                sums.append(added)
+                touching.append(_neighbours(ids) + count)
+            for same, other in _joins(seen, ids, count, core, window, edges):
+                pairs.append(same)
+                touching.append(other)
             count += total
             step((index + 1) / len(self.blocks))
-        return self._joined(count, tables, sums, pairs)
+        return self._joined(count, tables, sums, pairs, touching)
 
     def _joined(
         self,
@@ -176,11 +183,12 @@ class Pieces:
         tables: list[NDArray[np.int64]],
         sums: list[NDArray[np.float64]],
         pairs: list[NDArray[np.int64]],
+        touching: list[NDArray[np.int64]],
     ) -> Piece:
         table = np.concatenate([np.zeros((0, 7), np.int64), *tables])
         kind, pixels, block, bounds = table[:, 0], table[:, 1], table[:, 2], table[:, 3:]
         added = np.concatenate([np.zeros((0, 3)), *sums])
-        both = np.concatenate([np.zeros((0, 2), np.int64), *pairs]) - 1
+        both, beside = (np.concatenate([np.zeros((0, 2), np.int64), *found]) - 1 for found in (pairs, touching))
         both = both[kind[both[:, 0]] == kind[both[:, 1]]] if len(both) else both
         group = _groups(count, both)
         low, high = _bounds(group, bounds)
@@ -192,7 +200,8 @@ class Pieces:
         first = np.full(len(low), count)
         np.minimum.at(first, group, np.arange(count))
         kept = size >= max(1, self.smallest)
-        order = np.flatnonzero(kept)[np.argsort(first[kept])]
+        begins = _together(first, low, high, group[beside], kept)
+        order = np.flatnonzero(kept)[np.lexsort((first[kept], begins[kept]))]
         number = np.zeros(len(low), np.int32)
         number[order] = np.arange(1, len(order) + 1)
         self._numbers = np.concatenate([np.zeros(1, np.int32), number[group]])
@@ -202,13 +211,13 @@ class Pieces:
             kind[first[order]],
             size[order],
             means[order, 0],
-            block[first[order]],
+            block[begins[order]],
             np.concatenate([low, high], 1)[order],
             means[order, 1:],
         )
 
     def each(self, pieces: Piece) -> Iterator[PieceBlock]:
-        """Block by block, the pieces that begin there, whole."""
+        """Block by block, the pieces that are outlined there, whole."""
         starts = np.searchsorted(pieces.block, np.arange(len(self.blocks) + 1))
         for index in range(len(self.blocks)):
             own = np.s_[starts[index] : starts[index + 1]]
@@ -247,55 +256,94 @@ def _something(labels: NDArray[np.uint8]) -> bool:
 
 def _renumbered(ids: Ids) -> tuple[Ids, int]:
     """The same pieces, numbered without gaps, and how many there are."""
-    there = np.zeros(int(ids.max()) + 1, bool)
-    there[ids] = True
+    there = np.bincount(ids.ravel()) > 0
     there[0] = False
     return (np.cumsum(there, dtype=np.int32) * there).astype(np.int32)[ids], int(there.sum())
 
 
-def _table(ids: Ids, kinds: NDArray[np.int32], core: Box, index: int, total: int) -> NDArray[np.int64]:
-    """Class, pixels, block, top, left, bottom and right of the pieces of a block."""
-    kind = np.zeros(total + 1, np.int64)
-    kind[ids] = kinds
+def _measured(
+    ids: Ids, kinds: NDArray[np.int32], chances: Parts, core: Box, index: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Of the pieces of a block, numbered without gaps: class, pixels, block, top, left, bottom and right, (pieces, 7);
+    and sums over their pixels of the probability of their class (NaN where none is kept), of rows and columns,
+    (pieces, 3).
+    """
+    at = np.flatnonzero(ids)  # most of a map is no roof
+    number, of = ids.ravel()[at], kinds.ravel()[at]
+    pixels = np.bincount(number)
+    kind = np.zeros(len(pixels), np.int64)
+    kind[number] = of
     bounds = [
         (rows.start + core.top, columns.start + core.left, rows.stop + core.top, columns.stop + core.left)
-        for rows, columns in ndimage.find_objects(ids, total)
+        for rows, columns in ndimage.find_objects(ids)
     ]
-    pixels = np.bincount(ids.ravel(), minlength=total + 1)
-    return np.column_stack([kind[1:], pixels[1:], np.full(total, index), bounds])
+    chance = np.full(len(at), 0.0 if chances else np.nan)
+    for name, values in chances.items():
+        here = of == int(name.split()[-1])
+        chance[here] = values.ravel()[at[here]] / FULL
+    rows, columns = np.divmod(at, core.width)
+    places = (rows + (core.top + 0.5), columns + (core.left + 0.5))
+    sums = [np.bincount(number, value)[1:] for value in (chance, *places)]
+    return np.column_stack([kind[1:], pixels[1:], np.full(len(bounds), index), bounds]), np.column_stack(sums)
 
 
-def _chance(
-    parts: Parts, chances: list[str], kinds: NDArray[np.int32], cut: tuple[slice, slice]
-) -> NDArray[np.float64]:
-    """The probability of each pixel's class; NaN where none is kept."""
-    value = np.full(kinds[cut].shape, 0.0 if chances else np.nan)
-    for name in chances:
-        here = kinds[cut] == int(name.split()[-1])
-        value[here] = parts[name][cut][here] / FULL
-    return value
+def _neighbours(ids: Ids) -> NDArray[np.int64]:
+    """Pairs of numbers that touch, at a corner at least."""
+    found, total = [], int(ids.max()) + 1
+    for one, other in (
+        (ids[:, :-1], ids[:, 1:]),
+        (ids[:-1], ids[1:]),
+        (ids[:-1, :-1], ids[1:, 1:]),
+        (ids[:-1, 1:], ids[1:, :-1]),
+    ):
+        touch = np.nonzero((one != other) & (one > 0) & (other > 0))
+        found.append(one[touch].astype(np.int64) * total + other[touch])
+    return np.column_stack(np.divmod(np.unique(np.concatenate(found)), total))
 
 
-def _sums(ids: Ids, chance: NDArray[np.float64], core: Box, total: int) -> NDArray[np.float64]:
-    """Sums (total, 3) over the pixels of each piece: of the probability, and of its rows and columns."""
-    rows, columns = np.mgrid[core.top : core.bottom, core.left : core.right] + 0.5
-    every = (np.bincount(ids.ravel(), v.ravel(), total + 1)[1:] for v in (chance, rows, columns))
-    return np.column_stack(list(every))
+def _together(
+    first: NDArray[np.int64],
+    low: NDArray[np.int64],
+    high: NDArray[np.int64],
+    beside: NDArray[np.int64],
+    kept: NDArray[np.bool_],
+) -> NDArray[np.int64]:
+    """Of each piece the first part, (N,), of the group of pieces that it touches; its own, where that is too large.
+
+    Args:
+        first: (N,), each piece's own first part.
+        low: (N, 2), its top and left.
+        high: (N, 2), its bottom and right.
+        beside: (M, 2), pieces that touch.
+        kept: (N,), those that count.
+    """
+    cluster = _groups(len(first), beside[kept[beside].all(1)])
+    bounds = _bounds(cluster, np.concatenate([low, high], 1))
+    begins = np.full(len(bounds[0]), np.iinfo(np.int64).max)
+    np.minimum.at(begins, cluster[kept], first[kept])
+    small = np.asarray((bounds[1] - bounds[0]).max(1) <= TOGETHER)
+    return np.where(small[cluster], begins[cluster], first)
 
 
 def _joins(
     seen: Ids,
-    given: NDArray[np.int64],
+    ids: Ids,
+    count: int,
     core: Box,
     window: Box,
     edges: dict[tuple[int, int, str], NDArray[np.int64]],
-) -> list[NDArray[np.int64]]:
-    """Pairs of numbers, here and in the block to the left or above, that are one piece as seen from here.
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Pairs of numbers, here and in the block to the left or above, that are one piece as seen from here, and pairs
+    that touch.
 
-    `edges` are the last column and row of the blocks before; those of this one are added.
+    `seen` are the window's pieces, and `ids` the block's own, whose numbers go on from `count`. `edges` are the last
+    column and row of the blocks before; those of this one are added.
     """
+
+    def given(line: Ids) -> NDArray[np.int64]:
+        return np.where(line > 0, line.astype(np.int64) + count, 0)
+
     rows, columns = core.within(window)
-    found = []
     for side, inner, outer in (
         ("right", seen[rows, columns.start], seen[rows, columns.start - 1] if columns.start else None),
         ("bottom", seen[rows.start, columns], seen[rows.start - 1, columns] if rows.start else None),
@@ -303,12 +351,13 @@ def _joins(
         beside = edges.pop((core.top, core.left, side), None)
         if beside is None or outer is None:
             continue
-        here = given[:, 0] if side == "right" else given[0]
-        same = (inner == outer) & (inner > 0) & (here > 0) & (beside > 0)
-        found.append(np.unique(np.column_stack([here[same], beside[same]]), axis=0))
-    edges[core.top, core.right, "right"] = given[:, -1].copy()
-    edges[core.bottom, core.left, "bottom"] = given[-1].copy()
-    return found
+        here = given(ids[:, 0] if side == "right" else ids[0])
+        there = (here > 0) & (beside > 0)
+        same = there & (inner == outer) & (inner > 0)
+        one, other = (np.unique(np.column_stack([here[by], beside[by]]), axis=0) for by in (same, there & ~same))
+        yield one, other
+    edges[core.top, core.right, "right"] = given(ids[:, -1])
+    edges[core.bottom, core.left, "bottom"] = given(ids[-1])
 
 
 def _groups(count: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -36,7 +36,7 @@ from rotacube.raster.file_source import CACHE_BYTES, FileSource
 from rotacube.raster.grid import Box, TileGrid
 from rotacube.raster.write import NODATA
 from rotacube.vector.instances import separate_roofs
-from rotacube.vector.layers import moved
+from rotacube.vector.layers import on_map
 from rotacube.vector.regularise import regularise
 
 BLOCK = 512
@@ -273,7 +273,7 @@ class View:
         seen = ids[part.within(window)]
         drawn = regularise(seen, fixed=np.setdiff1d(seen, np.append(own, 0)))
         ground = self.grid.pixel_area(part)
-        shapes = moved(drawn.shapes, self.grid.transform_of(part))
+        shapes = on_map(drawn.shapes, self.grid.transform, part.left, part.top)
         chance = parts[f"{CHANCE} 1"][part.within(window)]
         sure = ndimage.mean(chance, seen, drawn.ids) / FULL
         axis = bearing(drawn.axis, self.grid.transform)

@@ -78,6 +78,15 @@ def moved(shapes: Any, onto: Affine) -> Any:
     return shapely.transform(shapes, lambda at: np.column_stack(onto * (at[:, 0], at[:, 1])))
 
 
+def on_map(shapes: Any, transform: Affine, left: int, top: int) -> Any:
+    """Shapes in the pixels of a part of a grid, on the map; (left, top) is the part's first pixel.
+
+    A corner that two parts have in common comes out the same to the last bit: whole pixels are added before anything is
+    rounded. Walls that roofs of two parts share would not be equal else.
+    """
+    return moved(moved(shapes, Affine.translation(left, top)), transform)
+
+
 def _texts(values: NDArray[Any]) -> list[str]:
     """Values of a field as a person reads them; empty where there is none."""
     return [

@@ -17,7 +17,7 @@ from rotacube.inference.pieces import Piece, PieceBlock
 from rotacube.raster.destination import Destination, unwritable
 from rotacube.raster.gdal import GDAL_ERRORS
 from rotacube.vector.geoparquet import GeoParquetWriter
-from rotacube.vector.layers import moved
+from rotacube.vector.layers import on_map
 from rotacube.vector.regularise import Regularised, regularise, simplify
 from rotacube.vector.writing import LayerWriter
 
@@ -79,14 +79,16 @@ class Polygons:
 
     def _add(self, table: Piece, block: PieceBlock) -> None:
         grid, box = self.setting.grid, block.box
-        others = np.setdiff1d(block.ids, np.append(block.own, 0))
+        there = np.bincount(block.ids.ravel()) > 0
+        there[block.own] = there[0] = False
+        others = np.flatnonzero(there)
         if self.setting.of_roofs:
             drawn = regularise(block.ids, fixed=others)
         else:
             drawn = simplify(block.ids, TOLERANCE, fixed=others)
         shapes, of = shapely.get_parts(drawn.shapes, return_index=True)  # what is in pieces becomes several polygons
         fields = self._fields(table, drawn, shapes, of, grid.pixel_area(box))
-        self._writer.add(moved(shapes, grid.transform_of(box)), fields)
+        self._writer.add(on_map(shapes, grid.transform, box.left, box.top), fields)
 
     def _fields(
         self, table: Piece, drawn: Regularised, shapes: NDArray[np.object_], of: NDArray[np.int64], ground: float

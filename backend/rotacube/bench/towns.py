@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 Rect = tuple[float, float, float, float]
 
 
-def raster(side: int, houses: list[Rect], degrees: float, noise: float = 0.0, seed: int = 0):
+def raster(side: int, houses: list[Rect], degrees: float, noise: float = 0.0, seed: int = 0) -> NDArray[np.int32]:
     """Houses (u0, u1, v0, v1) about the middle, turned; the first that claims a pixel has it.
 
     Args:

@@ -88,6 +88,12 @@ class OutputUnwritable(RotacubeError):
     code = "output_unwritable"
 
 
+class MemoryShort(RotacubeError):
+    """The machine has less memory left than the run needs."""
+
+    code = "memory_short"
+
+
 class ModelMissing(RotacubeError):
     """No model of that name is installed."""
 

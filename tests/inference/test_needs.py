@@ -1,17 +1,25 @@
-"""What a run will need on its disks is told before any work, and compared with what there is."""
+"""What a run will need of disks and memory is told before any work, and compared with what there is."""
 
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections import namedtuple
 
+import psutil
 import pytest
+import torch
 
-from rotacube.errors import OutputUnwritable
-from rotacube.inference.needs import SPARE, needs_of
+from rotacube.errors import MemoryShort, OutputUnwritable
+from rotacube.inference.device import Place
+from rotacube.inference.needs import BESIDE, SPARE, needs_of
 from rotacube.inference.run import MapRequest, Product, run_map
+from rotacube.models.store import load_model
+from rotacube.networks.live import live_bytes
 
-Usage = namedtuple("Usage", "total used free")
+CPU = Place(torch.device("cpu"), torch.float32, 1)
+Usage, Free = namedtuple("Usage", "total used free"), namedtuple("Free", "available")
 PARTS = ["labels", "chance 1", "distance", "border"]
 
 
@@ -41,3 +49,34 @@ def test_a_run_that_will_not_fit_is_refused_at_once(scene_path, model_folder, ti
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(0, 0, needed))
     run_map(request, tiny_model, place=cpu)
+
+
+@pytest.mark.parametrize("name", ["rooftop-lite", "plants-peanut"])
+def test_memory_is_what_a_network_takes_and_not_much_more(name):
+    model = load_model(name)
+    network, side = model.network, model.card.tile
+    shape = (1, 3, side, side)
+    run = (
+        "import sys, torch; from rotacube.models.store import load_model; from rotacube.bench.memory import high_water"
+    )
+    run += f"; torch.set_num_threads(1); network = load_model('{name}').network.eval()"
+    run += f"; x = torch.rand{shape}.to(memory_format=torch.channels_last); torch.set_grad_enabled(False)"
+    run += "; network(x[..., :64, :64]); print(high_water(lambda: network(x)))"
+    used = int(subprocess.run([sys.executable, "-c", run], check=True, capture_output=True, text=True).stdout)
+    assert used < BESIDE * live_bytes(network, shape) < 6 * used
+
+
+def test_a_run_without_the_memory_is_refused_before_anything_is_written(
+    scene_path, model_folder, tmp_path, monkeypatch
+):
+    told = []
+    request = MapRequest(scene_path, str(model_folder), (Product("mask", tmp_path / "m.tif"),))
+    run_map(request, place=CPU, on_start=told.append)
+    assert "MB of memory until it is done" in str(told[0]) and 256 < told[0].memory / 2**20 < 1000
+    (tmp_path / "m.tif").unlink()
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: Free(told[0].memory - 1))
+    with pytest.raises(MemoryShort, match="MB of memory left; the run needs about"):
+        run_map(request, place=CPU)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: Free(told[0].memory))
+    run_map(request, place=CPU)

@@ -321,7 +321,7 @@ def _pools(place: Place) -> Iterator[Pools]:
     with _sharing:  # what a run beside this one has set is not what this process had
         threads = _running[0] if _running else torch.get_num_threads()
         _running.append(threads)
-    count = min(threads, WORKERS) if place.device.type == "cpu" else 1
+    count = at_once(place, threads)
     share = threads // count
     reader, workers = ThreadPoolExecutor(1), ThreadPoolExecutor(count, initializer=lambda: torch.set_num_threads(share))
     try:
@@ -332,6 +332,11 @@ def _pools(place: Place) -> Iterator[Pools]:
         with _sharing:
             _running.remove(threads)
             torch.set_num_threads(threads)
+
+
+def at_once(place: Place, threads: int | None = None) -> int:
+    """How many batches are inferred at once, with so many of PyTorch's threads; as many as it has if None."""
+    return min(threads or torch.get_num_threads(), WORKERS) if place.device.type == "cpu" else 1
 
 
 def _no_numbers(tiles: list[NDArray[np.float32]], place: Place) -> RotacubeError:

@@ -1,13 +1,20 @@
-"""What a run will need on the disk until it is done, judged before any work."""
+"""What a run will need of disk and memory until it is done, judged before any work."""
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rotacube.errors import OutputUnwritable
+import psutil
+
+from rotacube.errors import MemoryShort, OutputUnwritable
+from rotacube.inference.engine import COLUMN, Engine, at_once
 from rotacube.inference.findings import LABELS
+from rotacube.networks.dense import DenseNetwork
+from rotacube.networks.live import live_bytes
+from rotacube.raster.file_source import CACHE_BYTES
+from rotacube.raster.grid import Box
 
 SPARE = 2**20
 """Bytes for what does not grow with the map."""
@@ -16,6 +23,11 @@ LABEL, SOFT, FURTHER = 1 / 30, 0.6, 0.2
 little: measured on a dense town, with a quarter in hand."""
 MAKING = {"mask": 2 * LABEL, "probability": 2.0, "polygons": 0.2, "statistics": 0.0}
 """Bytes a pixel that a product takes while it is made; `probability` with one band."""
+BESIDE = 2
+"""Times the outputs of its layers that a network takes: libraries have scratch space, and the allocator keeps some. Of
+`rooftop-lite`, `rooftop-small`, UNet, RI-UNet, DeepLabv3+ and Swin-UNet it was 0.5 to 1.7 times."""
+IN_BLOCKS = 128 * 2**20
+"""Bytes for roofs told apart and outlined, a block of the map at a time, and for buffers of files."""
 
 ON_EITHER = ("mask", "probability")
 """What may be delivered on the raster's own grid."""
@@ -23,20 +35,33 @@ ON_EITHER = ("mask", "probability")
 
 @dataclass(frozen=True)
 class Needs:
-    """Bytes that a run needs in a folder of each disk that it writes to."""
+    """Bytes that a run needs in a folder of each disk that it writes to, and of memory, where that is known."""
 
     disks: dict[Path, int]
+    memory: int = 0
 
     def __str__(self) -> str:
         parts = [f"{size / 2**20:,.0f} MB in '{folder}'" for folder, size in self.disks.items()]
+        parts += [f"{self.memory / 2**20:,.0f} MB of memory"] if self.memory else []
         return f"The run needs up to about {' and '.join(parts)} until it is done."
+
+    def with_memory(self, engine: Engine, bands: int, area: Box) -> Needs:
+        """The same, with the memory that an engine needs to map an area of so many bands."""
+        return replace(self, memory=memory_of(engine, bands, area))
 
     def check(self) -> None:
         """Compare with what there is.
 
         Raises:
             OutputUnwritable: a disk is too full.
+            MemoryShort: there is too little memory.
         """
+        free = psutil.virtual_memory().available
+        if free < self.memory:
+            raise MemoryShort(
+                f"The machine has {free / 2**20:,.0f} MB of memory left; the run needs about "
+                f"{self.memory / 2**20:,.0f} MB. Close other programs, or choose a smaller model."
+            )
         for folder, size in self.disks.items():
             free = shutil.disk_usage(folder).free
             if free < size:
@@ -44,6 +69,19 @@ class Needs:
                     f"The disk of '{folder}' has {free / 2**20:,.0f} MB left; the run needs about {size / 2**20:,.0f} "
                     "MB there until it is done. Free some space, choose another place, or ask for fewer products."
                 )
+
+
+def memory_of(engine: Engine, bands: int, area: Box) -> int:
+    """The bytes of memory that a map of an area takes beyond its model: strips, what GDAL keeps, and the network's
+    outputs where it runs on the CPU. Of networks that are not ours these are not known, and not counted.
+    """
+    channels = sum(engine.channels.values())
+    strip = channels * engine.tile * min(area.width, COLUMN) * 4
+    looked = 0
+    if engine.place.device.type == "cpu" and isinstance(engine.network, DenseNetwork):
+        shape = (engine.place.batch, bands, engine.tile, engine.tile)
+        looked = BESIDE * live_bytes(engine.network, shape) * at_once(engine.place)
+    return 2 * strip + CACHE_BYTES + IN_BLOCKS + looked
 
 
 def needs_of(

@@ -122,7 +122,12 @@ def run_map(
         for product in request.products:
             sweep(product.path.resolve().parent)
         store = Store(folder_of(request.products[0].path), area, parts_of(request, card))
-        on_start(ready.needs)
+        needs = ready.needs
+        if not cluster:
+            engine = Engine.of(model, place, request.turns)
+            needs = needs.with_memory(engine, len(card.bands), area)
+        needs.check()
+        on_start(needs)
         store.begin(_manifest(request, model.card, seen, area, place, store.names), resume=request.resume)
 
         def step(what: str, share: float) -> None:
@@ -144,7 +149,7 @@ def run_map(
         if cluster:
             found = _from_cluster(cluster, request, model.card, seen, setting, report, cancelled)
         else:
-            found = _findings(Engine.of(model, place, request.turns), seen, setting, report, cancelled)
+            found = _findings(engine, seen, setting, report, cancelled)
         try:
             # Closing what is found waits for the reader, which must not outlive the source.
             with opened(outputs), closing(found):

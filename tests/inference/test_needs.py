@@ -13,10 +13,10 @@ import torch
 
 from rotacube.errors import MemoryShort, OutputUnwritable
 from rotacube.inference.device import Place
+from rotacube.inference.live import live_bytes
 from rotacube.inference.needs import BESIDE, SPARE, needs_of
 from rotacube.inference.run import MapRequest, Product, run_map
 from rotacube.models.store import load_model
-from rotacube.networks.live import live_bytes
 
 CPU = Place(torch.device("cpu"), torch.float32, 1)
 Usage, Free = namedtuple("Usage", "total used free"), namedtuple("Free", "available")

@@ -11,8 +11,8 @@ import psutil
 from rotacube.errors import MemoryShort, OutputUnwritable
 from rotacube.inference.engine import COLUMN, Engine, at_once
 from rotacube.inference.findings import LABELS
+from rotacube.inference.live import live_bytes
 from rotacube.networks.dense import DenseNetwork
-from rotacube.networks.live import live_bytes
 from rotacube.raster.file_source import CACHE_BYTES
 from rotacube.raster.grid import Box
 

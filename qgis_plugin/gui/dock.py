@@ -84,6 +84,7 @@ class RotacubeDock(QgsDockWidget):
             self.area.within(),
             self.area.polygons.selected_only(),
             self.further.kinds(),
+            drawn=self.area.drawn(),
             black_is_nodata=self.layer_picker.black_is_nodata(),
             threshold=self.settings.threshold(),
             smallest=self.settings.smallest(),

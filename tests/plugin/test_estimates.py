@@ -99,8 +99,8 @@ def test_nothing_is_copied_or_made(desk, asked):
     layer.updateExtents()
     QgsProject.instance().addMapLayer(layer)
     made = set(Path(QgsProcessingUtils.tempFolder()).iterdir())
-    wait(d.dock.area.drawn.isEnabled)
-    d.dock.area.drawn.click()
+    wait(d.dock.area.in_polygons.isEnabled)
+    d.dock.area.in_polygons.click()
     wait(lambda: asked and asked[-1].bounds is not None)
     assert asked[-1].bounds == pytest.approx((335010, 3057950, 335060, 3057960)) and asked[-1].within == ""
     layer.selectByIds([1])

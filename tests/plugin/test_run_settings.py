@@ -118,7 +118,7 @@ def test_zones_are_named_by_a_field(desk, fields, sent):
     d.ready()
     QgsProject.instance().addMapLayer(fields)
     settings = unfolded(d)
-    d.dock.area.drawn.click()
+    d.dock.area.in_polygons.click()
     assert not settings.names.isVisible()
     d.dock.further.boxes[further.STATISTICS].click()
     assert settings.names.isVisible()

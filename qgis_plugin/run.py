@@ -13,7 +13,17 @@ from qgis.core import QgsCoordinateTransformContext, QgsMapLayer, QgsRasterLayer
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
 from .client.http import Client
-from .client.schema import FINAL_STATES, MASK, BackendError, JobInfo, JobRequest, JobResult, ModelInfo, ProductRequest
+from .client.schema import (
+    FINAL_STATES,
+    MASK,
+    ON_MODEL,
+    BackendError,
+    JobInfo,
+    JobRequest,
+    JobResult,
+    ModelInfo,
+    ProductRequest,
+)
 from .i18n import tr
 from .layers import further, output, polygons, reading, source
 from .layers.drawn import Drawn, part_of
@@ -37,6 +47,7 @@ class Order:
     black_is_nodata: bool = False
     threshold: Optional[float] = None  # probability from which on a pixel is of class 1; the model's own if None
     smallest: Optional[float] = None  # square metres of the smallest roof or patch; the model's own if None
+    grid: str = ON_MODEL  # whose pixels mask and probability have
     zone_field: str = ""  # of the polygons, with their names
     replace: bool = False  # whether the user agreed to overwrite a file
     any_resolution: bool = False  # whether the user agreed to map what the model is not made for
@@ -91,6 +102,7 @@ def build_request(
         threshold=order.threshold,
         smallest=order.smallest,
         within=within,
+        grid=order.grid,
         zones=zones,
         zone_field=order.zone_field if zones else "",
     )

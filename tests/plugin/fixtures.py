@@ -262,6 +262,16 @@ def sent(monkeypatch):
 
 
 @pytest.fixture
+def asked(monkeypatch):
+    """The requests of which an estimate was asked for."""
+    requests, original = [], Client.estimate
+    monkeypatch.setattr(
+        Client, "estimate", lambda self, request: (requests.append(request), original(self, request))[1]
+    )
+    return requests
+
+
+@pytest.fixture
 def raster(tmp_path):
     """A small raster's path."""
     return make_raster(tmp_path / "raster.tif")

@@ -5,22 +5,11 @@ from pathlib import Path
 import pytest
 from fixtures import MODEL, wait
 from qgis.core import QgsFeature, QgsGeometry, QgsProcessingUtils, QgsProject, QgsRectangle, QgsSettings, QgsVectorLayer
-from qgis_plugin.client.http import Client
 from qgis_plugin.client.schema import DiskNeed, Estimate, JobRequest, JobResult
 from qgis_plugin.estimates import pace, remember_pace
 from qgis_plugin.gui import format as fmt
 from qgis_plugin.layers import further
 from qgis_plugin.layers.results import Finished
-
-
-@pytest.fixture
-def asked(monkeypatch):
-    """The requests of which an estimate was asked for."""
-    requests, original = [], Client.estimate
-    monkeypatch.setattr(
-        Client, "estimate", lambda self, request: (requests.append(request), original(self, request))[1]
-    )
-    return requests
 
 
 def test_words():

@@ -14,7 +14,7 @@ from qgis.gui import QgsGui, QgsLayerTreeMapCanvasBridge, QgsMapCanvas, QgsMessa
 from qgis.PyQt.QtCore import QObject, Qt, pyqtSignal
 from qgis.PyQt.QtTest import QSignalSpy, QTest
 from qgis.PyQt.QtWidgets import QApplication, QMainWindow, QMenu, QVBoxLayout, QWidget
-from qgis_plugin.client.environment import clean_environment
+from qgis_plugin.client.environment import clean_environment, data_home
 from qgis_plugin.client.http import Client
 from qgis_plugin.client.schema import ModelInfo, parse
 from qgis_plugin.client.supervisor import Launch, Supervisor
@@ -166,6 +166,7 @@ def iface(qgis_app):
 @pytest.fixture(autouse=True)
 def clean_settings(qgis_app):
     QgsSettings().remove("rotacube")
+    (data_home() / "history.json").unlink(missing_ok=True)
     yield
     QgsSettings().remove("rotacube")
 

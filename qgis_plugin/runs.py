@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Dict, List, Optional
 
+from qgis.core import QgsApplication
 from qgis.gui import QgsMapCanvas
 from qgis.PyQt.QtCore import QObject, QUrl, pyqtSignal
 from qgis.PyQt.QtGui import QDesktopServices
 
 from .canvas.live import LiveTiles
-from .client import environment
 from .client.schema import InterruptedJob, JobRequest
 from .compat import is_alive
 from .gui import advice
@@ -28,6 +28,8 @@ from .signals.task import RunTask
 
 KEPT = 30
 """Runs of this session that have ended in the list; the oldest go."""
+SMALL_M2 = 100.0
+"""From here on areas of the list are hectares."""
 _LEFT = "left:"  # of the keys of what an earlier backend has left
 _PAST = "past:"  # and of the runs of earlier sessions
 
@@ -65,7 +67,7 @@ class Runs(QObject):
         self._task: Optional[RunTask] = None
         self._current: Optional[Run] = None
         self.live: Optional[LiveTiles] = None
-        self._history = History(environment.data_home())
+        self._history = History(Path(QgsApplication.qgisSettingsDirPath()) / "rotacube")
         self._kept: Dict[str, str] = {}  # what the history calls a run of the list
         self._background = Background(self)
         view.asked.connect(self._asked)
@@ -277,7 +279,8 @@ def _name(run: Run) -> str:
 
 def _found(finished: Finished) -> str:
     """The area of all classes but the background."""
-    return tr("{} ha").format(fmt.hectares(sum(c.area_m2 for c in finished.result.classes if c.id != BACKGROUND)))
+    area = sum(item.area_m2 for item in finished.result.classes if item.id != BACKGROUND)
+    return f"{fmt.hectares(area)} ha" if area >= SMALL_M2 else f"{fmt.square_metres(area)} m²"
 
 
 def _about(request: JobRequest, text: str = "") -> str:

@@ -86,11 +86,8 @@ plugin: setup  ## dist/rotacube-<version>.zip for QGIS's "Install from ZIP"
 wheel: setup  ## The backend with its compiled operators and weights, in dist/
 	$(PY) -m pip wheel -q --no-deps --no-build-isolation -w dist .
 
-screenshots: setup $(RASTER) plugin  ## The pictures in docs/
-	$(PY) tools/qgis_demo.py $(RASTER) /tmp/rotacube
-	cp /tmp/rotacube/before.png docs/dock.png
-	cp /tmp/rotacube/during.png docs/running.png
-	cp /tmp/rotacube/after.png docs/result.png
+screenshots: setup $(RASTER) plugin  ## The pictures in docs/; PICTURES="map roofs species grid" makes some of them
+	$(PY) tools/screenshots.py $(RASTER) $(PICTURES)
 
 DEVICE ?= cpu
 BENCH_PAGE := docs/results/ops$(if $(filter cuda,$(DEVICE)),-cuda).md

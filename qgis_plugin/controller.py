@@ -24,6 +24,7 @@ from .i18n import tr
 from .interrupted import InterruptedRuns
 from .layers import output, results, source
 from .layers.watch import MaskFiles
+from .map_area import MapArea
 from .notify import BACKEND, RUN, Notifier, log
 from .opening import Opening
 from .run import Order, Run, build_request
@@ -56,6 +57,7 @@ class Controller(QObject):
         self._estimates = Estimates(iface, dock, supervisor, lambda: self.info.device if self.info else "", self)
         self.idle.connect(self._interrupted.look)
         self.idle.connect(self._estimates.look)
+        self._area = MapArea(iface.mapCanvas(), dock, self)
         self._runs = Runs(dock.jobs, iface.mapCanvas(), self)
         self._opening = Opening(self._project, self)
         self._patience = QTimer(self)
@@ -73,8 +75,6 @@ class Controller(QObject):
         self._project.cleared.connect(self._project_cleared)
         dock.result.failed.connect(self._notify.error)
         iface.currentLayerChanged.connect(self._layer_activated)
-        iface.mapCanvas().rotationChanged.connect(dock.area.set_map_turned)
-        dock.area.set_map_turned(iface.mapCanvas().rotation())
 
     def _connect_runs(self) -> None:
         self._interrupted.resumed.connect(self._follow)
@@ -172,12 +172,11 @@ class Controller(QObject):
         """Let go of everything: the plugin is being unloaded."""
         self._project.cleared.disconnect(self._project_cleared)
         self._iface.currentLayerChanged.disconnect(self._layer_activated)
-        self._iface.mapCanvas().rotationChanged.disconnect(self._dock.area.set_map_turned)
         self._shown.close()
         self._files.close()
         self._notify.withdraw()
         self._dock.setup_page.close_down()
-        for part in (self._backend, self._interrupted, self._estimates, self._opening, self._runs):
+        for part in (self._backend, self._interrupted, self._estimates, self._area, self._opening, self._runs):
             part.close()
         self._patience.stop()
         self._run_wanted = False

@@ -89,6 +89,8 @@ class Estimates(QObject):
             layer = order.within
             box = layer.boundingBoxOfSelected() if order.selected_only else layer.extent()
             plain = dataclasses.replace(plain, area=QgsReferencedRectangle(box, layer.crs()))
+        if order.drawn is not None and not order.drawn.shape.isEmpty():
+            plain = dataclasses.replace(plain, area=order.drawn.box, drawn=None)
         try:
             return build_request(plain, self._project.transformContext(), ())
         except (source.SourceRefused, output.OutputRefused):

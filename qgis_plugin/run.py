@@ -13,9 +13,20 @@ from qgis.core import QgsCoordinateTransformContext, QgsMapLayer, QgsRasterLayer
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
 from .client.http import Client
-from .client.schema import FINAL_STATES, MASK, BackendError, JobInfo, JobRequest, JobResult, ModelInfo, ProductRequest
+from .client.schema import (
+    FINAL_STATES,
+    MASK,
+    ON_MODEL,
+    BackendError,
+    JobInfo,
+    JobRequest,
+    JobResult,
+    ModelInfo,
+    ProductRequest,
+)
 from .i18n import tr
 from .layers import further, output, polygons, reading, source
+from .layers.drawn import Drawn, part_of
 from .layers.results import Finished
 from .signals.background import Background
 from .signals.job import JobSignals
@@ -32,9 +43,11 @@ class Order:
     within: Optional[QgsVectorLayer] = None  # polygons, outside of which all is nodata
     selected_only: bool = False  # of these polygons
     further: Tuple[str, ...] = ()  # kinds of products beside the mask
+    drawn: Optional[Drawn] = None  # on the map, in place of area and polygons
     black_is_nodata: bool = False
     threshold: Optional[float] = None  # probability from which on a pixel is of class 1; the model's own if None
     smallest: Optional[float] = None  # square metres of the smallest roof or patch; the model's own if None
+    grid: str = ON_MODEL  # whose pixels mask and probability have
     zone_field: str = ""  # of the polygons, with their names
     replace: bool = False  # whether the user agreed to overwrite a file
     any_resolution: bool = False  # whether the user agreed to map what the model is not made for
@@ -57,12 +70,15 @@ def build_request(
         OutputExists: if there is a file already, and nobody agreed to its end.
     """
     origin = source.from_layer(order.layer)
-    bounds = source.bounds(order.area, origin, context) if order.area is not None else None
+    area, outline = (order.area, None) if order.drawn is None else part_of(order.drawn, origin, context)
+    bounds = source.bounds(area, origin, context) if area is not None else None
     path = output.resolve(order.output, origin.name, origin.path, open_layers, order.replace)
     within = ""
     if order.within is not None:
         within = polygons.path_of(order.within, order.selected_only, context, order.zone_field)
     zones = within if further.STATISTICS in order.further else ""
+    if outline is not None:
+        within = polygons.path_of(outline, False, context)
     products = [ProductRequest(path), *(further.request(kind, path) for kind in order.further)]
     output.check_beside([product.path for product in products[1:]], open_layers, order.replace)
     shown = reading.as_shown(order.layer, order.model.bands)
@@ -86,6 +102,7 @@ def build_request(
         threshold=order.threshold,
         smallest=order.smallest,
         within=within,
+        grid=order.grid,
         zones=zones,
         zone_field=order.zone_field if zones else "",
     )

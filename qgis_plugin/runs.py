@@ -7,22 +7,31 @@ from functools import partial
 from pathlib import Path
 from typing import Dict, List, Optional
 
+from qgis.core import QgsApplication
 from qgis.gui import QgsMapCanvas
-from qgis.PyQt.QtCore import QObject, pyqtSignal
+from qgis.PyQt.QtCore import QObject, QUrl, pyqtSignal
+from qgis.PyQt.QtGui import QDesktopServices
 
 from .canvas.live import LiveTiles
 from .client.schema import InterruptedJob, JobRequest
 from .compat import is_alive
+from .gui import advice
 from .gui import format as fmt
-from .gui.jobs_view import CANCEL, DISCARD, MESSAGE, OPEN, REMOVE, RESUME, JobsView, Row
+from .gui.jobs_view import CANCEL, DISCARD, FOLDER, LEFT, MESSAGE, OPEN, PAST, REMOVE, RESUME, JobsView, Row
+from .history import History, Past
 from .i18n import tr
+from .layers.classes import BACKGROUND
 from .layers.results import Finished
 from .run import Run
+from .signals.background import Background
 from .signals.task import RunTask
 
 KEPT = 30
-"""Runs that have ended in the list; the oldest go."""
+"""Runs of this session that have ended in the list; the oldest go."""
+SMALL_M2 = 100.0
+"""From here on areas of the list are hectares."""
 _LEFT = "left:"  # of the keys of what an earlier backend has left
+_PAST = "past:"  # and of the runs of earlier sessions
 
 
 class Runs(QObject):
@@ -58,7 +67,11 @@ class Runs(QObject):
         self._task: Optional[RunTask] = None
         self._current: Optional[Run] = None
         self.live: Optional[LiveTiles] = None
+        self._history = History(Path(QgsApplication.qgisSettingsDirPath()) / "rotacube")
+        self._kept: Dict[str, str] = {}  # what the history calls a run of the list
+        self._background = Background(self)
         view.asked.connect(self._asked)
+        self._background.call(self._history.load, self._show_past)
 
     @property
     def pending(self) -> List[Run]:
@@ -97,7 +110,9 @@ class Runs(QObject):
         self._messages[key] = (message or text, details)
         if finished is not None:
             self._finished[key] = finished
-        actions = (OPEN, MESSAGE, REMOVE) if finished is not None else (MESSAGE, REMOVE)
+            self._kept[key] = self._history.add(finished)
+            self._forget_past(finished.mask.path)
+        actions = (OPEN, FOLDER, MESSAGE, REMOVE) if finished is not None else (MESSAGE, REMOVE)
         self._say(key, text, actions)
         del self._pending[key]
         run.drop()
@@ -122,8 +137,8 @@ class Runs(QObject):
         for job in jobs:
             self._left[_LEFT + job.id] = job
             text = tr("interrupted at {}").format(fmt.share(job.share))
-            row = Row(Path(job.request.raster).stem, text, (RESUME, DISCARD), _about(job.request))
-            self._view.show_row(_LEFT + job.id, row, first=False)
+            row = Row(Path(job.request.raster).stem, text, (RESUME, DISCARD), _about(job.request), LEFT)
+            self._view.show_row(_LEFT + job.id, row)
 
     def take_up(self, job: str) -> None:
         """An interrupted job goes on, as a run."""
@@ -143,6 +158,7 @@ class Runs(QObject):
 
     def close(self) -> None:
         """Let go of everything."""
+        self._background.close()
         self._end_task(False)
         for run in self.pending:
             run.drop()
@@ -202,13 +218,37 @@ class Runs(QObject):
         if run is not None:
             self._view.show_row(key, Row(_name(run), text, tuple(actions), _about(run.request, text)))
 
+    def _show_past(self, runs: List[Past]) -> None:
+        """List the runs of earlier sessions, below all others."""
+        for past in runs:
+            if past.id in self._kept.values():  # it has ended in this session
+                continue
+            key, finished = _PAST + past.id, past.finished
+            when, found = fmt.moment(past.when), advice.mapped(finished.source_name, finished.result)
+            about = "\n".join((tr("{}, with {}").format(when, finished.model.title), _about(finished.request, found)))
+            if not past.there:
+                about = tr("The files are gone.") + "\n" + about
+            self._kept[key], self._messages[key] = past.id, (about, "")
+            self._finished[key] = finished
+            actions = (OPEN, FOLDER, MESSAGE, REMOVE) if past.there else (MESSAGE, REMOVE)
+            text = fmt.day(past.when) if past.there else tr("files are gone")
+            name = f"{finished.source_name} · {_found(finished)} · {finished.model.title}"
+            self._view.show_row(key, Row(name, text, actions, about, PAST))
+
+    def _forget_past(self, mask: str) -> None:
+        """A run of an earlier session whose mask is another one's now."""
+        for key in [key for key in self._finished if key.startswith(_PAST)]:
+            if self._finished[key].mask.path == mask:
+                self._remove(key)
+
     def _remove(self, key: str) -> None:
-        for known in (self._finished, self._messages, self._left):
+        for known in (self._finished, self._messages, self._left, self._kept):
             known.pop(key, None)
         self._view.remove_row(key)
 
     def _forget_oldest(self) -> None:
-        for key in list(self._messages)[: max(0, len(self._messages) - KEPT)]:
+        ended = [key for key in self._messages if not key.startswith(_PAST)]
+        for key in ended[: max(0, len(ended) - KEPT)]:
             self._remove(key)
 
     def _asked(self, key: str, action: str) -> None:
@@ -218,7 +258,12 @@ class Runs(QObject):
             self.opened.emit(self._finished[key])
         elif action == MESSAGE:
             self.told.emit(*self._messages.get(key, ("", "")))
+        elif action == FOLDER:
+            folder = Path(self._finished[key].mask.path).parent
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
         elif action == REMOVE:
+            if key in self._kept:
+                self._history.remove(self._kept[key])
             self._remove(key)
         elif action == RESUME:
             self.resume_clicked.emit(self._left[key])
@@ -230,6 +275,12 @@ def _name(run: Run) -> str:
     """What is mapped, and where to if somebody said so."""
     named = run.order is not None and run.order.output.strip()
     return f"{run.source_name} → {Path(named).stem}" if named else run.source_name
+
+
+def _found(finished: Finished) -> str:
+    """The area of all classes but the background."""
+    area = sum(item.area_m2 for item in finished.result.classes if item.id != BACKGROUND)
+    return f"{fmt.hectares(area)} ha" if area >= SMALL_M2 else f"{fmt.square_metres(area)} m²"
 
 
 def _about(request: JobRequest, text: str = "") -> str:

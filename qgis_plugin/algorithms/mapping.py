@@ -13,6 +13,7 @@ from qgis.core import (
     QgsProcessingOutputNumber,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterDefinition,
+    QgsProcessingParameterEnum,
     QgsProcessingParameterExtent,
     QgsProcessingParameterRasterDestination,
     QgsProcessingParameterRasterLayer,
@@ -22,7 +23,7 @@ from qgis.core import (
 )
 
 from ..client.cards import ROOFTOPS
-from ..client.schema import MASK, JobRequest, JobResult, ModelInfo, ProductRequest, parse
+from ..client.schema import MASK, ON_MODEL, ON_SOURCE, JobRequest, JobResult, ModelInfo, ProductRequest, parse
 from ..i18n import tr
 from ..layers import further, results
 from ..run import Order, build_request
@@ -41,6 +42,7 @@ from .base import (
 )
 
 POLYGONS, PROBABILITY, STATISTICS = further.POLYGONS, further.PROBABILITY, further.STATISTICS
+_GRIDS = (ON_MODEL, ON_SOURCE)
 _OUTPUTS = {MASK: "MASK", PROBABILITY: "PROBABILITY", POLYGONS: "POLYGONS", STATISTICS: "STATISTICS"}
 _FORMATS = {
     **{".tif": "cog", ".tiff": "cog", ".gpkg": "gpkg", ".fgb": "fgb"},
@@ -89,6 +91,10 @@ class MapAlgorithm(BackendAlgorithm):
             )
         )
         add(advanced(number_parameter("SMALLEST", tr("Smallest roof or patch, m² (the model's own if empty)"), 0, 1e4)))
+        if MASK in self.PRODUCTS:
+            grids = [tr("The model's"), tr("The raster's own")]  # in the order of _GRIDS
+            title = tr("Pixels of mask and probability (polygons and statistics are those of the model's)")
+            add(advanced(QgsProcessingParameterEnum("GRID", title, grids, defaultValue=0)))
         for name, title in (
             ("BLACK", tr("Black borders are no data")),
             ("ANY_RESOLUTION", tr("Map a raster far from the model's resolution anyway")),
@@ -129,6 +135,7 @@ class MapAlgorithm(BackendAlgorithm):
             zone_field=self.parameterAsString(parameters, "ZONE_FIELD", context) if zones else "",
             threshold=number_of(self, parameters, "THRESHOLD", context),
             smallest=number_of(self, parameters, "SMALLEST", context),
+            grid=_GRIDS[self.parameterAsEnum(parameters, "GRID", context)] if MASK in self.PRODUCTS else ON_MODEL,
         )
 
     def processAlgorithm(self, parameters, context, feedback) -> Dict[str, Any]:
@@ -205,10 +212,10 @@ class MapRaster(MapAlgorithm):
     def shortHelpString(self) -> str:
         """What it does, in which units."""
         return tr(
-            "Maps a raster with an installed model. The mask has a class a pixel, at the model's resolution; the "
-            "probability is that of each class but the first, 0 to 1; polygons are single roofs, or patches of a "
-            "class, with areas in m² on the ellipsoid; statistics are area (m²) and share of each class, with 95% "
-            "intervals.\n\n"
+            "Maps a raster with an installed model. The mask has a class a pixel, at the model's resolution or the "
+            "raster's own; the probability is that of each class but the first, 0 to 1; polygons are single roofs, or "
+            "patches of a class, with areas in m² on the ellipsoid; statistics are area (m²) and share of each class, "
+            "with 95% intervals.\n\n"
             "Bands, values of no data and opacity are those that the layer shows. A part of a raster gives the crop "
             "of the whole. Files that are there are replaced; a cancelled run leaves nothing."
         )

@@ -12,6 +12,8 @@ from typing import Any, Dict, List, Optional, Tuple, Type, TypeVar
 
 FINAL_STATES = ("finished", "failed", "cancelled")
 MASK = "mask"
+ON_MODEL, ON_SOURCE = "model", "source"
+"""Whose grid mask and probability are delivered on: the model's, or the raster's own."""
 Corner = Tuple[float, float]
 T = TypeVar("T")
 
@@ -131,7 +133,7 @@ class JobRequest:
     zone_field: str = ""
     resume: bool = False
     turns: int = 1
-    grid: str = "model"
+    grid: str = ON_MODEL
 
     def to_json(self) -> Dict[str, Any]:
         """The body of the request, without what is left to the backend."""

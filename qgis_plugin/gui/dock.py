@@ -84,9 +84,11 @@ class RotacubeDock(QgsDockWidget):
             self.area.within(),
             self.area.polygons.selected_only(),
             self.further.kinds(),
+            drawn=self.area.drawn(),
             black_is_nodata=self.layer_picker.black_is_nodata(),
             threshold=self.settings.threshold(),
             smallest=self.settings.smallest(),
+            grid=self.settings.grid(),
             zone_field=self.settings.zone_field(),
             replace=self.output_was_confirmed(),
             any_resolution=self.layer_picker.any_resolution(),
@@ -204,8 +206,11 @@ class RotacubeDock(QgsDockWidget):
         self.area.changed.connect(self._zones_changed)
         self.further.changed.connect(self._zones_changed)
         self._zones_changed()
+        self.layer_combo.layerChanged.connect(self.settings.set_layer)
+        self.settings.set_layer(self.layer_picker.current())
         for signal in (
             self.layer_combo.layerChanged,
+            self.settings.grid_box.currentIndexChanged,
             self.layer_picker.anyway.toggled,
             self.area.changed,
             self.further.changed,

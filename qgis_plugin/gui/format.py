@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Optional, Tuple
 
+from qgis.PyQt.QtCore import QDate, QDateTime, QLocale, Qt
+
 from ..client.schema import Estimate
 from ..i18n import locale, tr
 
@@ -48,6 +50,16 @@ def step(what: str, share: float) -> str:
         "Resampling to the raster's grid": tr("resampling to the raster's grid"),
     }
     return f"{known.get(what, what)}, {per_cent(share, 1)}"
+
+
+def moment(when: str) -> str:
+    """A time as ISO 8601 writes it, as the language does in short."""
+    return locale().toString(QDateTime.fromString(when, Qt.DateFormat.ISODate), QLocale.FormatType.ShortFormat)
+
+
+def day(when: str) -> str:
+    """The day of such a time."""
+    return locale().toString(QDate.fromString(when[:10], Qt.DateFormat.ISODate), QLocale.FormatType.ShortFormat)
 
 
 def number(value: float, decimals: int = 0) -> str:

@@ -20,10 +20,13 @@ from qgis.PyQt.QtWidgets import (
 
 from ..i18n import tr
 
-OPEN, RESUME, MESSAGE, CANCEL, DISCARD, REMOVE = "open", "resume", "message", "cancel", "discard", "remove"
+OPEN, FOLDER, RESUME, MESSAGE = "open", "folder", "resume", "message"
+CANCEL, DISCARD, REMOVE = "cancel", "discard", "remove"
 """What can be done about a run: Enter does the first unless it ends something, Delete removes."""
 _KEY = Qt.ItemDataRole.UserRole
 _LINES = 5  # more runs scroll
+NOW, LEFT, PAST = 0, 1, 2
+"""Of the runs of this session the latest comes first; what was left, and what was done, before it stand below them."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Row:
     text: str
     actions: Tuple[str, ...]
     tooltip: str = ""
+    rank: int = NOW
 
 
 class JobsView(QWidget):
@@ -61,6 +65,7 @@ class JobsView(QWidget):
         self.buttons: Dict[str, QToolButton] = {}
         for action, text in (
             (OPEN, tr("Open")),
+            (FOLDER, tr("Folder")),
             (RESUME, tr("Resume")),
             (MESSAGE, tr("Message")),
             (CANCEL, tr("Cancel")),
@@ -69,6 +74,8 @@ class JobsView(QWidget):
         ):
             self.buttons[action] = self._button(action, text)
             row.addWidget(self.buttons[action])
+        self.buttons[OPEN].setToolTip(tr("Show the result; it is added where the project has it no longer"))
+        self.buttons[FOLDER].setToolTip(tr("Open the folder with the run's files"))
         self.buttons[REMOVE].setToolTip(tr("Take the run off this list; its files stay"))
         self.buttons[DISCARD].setToolTip(tr("Remove what the run has left"))
         column = QVBoxLayout(self)
@@ -78,15 +85,16 @@ class JobsView(QWidget):
         column.addWidget(self.list)
         self.hide()
 
-    def show_row(self, key: str, row: Row, first: bool = True) -> None:
-        """Show a run, or how it stands now; a new one comes first, or last."""
+    def show_row(self, key: str, row: Row) -> None:
+        """Show a run, or how it stands now; a new one comes where its rank puts it."""
         self._rows[key] = row
         item = self._items.get(key)
         if item is None:
             item = self._items[key] = QTreeWidgetItem()
             item.setData(0, _KEY, key)
-            self.list.insertTopLevelItem(0 if first else self.list.topLevelItemCount(), item)
-            if first or self.list.currentItem() is None:
+            above = 0 if row.rank == NOW else sum(row.rank >= other.rank for other in self._rows.values()) - 1
+            self.list.insertTopLevelItem(above, item)
+            if row.rank == NOW or self.list.currentItem() is None:
                 self.list.setCurrentItem(item)
         for column, text in enumerate((row.name, row.text)):
             item.setText(column, text)

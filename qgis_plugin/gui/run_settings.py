@@ -1,18 +1,22 @@
-"""What else can be said of a run, folded away: the cuts, which are the model's own, and what names the zones."""
+"""What else can be said of a run, folded away: cuts and resolution, the model's own, and what names the zones."""
 
 from __future__ import annotations
 
 from typing import Optional, Tuple
 
-from qgis.core import QgsFields, QgsVectorLayer
+from qgis.core import QgsFields, QgsProject, QgsRasterLayer, QgsVectorLayer
 from qgis.gui import QgsDoubleSpinBox, QgsFieldComboBox
 from qgis.PyQt.QtCore import Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
-from ..client.schema import ModelInfo
+from ..client.schema import ON_MODEL, ON_SOURCE, ModelInfo
+from ..compat import is_alive
 from ..i18n import tr
 from ..layers.further import POLYGONS, STATISTICS
+from ..layers.ground import pixel_size
 from ..layers.polygons import naming_fields
+from . import format as fmt
+from .labels import note
 
 LEAST, MOST = 0.001, 0.999
 """Of a threshold."""
@@ -28,6 +32,7 @@ class RunSettings(QWidget):
     def __init__(self, parent: Optional[QWidget] = None):
         super().__init__(parent)
         self._model = ""
+        self._kinds: Tuple[str, ...] = ()
         self._binary = self._zones = False  # whether the model has a threshold; whether there are zones
         self.button = QToolButton()
         self.button.setObjectName("rotacubeMore")
@@ -40,6 +45,7 @@ class RunSettings(QWidget):
         self.smallest_box = _spin_box("rotacubeSmallest", 2, 1, 0, LARGEST_M2)
         self.smallest_box.setSuffix(" m²")
         self.smallest_box.setToolTip(tr("Smaller roofs are left out, smaller patches go to what lies around them"))
+        self._build_grid()
         self.names = QgsFieldComboBox()
         self.names.setObjectName("rotacubeZoneNames")
         self.names.setAllowEmptyFieldName(True)
@@ -54,12 +60,15 @@ class RunSettings(QWidget):
         for text, widget in (
             (tr("Threshold"), self.threshold_box),
             (tr("Smallest"), self.smallest_box),
+            (tr("Resolution"), self.grid_box),
             (tr("Zone names"), self.names),
         ):
             label = QLabel(text)
             label.setBuddy(widget)
             widget.setAccessibleName(text)
             self._form.addRow(label, widget)
+            if widget is self.grid_box:
+                self._form.addRow(self.grid_note)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
@@ -67,7 +76,12 @@ class RunSettings(QWidget):
         column.addWidget(self.body)
         self.setFocusProxy(self.button)
         self.button.toggled.connect(self._fold)
-        for signal in (self.threshold_box.valueChanged, self.smallest_box.valueChanged, self.names.fieldChanged):
+        for signal in (
+            self.threshold_box.valueChanged,
+            self.smallest_box.valueChanged,
+            self.grid_box.currentIndexChanged,
+            self.names.fieldChanged,
+        ):
             signal.connect(self._changed)
         self._fold(False)
         self.set_model(None)
@@ -80,6 +94,10 @@ class RunSettings(QWidget):
     def smallest(self) -> Optional[float]:
         """Square metres of the smallest roof or patch; None for the model's own."""
         return _said(self.smallest_box) if self.smallest_box.isEnabledTo(self.body) else None
+
+    def grid(self) -> str:
+        """Whose pixels mask and probability have: `ON_MODEL` or `ON_SOURCE`."""
+        return self.grid_box.currentData()
 
     def zone_field(self) -> str:
         """The field with the zones' names; empty without."""
@@ -99,10 +117,20 @@ class RunSettings(QWidget):
         self.smallest_box.setDecimals(_decimals(model.smallest))
         self.smallest_box.setSingleStep(1 if model.smallest >= 1 else 10 ** (1 - self.smallest_box.decimals()))
         _begin_at(self.smallest_box, model.smallest)
+        self.grid_box.setCurrentIndex(0)
+        self.grid_box.setItemText(0, tr("The model's ({})").format(fmt.resolution(model.gsd)))
         self._changed()
+
+    def set_layer(self, layer: Optional[QgsRasterLayer]) -> None:
+        """The layer that is mapped, for the size of its pixels."""
+        readable = is_alive(layer) and layer.isValid()
+        size = pixel_size(layer, QgsProject.instance().transformContext()) if readable else None
+        text = tr("The layer's own ({})").format(fmt.pixel_size(size)) if size else tr("The layer's own")
+        self.grid_box.setItemText(1, text)
 
     def set_kinds(self, kinds: Tuple[str, ...]) -> None:
         """What is made beside the mask: a smallest area means nothing to the mask alone."""
+        self._kinds = kinds
         self.smallest_box.setEnabled(POLYGONS in kinds or STATISTICS in kinds)
         self._changed()
 
@@ -116,7 +144,9 @@ class RunSettings(QWidget):
         self._changed()
 
     def _changed(self, *_about) -> None:
-        said = self.threshold() is not None or self.smallest() is not None or self.zone_field()
+        own = self.grid() == ON_SOURCE
+        said = self.threshold() is not None or self.smallest() is not None or own or self.zone_field()
+        self._show_row(self.grid_note, own and (POLYGONS in self._kinds or STATISTICS in self._kinds))
         self.button.setText(tr("More settings (changed)") if said else tr("More settings"))
         self.changed.emit()
 
@@ -126,7 +156,21 @@ class RunSettings(QWidget):
 
     def _show_row(self, field: QWidget, shown: bool) -> None:
         for widget in (self._form.labelForField(field), field):
-            widget.setVisible(shown)
+            if widget is not None:
+                widget.setVisible(shown)
+
+    def _build_grid(self) -> None:
+        self.grid_box = QComboBox()
+        self.grid_box.setObjectName("rotacubeGrid")
+        self.grid_box.addItem(tr("The model's"), ON_MODEL)
+        self.grid_box.addItem(tr("The layer's own"), ON_SOURCE)
+        self.grid_box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.grid_box.setMinimumContentsLength(8)
+        self.grid_box.setToolTip(
+            tr("Pixels of mask and probability: those that the model sees, or the layer's, by resampling")
+        )
+        self.grid_note = note(tr("Polygons and statistics are those of the model's resolution all the same."))
+        self.grid_note.setObjectName("rotacubeGridNote")
 
 
 def _spin_box(name: str, decimals: int, step: float, low: float, high: float) -> QgsDoubleSpinBox:

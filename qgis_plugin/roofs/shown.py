@@ -4,33 +4,20 @@ from __future__ import annotations
 
 from typing import Iterable, List, Optional
 
-from qgis.core import QgsGeometry, QgsMapSettings, QgsPointXY, QgsWkbTypes
-from qgis.gui import QgsMapCanvas, QgsMapCanvasItem, QgsRubberBand
+from qgis.core import QgsGeometry, QgsMapSettings, QgsPointXY
+from qgis.gui import QgsMapCanvas, QgsMapCanvasItem
 from qgis.PyQt.QtCore import QPoint, QPointF, QRectF, QSizeF, Qt
 from qgis.PyQt.QtGui import QColor, QImage, QPainter, QPen
 from qgis.PyQt.QtWidgets import QLabel
 
+from ..canvas.bands import POLYGON, band
 from ..canvas.live import FRAME
 from ..compat import is_alive
 from ..signals.background import Background
 from .known import Known, politely
 
-POLYGON = QgsWkbTypes.GeometryType.PolygonGeometry
-LINE = QgsWkbTypes.GeometryType.LineGeometry
 TAKEN = QColor("#2f6f8f")
 MOST = 20_000  # outlines that are drawn
-
-
-def band(canvas: QgsMapCanvas, kind, color: QColor, fill: float = 0.25, width: int = 2) -> QgsRubberBand:
-    """A rubber band in a colour."""
-    made = QgsRubberBand(canvas, kind)
-    inner = QColor(color)
-    inner.setAlphaF(fill)
-    made.setStrokeColor(color)
-    made.setFillColor(inner)
-    made.setSecondaryStrokeColor(QColor(255, 255, 255, 160))
-    made.setWidth(width)
-    return made
 
 
 class Hover:

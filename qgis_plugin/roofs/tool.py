@@ -10,9 +10,9 @@ from qgis.PyQt.QtCore import QEvent, QPoint, Qt, pyqtSignal
 from qgis.PyQt.QtGui import QColor, QKeySequence
 from qgis.PyQt.QtWidgets import QApplication
 
+from ..canvas.bands import LINE, POLYGON, band
 from ..canvas.live import FRAME
 from ..compat import is_alive
-from .shown import LINE, POLYGON, band
 
 CLICK, JOIN, REMOVE = "click", "join", "remove"
 BOX, SPLIT, BRUSH = "box", "split", "brush"

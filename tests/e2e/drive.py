@@ -5,8 +5,8 @@ The environment variable ROTACUBE_PLAN names a JSON file:
     zip, raster, out        the plugin, the raster, the folder for mask, screenshots and result.json
     scenario                "map", "kill_backend", "unload", "refusals" (tries `cases`, each with name, raster, model
                             and output, one after the other), "close" (closes QGIS in mid-job and thinks better of it),
-                            "hold" (stays in mid-job until it is killed), or
-                            "roofs" (takes some by click)
+                            "hold" (stays in mid-job until it is killed), "roofs" (takes some by click), or
+                            "grid" (makes cells of the mask)
     model                   a model's name; the first one if absent
     area                    "layer" (default) or "canvas"
     set_up                  options for pip and the Python to build on: the backend is set up in the dock first
@@ -22,6 +22,7 @@ import time
 import traceback
 from pathlib import Path
 
+import processing
 import pyplugin_installer
 import qgis.utils
 from qgis.core import QgsApplication, QgsGeometry, QgsProject, QgsRasterLayer, QgsSettings
@@ -242,6 +243,19 @@ class Driver:
             ],
             status=self.dock.status.text(),
         )
+
+    def grid(self):
+        """Make cells of the mask, and look at a part of them."""
+        self.press_run()
+        self.until_idle()
+        cells = {"INPUT": self.added[0].id(), "CLASSES": PLAN.get("treated", "2"), "SIZE": 0.25, "SHARE": 5}
+        made = processing.runAndLoadResults("rotacube:treatmentgrid", {**cells, "OUTPUT": str(OUT / "cells.gpkg")})
+        iface.mapCanvas().zoomByFactor(0.35)
+        self.wait(lambda: not iface.mapCanvas().isDrawing(), "the map", 60)
+        QTest.qWait(1200)
+        iface.messageBar().clearWidgets()
+        self.grab("grid.png")
+        self.result["cells"] = made["OUTPUT"]
 
     def kill_backend(self):
         self.press_run()

@@ -9,7 +9,7 @@ import fake_backend
 import numpy as np
 import pytest
 from osgeo import gdal, osr
-from qgis.core import QgsProject, QgsRasterLayer, QgsSettings
+from qgis.core import QgsApplication, QgsProject, QgsRasterLayer, QgsSettings
 from qgis.gui import QgsGui, QgsLayerTreeMapCanvasBridge, QgsMapCanvas, QgsMessageBar
 from qgis.PyQt.QtCore import QObject, Qt, pyqtSignal
 from qgis.PyQt.QtTest import QSignalSpy, QTest
@@ -166,6 +166,7 @@ def iface(qgis_app):
 @pytest.fixture(autouse=True)
 def clean_settings(qgis_app):
     QgsSettings().remove("rotacube")
+    (Path(QgsApplication.qgisSettingsDirPath()) / "rotacube" / "history.json").unlink(missing_ok=True)
     yield
     QgsSettings().remove("rotacube")
 
@@ -258,6 +259,16 @@ def sent(monkeypatch):
     """The requests that were sent."""
     requests, original = [], Client.submit
     monkeypatch.setattr(Client, "submit", lambda self, request: (requests.append(request), original(self, request))[1])
+    return requests
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The requests of which an estimate was asked for."""
+    requests, original = [], Client.estimate
+    monkeypatch.setattr(
+        Client, "estimate", lambda self, request: (requests.append(request), original(self, request))[1]
+    )
     return requests
 
 

@@ -15,7 +15,7 @@ def test_nothing_is_wider_than_the_narrow_dock(desk, tmp_path):
     QgsProject.instance().addMapLayer(layer)
     layer.selectAll()
     QTest.qWait(50)
-    d.dock.area.drawn.click()
+    d.dock.area.in_polygons.click()
     QTest.qWait(50)
     area = d.dock.pages.widget(0)
     assert isinstance(area, QScrollArea)

@@ -5,22 +5,11 @@ from pathlib import Path
 import pytest
 from fixtures import MODEL, wait
 from qgis.core import QgsFeature, QgsGeometry, QgsProcessingUtils, QgsProject, QgsRectangle, QgsSettings, QgsVectorLayer
-from qgis_plugin.client.http import Client
 from qgis_plugin.client.schema import DiskNeed, Estimate, JobRequest, JobResult
 from qgis_plugin.estimates import pace, remember_pace
 from qgis_plugin.gui import format as fmt
 from qgis_plugin.layers import further
 from qgis_plugin.layers.results import Finished
-
-
-@pytest.fixture
-def asked(monkeypatch):
-    """The requests of which an estimate was asked for."""
-    requests, original = [], Client.estimate
-    monkeypatch.setattr(
-        Client, "estimate", lambda self, request: (requests.append(request), original(self, request))[1]
-    )
-    return requests
 
 
 def test_words():
@@ -99,8 +88,8 @@ def test_nothing_is_copied_or_made(desk, asked):
     layer.updateExtents()
     QgsProject.instance().addMapLayer(layer)
     made = set(Path(QgsProcessingUtils.tempFolder()).iterdir())
-    wait(d.dock.area.drawn.isEnabled)
-    d.dock.area.drawn.click()
+    wait(d.dock.area.in_polygons.isEnabled)
+    d.dock.area.in_polygons.click()
     wait(lambda: asked and asked[-1].bounds is not None)
     assert asked[-1].bounds == pytest.approx((335010, 3057950, 335060, 3057960)) and asked[-1].within == ""
     layer.selectByIds([1])

@@ -12,7 +12,7 @@ from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QApplication, QPushButton
 from qgis_plugin.client.schema import JobRequest, ProductRequest
 from qgis_plugin.gui import jobs_view
-from qgis_plugin.gui.jobs_view import CANCEL, MESSAGE, OPEN, REMOVE, JobsView, Row
+from qgis_plugin.gui.jobs_view import CANCEL, FOLDER, MESSAGE, OPEN, REMOVE, JobsView, Row
 
 
 def listed(d):
@@ -126,7 +126,7 @@ def test_open_leads_back_to_the_result(desk, tmp_path):
     d.iface.canvas.zoomByFactor(8)
     (mask,) = d.masks()
     d.iface.setActiveLayer(d.layer)
-    assert offered(d) == [OPEN, MESSAGE, REMOVE]
+    assert offered(d) == [OPEN, FOLDER, MESSAGE, REMOVE]
     do(d, OPEN)
     assert d.iface.active is mask and d.iface.canvas.extent().contains(mask.extent())
     QgsProject.instance().clear()
@@ -208,7 +208,7 @@ def test_tab_leads_from_the_list_to_what_can_be_done(desk):
     d.until_idle()
     d.iface.window.activateWindow()
     d.dock.jobs.list.setFocus()
-    for action in (OPEN, MESSAGE, REMOVE):
+    for action in (OPEN, FOLDER, MESSAGE, REMOVE):
         QTest.keyClick(d.iface.window.focusWidget(), Qt.Key.Key_Tab)
         assert d.iface.window.focusWidget() is d.dock.jobs.buttons[action]
     QTest.keyClick(d.iface.window.focusWidget(), Qt.Key.Key_Space)

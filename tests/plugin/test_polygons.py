@@ -65,10 +65,10 @@ def test_a_file_goes_by_its_path_unless_it_is_filtered_or_edited(drawn, tmp_path
 def test_the_dock_maps_within_polygons(desk, drawn, tmp_path):
     d = desk()
     d.ready()
-    assert not d.dock.area.drawn.isEnabled() and not d.dock.area.polygons.isVisible()
+    assert not d.dock.area.in_polygons.isEnabled() and not d.dock.area.polygons.isVisible()
     QgsProject.instance().addMapLayer(drawn, True)
-    wait(d.dock.area.drawn.isEnabled)
-    d.dock.area.drawn.click()
+    wait(d.dock.area.in_polygons.isEnabled)
+    d.dock.area.in_polygons.click()
     assert d.dock.area.polygons.isVisible() and not d.dock.area.polygons.selected.isEnabled()
     drawn.selectByExpression("\"name\" = 'a'")
     assert d.dock.area.polygons.selected.text() == "Selected only (1)"
@@ -81,5 +81,5 @@ def test_the_dock_maps_within_polygons(desk, drawn, tmp_path):
     assert names_in(request.within) == ["a"] and request.zones == request.within and request.bounds is None
     d.until_idle()
     QgsProject.instance().removeMapLayer(drawn.id())
-    wait(lambda: not d.dock.area.drawn.isEnabled())
+    wait(lambda: not d.dock.area.in_polygons.isEnabled())
     assert d.dock.area.whole.isChecked()

@@ -3,13 +3,14 @@
 import dataclasses
 
 import pytest
-from fixtures import MODEL
+from fixtures import MODEL, make_raster, wait
 from qgis.core import (
     QgsCoordinateTransformContext,
     QgsFeature,
     QgsField,
     QgsGeometry,
     QgsProject,
+    QgsRasterLayer,
     QgsRectangle,
     QgsVectorFileWriter,
     QgsVectorLayer,
@@ -107,10 +108,36 @@ def test_keys_unfold_and_reach_every_field(desk):
     QTest.keyClick(settings.button, Qt.Key.Key_Space)
     assert settings.body.isVisible()
     order = []
-    for _ in range(3):
+    for _ in range(4):
         QTest.keyClick(d.iface.window.focusWidget(), Qt.Key.Key_Tab)
         order.append(d.iface.window.focusWidget())
-    assert order == [settings.threshold_box, settings.smallest_box, d.dock.run_button]
+    assert order == [settings.threshold_box, settings.smallest_box, settings.grid_box, d.dock.run_button]
+
+
+def test_the_layers_own_resolution_is_sent_and_what_stays_on_the_models_is_said(desk, sent, asked):
+    d = desk()
+    d.ready()
+    settings = unfolded(d)
+    assert [settings.grid_box.itemText(n) for n in (0, 1)] == ["The model's (30 cm)", "The layer's own (30 cm)"]
+    coarse = QgsRasterLayer(make_raster(d.tmp / "coarse.tif", size=0.5), "coarse")
+    QgsProject.instance().addMapLayer(coarse)
+    d.dock.layer_combo.setLayer(coarse)
+    assert settings.grid_box.itemText(1) == "The layer's own (50 cm)"
+    wait(lambda: bool(d.dock.estimate.text()))
+    assert asked[-1].grid == "model" and not settings.grid_note.isVisible()
+    settings.grid_box.setFocus()
+    QTest.keyClick(settings.grid_box, Qt.Key.Key_Down)
+    assert settings.button.text() == "More settings (changed)" and d.dock.estimate.text() == ""
+    wait(lambda: bool(d.dock.estimate.text()))
+    assert asked[-1].grid == "source" and not settings.grid_note.isVisible()
+    d.dock.further.boxes[further.STATISTICS].click()
+    assert settings.grid_note.isVisible() and "statistics are those of the model's" in settings.grid_note.text()
+    d.run()
+    d.until_idle()
+    assert sent[0].grid == "source" and sent[0].to_json()["grid"] == "source"
+    d.dock.model_picker.set_models([MODEL, SPECIES])
+    d.dock.model_picker.choose("fake-plants")
+    assert settings.grid() == "model" and not settings.grid_note.isVisible()
 
 
 def test_zones_are_named_by_a_field(desk, fields, sent):
@@ -118,7 +145,7 @@ def test_zones_are_named_by_a_field(desk, fields, sent):
     d.ready()
     QgsProject.instance().addMapLayer(fields)
     settings = unfolded(d)
-    d.dock.area.drawn.click()
+    d.dock.area.in_polygons.click()
     assert not settings.names.isVisible()
     d.dock.further.boxes[further.STATISTICS].click()
     assert settings.names.isVisible()

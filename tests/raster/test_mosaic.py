@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from pyproj import Transformer
 from rasterio.enums import ColorInterp
 from rasterio.merge import merge
 
 from rotacube.errors import RotacubeError
 from rotacube.raster import mosaic
 from rotacube.raster.file_source import FileSource
+from rotacube.raster.grid import Box
 from rotacube.raster.members import members_of
 from rotacube.raster.reading import NodataRange, Reading
 
@@ -196,10 +198,9 @@ def other(write_raster, tmp_path, **changes):
 @pytest.mark.parametrize(
     ("changes", "code", "words"),
     [
-        ({"crs": "EPSG:32646"}, "raster_not_georeferenced", "different CRS"),
-        ({"transform": CORNER * Affine.scale(1.1)}, "raster_resolution", "another size or direction"),
-        ({"transform": CORNER * Affine.rotation(1)}, "raster_resolution", "another size or direction"),
-        ({"transform": CORNER * Affine.translation(7.5, 0)}, "raster_resolution", "lie between"),
+        ({"transform": CORNER * Affine.scale(2.1)}, "raster_resolution", "too different in size"),
+        ({"transform": CORNER * Affine.scale(0.4)}, "raster_resolution", "too different in size"),
+        ({"crs": "EPSG:32601"}, "raster_resolution", "too different in size"),
         ({"array": image(9)[:2]}, "raster_bands", "needs 3 bands"),
         ({"array": np.concatenate([image(9), image(8)[:2]])}, "raster_bands", "5 and 3 bands"),
         ({"array": image(9, dtype="uint16")}, "raster_bands", "uint16 and uint8"),
@@ -211,6 +212,79 @@ def test_what_is_not_like_the_first_is_named(changes, code, words, tiles, write_
     with pytest.raises(RotacubeError, match=words) as caught:
         FileSource(listed(tmp_path / "list.txt", [*tiles, path]), card)
     assert caught.value.code == code and "other.tif" in caught.value.message
+
+
+def smooth(x, y):
+    """A picture without edges, by place: what resampling must find again, (3, ...)."""
+    waves = [120 + 60 * np.sin(x / a + y / b) for a, b in ((3.1, 4.3), (2.9, -3.7), (5.3, 2.3))]
+    return np.rint(np.stack(waves)).astype(np.uint8)
+
+
+def seen_from(transform, crs, height, width):
+    """The picture as a raster of this grid shows it."""
+    columns, rows = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    t = transform
+    x, y = t.a * columns + t.b * rows + t.c, t.d * columns + t.e * rows + t.f
+    if crs != "EPSG:32645":
+        there = Transformer.from_crs(crs, "EPSG:32645", always_xy=True)
+        x, y = there.transform(x, y)
+    return smooth(x - 353000, y - 3060000)
+
+
+@pytest.mark.parametrize(
+    ("onto", "crs"),
+    [
+        (Affine.translation(40.4, 0.3), "EPSG:32645"),
+        (Affine.translation(40, 0) * Affine.scale(1.3), "EPSG:32645"),
+        (Affine.translation(40, -5) * Affine.rotation(7), "EPSG:32645"),
+        (None, "EPSG:32646"),
+        (None, "EPSG:4326"),
+    ],
+    ids=["between pixels", "larger", "turned", "the next zone", "degrees"],
+)
+def test_what_lies_on_another_grid_is_resampled_in_its_place(onto, crs, write_raster, card, tmp_path):
+    height, width = 60, 40
+    if onto is None:
+        x, y = CORNER * (35, -3)  # turned by the zones' convergence, it still covers what the first leaves
+        x, y = Transformer.from_crs("EPSG:32645", crs, always_xy=True).transform(x, y)
+        size = (0.15 / 98_000, 0.15 / 111_000) if crs == "EPSG:4326" else (0.15, 0.15)
+        place = Affine(size[0], 0, x, 0, -size[1], y)
+    else:
+        place = CORNER * onto
+    paths = [
+        write_raster(tmp_path / "a.tif", seen_from(CORNER, "EPSG:32645", height, width), transform=CORNER),
+        write_raster(tmp_path / "b.tif", seen_from(place, crs, height, 50), transform=place, crs=crs),
+    ]
+    with FileSource(listed(tmp_path / "list.txt", paths), card) as source:
+        pixels = source._pixels
+        whole = Box(0, 0, pixels.facts.height, pixels.facts.width)
+        values, valid = pixels.read(whole)
+        truth = seen_from(pixels.facts.transform, "EPSG:32645", *valid.shape)
+        difference = np.abs(values.astype(int) - truth)[:, valid]
+        assert difference.max() <= 9 and difference.mean() < 2  # half a pixel of the steepest wave is 2
+        inside = ~valid[8:50, :80]
+        assert inside.mean() < 0.2 and not inside[:, 35:45].any(), "a gap where they meet"
+        assert "1 of them lie" in source.notes[0]
+        for part in (Box(3, 30, 31, 61), Box(20, 41, 33, 60)):
+            found, seen = pixels.read(part)
+            np.testing.assert_array_equal(seen, valid[part.within(whole)])
+            assert np.abs(found.astype(int) - values[(slice(None), *part.within(whole))])[:, seen].max() <= 1
+
+
+def test_what_is_warped_lets_the_next_one_through_where_it_has_no_data(write_raster, card, tmp_path):
+    hole = image(1)
+    hole[:, 10:20, 10:20] = 0
+    place = CORNER * Affine.translation(0.4, 0.4)
+    paths = [
+        write_raster(tmp_path / "a.tif", image(0, 5, 5), transform=CORNER * Affine.translation(-20, -20), nodata=0),
+        write_raster(tmp_path / "b.tif", hole, transform=place, nodata=0),
+        write_raster(tmp_path / "c.tif", image(2), transform=CORNER, nodata=0),
+    ]
+    with FileSource(listed(tmp_path / "list.txt", paths), card) as source:
+        values, valid = source._pixels.read(Box(20, 20, 55, 60))
+    assert valid.all()
+    np.testing.assert_array_equal(values[:, 10:20, 10:20], image(2)[:, 10:20, 10:20])
+    np.testing.assert_array_equal(values[:, 1:9, 1:9], hole[:, 1:9, 1:9])
 
 
 def test_what_cannot_be_read_is_named(tiles, card, tmp_path):

@@ -1,7 +1,8 @@
-"""Many rasters of one grid, read as one. Where several have valid pixels the first one counts."""
+"""Many rasters, read as one on the grid of the first. Where several have valid pixels the first one counts."""
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio.enums import Resampling
 
 from rotacube.errors import RasterBands, RasterNotGeoreferenced, RasterResolution
 from rotacube.models.card import ModelCard
@@ -22,21 +24,29 @@ from rotacube.raster.opening import Facts
 from rotacube.raster.pixels import Pixels, open_pixels
 from rotacube.raster.reading import Reading
 from rotacube.raster.references import References
+from rotacube.raster.warped import Grid, Warped, place_in
 
 OPEN = 64
 """Files that are open at once: those that were not read for longest are closed."""
 OFF = 0.05
-"""Pixels by which a raster may lie beside the grid of the first one."""
+"""Pixels by which a raster may lie beside the grid of the first one, to be read as it is."""
+BENT = 0.5
+"""Pixels by which it may leave a grid of the same CRS, moved as a whole, for its values to be kept as they are."""
+ALIKE = 2.0
+"""Times by which its pixels may be larger or smaller."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """A raster of a mosaic: its path, what it says of itself, its bands, and what it covers in the mosaic's pixels."""
+    """A raster of a mosaic: its path, what it says of itself, its bands, what it covers in the mosaic's pixels, and how
+    it is resampled onto these; None where it has them.
+    """
 
     path: str
     facts: Facts
     choice: Choice
     box: Box
+    how: Resampling | None = None
 
 
 class Mosaic:
@@ -59,7 +69,7 @@ class Mosaic:
         self.notes = [note, *([self.choice.note] if self.choice.note else [])]
         self._members, self._reading = members, reading
         self._boxes = np.array([(m.box.top, m.box.left, m.box.bottom, m.box.right) for m in members])
-        self._opened: OrderedDict[int, Pixels] = OrderedDict()
+        self._opened: OrderedDict[int, Pixels | Warped] = OrderedDict()
         self._dtype = np.dtype(self.dtypes[0] if len(set(self.dtypes)) == 1 else np.float64)
 
     @property
@@ -119,15 +129,22 @@ class Mosaic:
         top, left, bottom, right = self._boxes.T
         return np.flatnonzero((top < box.bottom) & (bottom > box.top) & (left < box.right) & (right > box.left))
 
-    def _pixels(self, number: int) -> Pixels:
+    def _pixels(self, number: int) -> Pixels | Warped:
         if number not in self._opened:
             member = self._members[number]
             file = rasterio.open(member.path)
-            self._opened[number] = Pixels(file, member.facts, member.choice, self._reading, member.path)
+            pixels = Pixels(file, member.facts, member.choice, self._reading, member.path)
+            self._opened[number] = (
+                Warped(pixels, self._grid_of(member.box), member.how) if member.how is not None else pixels
+            )
             if len(self._opened) > OPEN:
                 self._opened.popitem(last=False)[1].close()
         self._opened.move_to_end(number)
         return self._opened[number]
+
+    def _grid_of(self, box: Box) -> Grid:
+        place = self.facts.transform * Affine.translation(box.left, box.top)
+        return Grid(self.facts.crs, place, box.height, box.width)
 
 
 def open_mosaic(name: str, paths: Sequence[str], card: ModelCard, reading: Reading) -> tuple[Mosaic, References]:
@@ -142,7 +159,7 @@ def open_mosaic(name: str, paths: Sequence[str], card: ModelCard, reading: Readi
     Raises:
         RasterMissing, RasterUnreadable, RasterNeedsNetwork, RasterNotGeoreferenced, RasterBands, RasterEmpty: one of
             them is not usable, or not like the first: the sentence names it.
-        RasterResolution: one of them is not on the grid of the first.
+        RasterResolution: pixels of one of them are far from the size of the first one's.
     """
     every = References()
     seen: list[Member] = []
@@ -158,6 +175,9 @@ def open_mosaic(name: str, paths: Sequence[str], card: ModelCard, reading: Readi
     transform = seen[0].facts.transform * Affine.translation(left, top)
     facts = replace(seen[0].facts, height=bottom - top, width=right - left, transform=transform)
     note = f"{len(members):,} rasters are mapped as one; where they overlap, the first of them that has data counts."
+    warped = sum(m.how is not None for m in members)
+    if warped:
+        note += f" {warped:,} of them lie beside the pixels of '{seen[0].path}', and are resampled onto these."
     return Mosaic(members, facts, reading, note), every
 
 
@@ -176,7 +196,7 @@ def _like(first: Member, path: str, facts: Facts, choice: Choice) -> Member:
     """A raster that is like the first, in the first one's pixels.
 
     Raises:
-        RasterNotGeoreferenced, RasterBands, RasterResolution: it is not.
+        RasterNotGeoreferenced, RasterBands, RasterResolution: it is not, and cannot be made so.
     """
     there = f"'{path}' and '{first.path}' cannot be one map: "
     counts = [len(f.bands.dtypes) - (f.alpha > 0) for f in (facts, first.facts)]
@@ -189,23 +209,34 @@ def _like(first: Member, path: str, facts: Facts, choice: Choice) -> Member:
             f"{there}their values are {choice.dtypes[0]} and {first.choice.dtypes[0]}. Convert one of them "
             "(gdal_translate -ot)."
         )
+    own, grid = Box(0, 0, facts.height, facts.width), _grid(facts)
     x, y = (np.array([v]) for v in facts.transform * (facts.width / 2, facts.height / 2))
-    if facts.crs != first.facts.crs and not same_place(facts.crs, first.facts.crs, x, y):
-        raise RasterNotGeoreferenced(f"{there}they have different CRS. Warp one of them first (gdalwarp -t_srs).")
-    move = ~first.facts.transform * facts.transform
-    bent = max(abs(move.a - 1) + abs(move.d), abs(move.e - 1) + abs(move.b)) * max(facts.width, facts.height)
-    if bent > OFF:
-        raise RasterResolution(
-            f"{there}their pixels have another size or direction. Warp one of them to the other's (gdalwarp -tr), or "
-            "make a virtual raster of all (gdalbuildvrt)."
+    if facts.crs == first.facts.crs or same_place(facts.crs, first.facts.crs, x, y):
+        move = ~first.facts.transform * facts.transform
+        top, left = round(move.f), round(move.c)
+        bent = max(abs(move.a - 1) + abs(move.d), abs(move.e - 1) + abs(move.b)) * max(facts.width, facts.height)
+        if max(bent, abs(move.f - top), abs(move.c - left)) <= OFF:
+            return Member(path, facts, choice, Box(top, left, top + facts.height, left + facts.width))
+        grid = replace(grid, crs=first.facts.crs)
+        how = Resampling.nearest if bent <= BENT else Resampling.bilinear
+    else:
+        how = Resampling.bilinear
+    place = place_in(grid, first.facts, own)
+    if place is None:
+        raise RasterNotGeoreferenced(
+            f"{there}they have different CRS, and one cannot be reached from the other. Give them their true CRS."
         )
-    top, left = round(move.f), round(move.c)
-    if max(abs(move.f - top), abs(move.c - left)) > OFF:
+    box = Box(*(math.floor(v) for v in place[:2]), *(math.ceil(v) for v in place[2:]))
+    times = math.sqrt(facts.height * facts.width / ((place[2] - place[0]) * (place[3] - place[1])))
+    if not 1 / ALIKE <= times <= ALIKE:
         raise RasterResolution(
-            f"{there}the pixels of one lie between those of the other. Make a virtual raster of all (gdalbuildvrt), "
-            "which moves them by up to half a pixel, and map that."
+            f"{there}their pixels are too different in size. Warp one of them to the other's (gdalwarp -tr)."
         )
-    return Member(path, facts, choice, Box(top, left, top + facts.height, left + facts.width))
+    return Member(path, facts, choice, box, how)
+
+
+def _grid(facts: Facts) -> Grid:
+    return Grid(facts.crs, facts.transform, facts.height, facts.width)
 
 
 def _moved(box: Box, down: int, across: int) -> Box:

@@ -113,6 +113,15 @@ def test_a_student_learns_from_a_teacher_that_is_not_saved_with_it(tmp_path):
     assert network.channels == {"logits": 1, "distance": 1}
 
 
+def test_a_teacher_that_has_no_further_outputs_is_imitated_in_its_classes(tmp_path):
+    plain = a_recipe(options={"width": 0.25})
+    save_model(start(plain), _fields(plain) | {"accuracy": {}}, tmp_path / "teacher")
+    options = {"width": 0.1}
+    student = a_recipe(architecture="ri-unet-4", options=options, teacher=str(tmp_path / "teacher"))
+    fit(student, tmp_path, tmp_path / "run", progress=False)
+    assert read_losses(tmp_path / "run")[0]["loss/imitation"] > 0
+
+
 def test_what_it_starts_from_has_to_fit(tmp_path):
     with pytest.raises(OptionsRefused, match="Only lite-unet has ImageNet weights"):
         start(a_recipe(architecture="unet", options={"width": 0.25}, init="imagenet"))

@@ -68,7 +68,7 @@ class DenseTask(lightning.LightningModule):
         found = self.network(image)
         if hook is not None:
             hook.remove()
-        maps = {name: part.float() for name, part in (found if isinstance(found, dict) else {"logits": found}).items()}
+        maps = _by_name(found)
         parts = {"classes": class_loss(maps["logits"], batch["labels"], batch["valid"], self.losses.weights)}
         if len(maps) > 1:
             parts |= separation_losses(maps, batch)
@@ -77,7 +77,7 @@ class DenseTask(lightning.LightningModule):
                 taught_deep: list[Tensor] = []
                 with _deepest(self.taught[0]).register_forward_hook(lambda m, g, made: taught_deep.append(made)):
                     taught = self.taught[0](image)
-            parts["imitation"] = imitation_loss(maps, {k: v.float() for k, v in taught.items()}, batch["seen"])
+            parts["imitation"] = imitation_loss(maps, _by_name(taught), batch["seen"])
             if self.project is not None:
                 parts["features"] = feature_loss(self.project(deep[0]).float(), taught_deep[0].float())
         total = torch.stack([getattr(self.losses, name) * part for name, part in parts.items()]).sum()
@@ -111,6 +111,11 @@ class DenseTask(lightning.LightningModule):
             f"The loss is no number at step {self.global_step}.{kept} Lower the rate (--set schedule.rate=...), or "
             "look for damaged images."
         )
+
+
+def _by_name(found: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
+    """A network's outputs in float32, by name; one that has logits alone gives them as they are."""
+    return {name: part.float() for name, part in (found if isinstance(found, dict) else {"logits": found}).items()}
 
 
 def schedule_of(

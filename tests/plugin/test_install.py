@@ -41,11 +41,11 @@ class Told:
     [
         (
             "https://somewhere/rotacube-0.1.0-py3-none-any.whl#sha256=1",
-            "rotacube[train] @ https://somewhere/rotacube-0.1.0-py3-none-any.whl#sha256=1",
+            "rotacube[train,frames] @ https://somewhere/rotacube-0.1.0-py3-none-any.whl#sha256=1",
         ),
-        ("/wheels/rotacube-0.1.0-py3-none-any.whl", "/wheels/rotacube-0.1.0-py3-none-any.whl[train]"),
-        ("/wheels", f"rotacube[train]=={paths.version()}"),
-        ("", f"{paths.root()}[train]"),
+        ("/wheels/rotacube-0.1.0-py3-none-any.whl", "/wheels/rotacube-0.1.0-py3-none-any.whl[train,frames]"),
+        ("/wheels", f"rotacube[train,frames]=={paths.version()}"),
+        ("", f"{paths.root()}[train,frames]"),
     ],
 )
 def test_what_is_installed(wheels, last):

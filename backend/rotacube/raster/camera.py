@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rotacube.errors import FramesRefused
+from rotacube.raster.lens import Lens
 
 LARGEST_TILT = 20.0
 """Degrees from straight down up to which a frame is a map."""
@@ -50,12 +51,14 @@ class Pose:
 
     Attributes:
         longitude, latitude: degrees, WGS 84.
-        height: metres above the ground, which is taken for flat.
+        height: metres above the ground, which is taken for a plane.
         yaw: degrees clockwise from north to where the image's top lies.
         axes: (3, 3), the directions in east, north and up of the image's right, of its bottom, and of its middle.
         focal: pixels.
         size: columns and rows of the image.
         edited: the program that has saved the image again, after it was taken; empty where none has.
+        lens: how it bends lines, where that is known and not taken out already.
+        slope: metres by which the ground rises with a metre east and with a metre north.
     """
 
     longitude: float
@@ -66,6 +69,8 @@ class Pose:
     focal: float
     size: tuple[int, int]
     edited: str = ""
+    lens: Lens | None = None
+    slope: tuple[float, float] = (0.0, 0.0)
 
     @property
     def tilt(self) -> float:
@@ -78,14 +83,17 @@ class Pose:
         return self.height / self.focal
 
     def to_ground(self) -> Array:
-        """The homography (3, 3) from pixels (column, row, 1) to metres east and north of the point under the camera.
+        """The homography (3, 3) from pixels (column, row, 1) of the straight view to metres east and north of the point
+        under the camera.
 
-        A pixel's ray meets the plane z = -height; the image's corner is (0, 0), its middle that of the lens.
+        A pixel's ray meets the plane z = slope . (x, y) - height; the image's corner is (0, 0), its middle that of the
+        lens.
         """
         width, height = self.size
         lens = np.array([[1, 0, -width / 2], [0, 1, -height / 2], [0, 0, self.focal]])
         rays = self.axes.T @ lens
-        return np.vstack([rays[:2] * self.height, -rays[2:]])  # the last coordinate is positive where it does
+        ahead = np.array(self.slope) @ rays[:2] - rays[2]  # positive where it does
+        return np.vstack([rays[:2] * self.height, ahead])
 
 
 def hanging(yaw: float, pitch: float, roll: float) -> Array:
@@ -182,12 +190,12 @@ def _direction(gps: Mapping[int, Any], xmp: Mapping[str, str], name: str, make: 
         yaw, pitch, roll = (_first(xmp, tag) for tag in names)
         if yaw is not None and pitch is not None:
             axes = hanging(yaw, pitch, roll or 0.0)
-            return _top(axes), axes
+            return top_of(axes), axes
     yaw, pitch, roll = (_first(xmp, tag) for tag in _MOUNTED)
     if yaw is not None:
         left = make.strip().lower() == "sensefly"  # counts a roll to the left as positive
         axes = mounted(yaw, pitch or 0.0, -(roll or 0.0) if left else roll or 0.0)
-        return _top(axes), axes
+        return top_of(axes), axes
     yaw = _number(gps.get(_DIRECTION))
     if yaw is None:
         raise FramesRefused(
@@ -196,7 +204,7 @@ def _direction(gps: Mapping[int, Any], xmp: Mapping[str, str], name: str, make: 
     return yaw, mounted(yaw, 0.0, 0.0)
 
 
-def _top(axes: Array) -> float:
+def top_of(axes: Array) -> float:
     """Degrees clockwise from north to where an image's top lies."""
     return math.degrees(math.atan2(-axes[1, 0], -axes[1, 1]))
 

@@ -62,7 +62,7 @@ class Flight:
 
     def grid(self, gsd: float) -> MapGrid:
         """The absolute grid over all frames: its lines are at multiples of `gsd` metres of the CRS."""
-        every = np.concatenate([frame.corners for frame in self.frames]) / gsd
+        every = np.concatenate([frame.outline for frame in self.frames]) / gsd
         (left, bottom), (right, top) = np.floor(every.min(0)), np.ceil(every.max(0))
         place = Affine.translation(left * gsd, top * gsd) @ Affine.scale(gsd, -gsd)
         return MapGrid(int(top - bottom), int(right - left), self.crs, place, (gsd, gsd))

@@ -30,6 +30,16 @@ def test_list_says_where_frames_lie_or_why_they_are_left_out(call, frames):
     assert table.code == 0 and "35.0" in table.out and "Left out: '1.jpg' is damaged" in table.out
 
 
+def test_refining_tells_what_it_came_to(call, frames, tmp_path):
+    pytest.importorskip("cv2")
+    listed = json.loads(call("frames", "list", frames, "--refine", "--json").out)
+    assert [row["frame"] for row in listed["frames"]] == ["0.jpg", "1.jpg", "2.jpg"]
+    # Both frames show nothing but noise, of the same grains.
+    assert set(listed["refinement"]) >= {"compared", "fitted", "held", "ahead", "beside", "alone", "slope", "bent"}
+    said = call("frames", "footprints", frames, "f.gpkg", "--refine")
+    assert said.code == 0 and ("Poses refined" in said.out or "No two of the frames" in said.out)
+
+
 def test_footprints_and_a_map_are_written(call, frames, model_folder, tmp_path):
     done = call("frames", "footprints", frames, "f.gpkg")
     assert done.code == 0, done.err

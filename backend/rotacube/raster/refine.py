@@ -206,10 +206,8 @@ def _best(
     if all(camera.lens < 0 for camera in cameras):
         return straight
     bent = adjust(cameras, fitted, bend=True)
-    medians = [
-        np.median(np.concatenate([_distances(_placed(frames, cameras, found, fitted, crs), pair) for pair in held]))
-        for found in (straight, bent)
-    ]
+    both = (_placed(frames, cameras, found, fitted, crs) for found in (straight, bent))
+    medians = [np.median(np.concatenate([_distances(placed, pair) for pair in held])) for placed in both]
     return bent if medians[1] < BETTER * medians[0] else straight
 
 

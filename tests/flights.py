@@ -68,11 +68,14 @@ def species(x, y):
     return np.where(second, 2, np.where(first, 1, 0))
 
 
-def picture(shot, crs, seed=0):
-    """What the camera sees (H, W, 3): the class's colour, and noise. Geodesics are followed for every 16th pixel."""
+def picture(shot, crs, seed=0, bend=lambda columns, rows: (columns, rows)):
+    """What the camera sees (H, W, 3): the class's colour, and noise. Geodesics are followed for every 16th pixel.
+
+    `bend` says where a straight lens has what a pixel of the camera's shows.
+    """
     width, height = shot.size
     columns, rows = np.linspace(0, width, width // 16 + 1), np.linspace(0, height, height // 16 + 1)
-    known = on_ground(shot, columns, rows[:, None], crs)
+    known = on_ground(shot, *bend(*np.broadcast_arrays(columns, rows[:, None])), crs)
     every = np.meshgrid(np.arange(height) + 0.5, np.arange(width) + 0.5, indexing="ij")
     x, y = (RegularGridInterpolator((rows, columns), values)(tuple(every)) for values in known)
     image = np.full((height, width, 3), 60.0)

@@ -25,6 +25,10 @@ GROUND = typer.Option(
     help="Elevation of the ground above the sea in metres, for frames that do not say their height above it.",
     show_default=False,
 )
+CALIBRATION = typer.Option(
+    help="How the camera's lens bends lines, as OpenCV writes it in JSON; what the frames' tags say if absent.",
+    show_default=False,
+)
 REFINE = typer.Option(
     "--refine",
     help="Move and turn the frames a little until what neighbours both show lies at one place; needs OpenCV.",
@@ -41,11 +45,12 @@ def root() -> None:
 def list_frames(
     frames: Annotated[Path, FOLDER],
     ground: Annotated[float | None, GROUND] = None,
+    calibration: Annotated[Path | None, CALIBRATION] = None,
     refine: Annotated[bool, REFINE] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the frames of a folder: position, height, direction and pixel size, or why they are left out."""
-    flight, refinement = _flight(frames, ground, refine)
+    flight, refinement = _flight(frames, ground, calibration, refine)
     if as_json:
         rows = _rows(flight)
         found = {"frames": rows, "refinement": dataclasses.asdict(refinement)} if refinement else rows
@@ -70,6 +75,7 @@ def footprints(
     frames: Annotated[Path, FOLDER],
     output: Annotated[Path, typer.Argument(help="The layer: .gpkg or .fgb.")],
     ground: Annotated[float | None, GROUND] = None,
+    calibration: Annotated[Path | None, CALIBRATION] = None,
     refine: Annotated[bool, REFINE] = False,
     overwrite: Annotated[bool, OVERWRITE] = False,
 ) -> None:
@@ -77,7 +83,7 @@ def footprints(
     from rotacube.inference.footprints import check_footprints, write_footprints
 
     check_footprints(output, overwrite)
-    flight, _ = _flight(frames, ground, refine)
+    flight, _ = _flight(frames, ground, calibration, refine)
     write_footprints(flight, output, overwrite)
     _say_of(flight)
     say(f"{output}: {len(flight.frames)} footprints.")
@@ -92,6 +98,7 @@ def map_them(
         float | None, typer.Option(help="Metres of the map's pixels; the model's if absent.", show_default=False)
     ] = None,
     ground: Annotated[float | None, GROUND] = None,
+    calibration: Annotated[Path | None, CALIBRATION] = None,
     refine: Annotated[bool, REFINE] = False,
     threshold: Annotated[
         float | None, typer.Option(help="Probability from which on a pixel is a roof; the model's own if absent.")
@@ -118,7 +125,11 @@ def map_them(
 
     loaded = load_model(model)
     place = choose_place(precision)
-    request = FramesRequest(frames, output, model, gsd, ground, threshold, any_resolution, overwrite, resume, refine)
+    request = FramesRequest(
+        *(frames, output, model, gsd, ground, threshold, any_resolution, overwrite, resume),
+        refine=refine,
+        calibration=calibration,
+    )
     stop = stop_event()
     with progress() as show:
         result = map_frames(
@@ -139,7 +150,9 @@ def map_them(
         say(note)
 
 
-def _flight(folder: Path, ground: float | None, refine: bool) -> tuple[Flight, Refinement | None]:
+def _flight(
+    folder: Path, ground: float | None, calibration: Path | None, refine: bool
+) -> tuple[Flight, Refinement | None]:
     """The frames of a folder, and what refining their poses came to where that is wanted, with a bar."""
     from rotacube.raster.frames import read_flight
     from rotacube.raster.matches import check_matching
@@ -152,6 +165,7 @@ def _flight(folder: Path, ground: float | None, refine: bool) -> tuple[Flight, R
         flight = read_flight(
             folder,
             ground,
+            calibration=calibration,
             on_frame=lambda done, total: show("Looking at frames", done, total, "frames"),
             cancelled=stop.is_set,
         )

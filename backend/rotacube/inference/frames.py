@@ -116,6 +116,7 @@ def map_frames(
         flight = read_flight(
             request.folder,
             request.ground,
+            calibration=request.calibration,
             on_frame=lambda done, total: on_frame("Looking at frames", done, total, None),
             cancelled=cancelled,
         )

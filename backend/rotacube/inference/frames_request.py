@@ -41,6 +41,7 @@ class FramesRequest:
         overwrite: whether files that are there may be replaced.
         resume: whether what a run that was cut off has left is gone on with.
         refine: whether the frames' poses are refined by what neighbours both show.
+        calibration: a JSON file that says how the camera's lens bends lines; what the frames' tags say if None.
     """
 
     folder: Path
@@ -53,6 +54,7 @@ class FramesRequest:
     overwrite: bool = False
     resume: bool = False
     refine: bool = False
+    calibration: Path | None = None
 
     def path(self, product: str) -> Path:
         """Where a product goes, a key of `PRODUCTS`."""

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rotacube.errors import FramesRefused
+from rotacube.raster.calibration import fitted, lens_of_tags
 from rotacube.raster.lens import Lens
 
 LARGEST_TILT = 20.0
@@ -118,16 +119,18 @@ def _body(yaw: float, pitch: float, roll: float) -> tuple[Array, Array, Array]:
     return right * math.cos(r) - above * math.sin(r), ahead, above * math.cos(r) + right * math.sin(r)
 
 
-def read_pose(image: Image.Image, name: str, ground: float | None = None) -> Pose:
+def read_pose(image: Image.Image, name: str, ground: float | None = None, calibration: Lens | None = None) -> Pose:
     """The pose that an image's tags say.
 
     Args:
         image: open; its pixels are not read.
         name: for sentences.
         ground: elevation of the ground above the sea, metres, for images that do not say their height above it.
+        calibration: the camera's lens, where somebody knows it better than the tags.
 
     Raises:
-        FramesRefused: it has no position, no height, no direction or no focal length, or looks too far ahead.
+        FramesRefused: it has no position, no height, no direction or no focal length, looks too far ahead, or was taken
+            with a fisheye or another camera than the calibrated one.
     """
     exif = image.getexif()
     tags, gps = exif.get_ifd(_EXIF), exif.get_ifd(_GPS)
@@ -135,8 +138,11 @@ def read_pose(image: Image.Image, name: str, ground: float | None = None) -> Pos
     longitude, latitude = _position(gps, xmp, name)
     height = _height(gps, xmp, name, ground)
     yaw, axes = _direction(gps, xmp, name, str(exif.get(0x010F, "")))
-    focal = _focal_length(tags, xmp, image.size, name)
-    pose = Pose(longitude, latitude, height, yaw % 360, axes, focal, image.size, _edited(exif, tags))
+    size = image.size
+    lens = fitted(calibration, size, name) if calibration else lens_of_tags(xmp, _per_millimetre(tags), size, name)
+    focal = lens.straight_focal if lens else _focal_length(tags, xmp, size, name)
+    bent = lens if lens and lens.bends else None
+    pose = Pose(longitude, latitude, height, yaw % 360, axes, focal, size, _edited(exif, tags), bent)
     if pose.tilt > LARGEST_TILT:
         raise FramesRefused(
             f"'{name}' looks {pose.tilt:.0f} degrees away from straight down; up to {LARGEST_TILT:g} make a map."
@@ -216,10 +222,10 @@ def _focal_length(tags: Mapping[int, Any], xmp: Mapping[str, str], size: tuple[i
     4:3 at its full width.
     """
     wide, low = max(size), min(size)
-    focal, of_film, per_unit = (_number(tags.get(tag)) for tag in (_FOCAL, _FOCAL_35, _PLANE_X))
+    focal, of_film, per_millimetre = _number(tags.get(_FOCAL)), _number(tags.get(_FOCAL_35)), _per_millimetre(tags)
     found = [_first(xmp, "CalibratedFocalLength")]
-    if focal and per_unit:
-        found.append(focal * per_unit / _MILLIMETRES.get(tags.get(_PLANE_UNIT, 2), 25.4))
+    if focal and per_millimetre:
+        found.append(focal * per_millimetre)
     if of_film:
         found.append(of_film / FILM * math.hypot(wide, max(low, 0.75 * wide if wide > 1.6 * low else low)))
     for pixels in found:
@@ -228,6 +234,12 @@ def _focal_length(tags: Mapping[int, Any], xmp: Mapping[str, str], size: tuple[i
     raise FramesRefused(
         f"'{name}' does not say its focal length (as 35 mm film, or with the size of the sensor's pixels)."
     )
+
+
+def _per_millimetre(tags: Mapping[int, Any]) -> float | None:
+    """Pixels in a millimetre of the sensor."""
+    per_unit = _number(tags.get(_PLANE_X))
+    return per_unit / _MILLIMETRES.get(tags.get(_PLANE_UNIT, 2), 25.4) if per_unit else None
 
 
 def _degrees(gps: Mapping[int, Any], tags: tuple[int, int]) -> float | None:

@@ -50,6 +50,12 @@ class Lens:
         (p1, p2), (x, y), (width, height) = self.tangential, self.centre, self.size
         return replace(self, centre=(width - x, height - y), tangential=(-p1, -p2))
 
+    @property
+    def bends(self) -> bool:
+        """Whether the image is another than the straight view."""
+        (width, height), (x, y) = self.size, self.centre
+        return any((*self.radial, *self.tangential, self.focal[0] - self.focal[1], x - width / 2, y - height / 2))
+
     def scaled(self, size: tuple[int, int]) -> Lens:
         """The lens of the images drawn at another size of the same shape."""
         by = size[0] / self.size[0]

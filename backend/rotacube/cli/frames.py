@@ -22,11 +22,17 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Drone frames: where they lie, and one map of them.", no_args_is_help=True)
 FOLDER = typer.Argument(help="The folder with the drone's JPEGs.", metavar="FRAMES")
 GROUND = typer.Option(
-    help="Elevation of the ground above the sea in metres, for frames that do not say their height above it.",
+    help="Elevation of the ground above the sea in metres, for frames that do not say their height above it; with "
+    "--dem that of where the drone took off.",
     show_default=False,
 )
 CALIBRATION = typer.Option(
     help="How the camera's lens bends lines, as OpenCV writes it in JSON; what the frames' tags say if absent.",
+    show_default=False,
+)
+DEM = typer.Option(
+    help="A terrain model, heights above the sea: each frame then shows a plane that fits the ground under it. "
+    "Heights above take-off count from --ground, else from the median of the ground under the cameras.",
     show_default=False,
 )
 REFINE = typer.Option(
@@ -46,11 +52,12 @@ def list_frames(
     frames: Annotated[Path, FOLDER],
     ground: Annotated[float | None, GROUND] = None,
     calibration: Annotated[Path | None, CALIBRATION] = None,
+    dem: Annotated[str | None, DEM] = None,
     refine: Annotated[bool, REFINE] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the frames of a folder: position, height, direction and pixel size, or why they are left out."""
-    flight, refinement = _flight(frames, ground, calibration, refine)
+    flight, refinement = _flight(frames, ground, calibration, dem, refine)
     if as_json:
         rows = _rows(flight)
         found = {"frames": rows, "refinement": dataclasses.asdict(refinement)} if refinement else rows
@@ -76,6 +83,7 @@ def footprints(
     output: Annotated[Path, typer.Argument(help="The layer: .gpkg or .fgb.")],
     ground: Annotated[float | None, GROUND] = None,
     calibration: Annotated[Path | None, CALIBRATION] = None,
+    dem: Annotated[str | None, DEM] = None,
     refine: Annotated[bool, REFINE] = False,
     overwrite: Annotated[bool, OVERWRITE] = False,
 ) -> None:
@@ -83,7 +91,7 @@ def footprints(
     from rotacube.inference.footprints import check_footprints, write_footprints
 
     check_footprints(output, overwrite)
-    flight, _ = _flight(frames, ground, calibration, refine)
+    flight, _ = _flight(frames, ground, calibration, dem, refine)
     write_footprints(flight, output, overwrite)
     _say_of(flight)
     say(f"{output}: {len(flight.frames)} footprints.")
@@ -99,6 +107,7 @@ def map_them(
     ] = None,
     ground: Annotated[float | None, GROUND] = None,
     calibration: Annotated[Path | None, CALIBRATION] = None,
+    dem: Annotated[str | None, DEM] = None,
     refine: Annotated[bool, REFINE] = False,
     threshold: Annotated[
         float | None, typer.Option(help="Probability from which on a pixel is a roof; the model's own if absent.")
@@ -129,6 +138,7 @@ def map_them(
         *(frames, output, model, gsd, ground, threshold, any_resolution, overwrite, resume),
         refine=refine,
         calibration=calibration,
+        dem=dem,
     )
     stop = stop_event()
     with progress() as show:
@@ -151,7 +161,7 @@ def map_them(
 
 
 def _flight(
-    folder: Path, ground: float | None, calibration: Path | None, refine: bool
+    folder: Path, ground: float | None, calibration: Path | None, dem: str | None, refine: bool
 ) -> tuple[Flight, Refinement | None]:
     """The frames of a folder, and what refining their poses came to where that is wanted, with a bar."""
     from rotacube.raster.frames import read_flight
@@ -166,6 +176,7 @@ def _flight(
             folder,
             ground,
             calibration=calibration,
+            dem=dem,
             on_frame=lambda done, total: show("Looking at frames", done, total, "frames"),
             cancelled=stop.is_set,
         )

@@ -117,6 +117,7 @@ def map_frames(
             request.folder,
             request.ground,
             calibration=request.calibration,
+            dem=request.dem,
             on_frame=lambda done, total: on_frame("Looking at frames", done, total, None),
             cancelled=cancelled,
         )

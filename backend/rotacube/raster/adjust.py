@@ -140,7 +140,7 @@ class _Problem:
         own = state[: SLOTS * len(self.cameras)].reshape(-1, SLOTS)
         common, slope, bent = np.split(state[SLOTS * len(self.cameras) :], [1, SHARED])
         by, east_north = own[:, 2] * HEIGHT / self.heights + common * COMMON, own[:, :2] * POSITION
-        slope = slope * SLOPE
+        slope = slope * (0.0 if self.slopes.any() else SLOPE)  # a terrain model knows better
         under = (self.slopes * east_north).sum(1) + (self.around + east_north) @ slope
         turns = Rotation.from_rotvec(np.radians(own[:, 3:] * [TILT, TILT, -YAW])).as_matrix()
         moved = np.einsum("fij,fj->fi", self.grids, east_north)

@@ -60,6 +60,8 @@ class Pose:
         edited: the program that has saved the image again, after it was taken; empty where none has.
         lens: how it bends lines, where that is known and not taken out already.
         slope: metres by which the ground rises with a metre east and with a metre north.
+        over: what the tags' height counts from: "ground", "takeoff" or "sea". A terrain model needs it; without one
+            that is where the ground is.
     """
 
     longitude: float
@@ -72,6 +74,7 @@ class Pose:
     edited: str = ""
     lens: Lens | None = None
     slope: tuple[float, float] = (0.0, 0.0)
+    over: str = "ground"
 
     @property
     def tilt(self) -> float:
@@ -119,7 +122,13 @@ def _body(yaw: float, pitch: float, roll: float) -> tuple[Array, Array, Array]:
     return right * math.cos(r) - above * math.sin(r), ahead, above * math.cos(r) + right * math.sin(r)
 
 
-def read_pose(image: Image.Image, name: str, ground: float | None = None, calibration: Lens | None = None) -> Pose:
+def read_pose(
+    image: Image.Image,
+    name: str,
+    ground: float | None = None,
+    calibration: Lens | None = None,
+    terrain: bool = False,
+) -> Pose:
     """The pose that an image's tags say.
 
     Args:
@@ -127,6 +136,7 @@ def read_pose(image: Image.Image, name: str, ground: float | None = None, calibr
         name: for sentences.
         ground: elevation of the ground above the sea, metres, for images that do not say their height above it.
         calibration: the camera's lens, where somebody knows it better than the tags.
+        terrain: whether a terrain model will say how high it hung above the ground.
 
     Raises:
         FramesRefused: it has no position, no height, no direction or no focal length, looks too far ahead, or was taken
@@ -136,13 +146,15 @@ def read_pose(image: Image.Image, name: str, ground: float | None = None, calibr
     tags, gps = exif.get_ifd(_EXIF), exif.get_ifd(_GPS)
     xmp = _xmp(image.info.get("xmp", b""))
     longitude, latitude = _position(gps, xmp, name)
-    height = _height(gps, xmp, name, ground)
+    height, over = _height(gps, xmp, name, 0.0 if terrain else ground)
+    if not terrain:
+        check_height(height, name)
     yaw, axes = _direction(gps, xmp, name, str(exif.get(0x010F, "")))
     size = image.size
     lens = fitted(calibration, size, name) if calibration else lens_of_tags(xmp, _per_millimetre(tags), size, name)
     focal = lens.straight_focal if lens else _focal_length(tags, xmp, size, name)
     bent = lens if lens and lens.bends else None
-    pose = Pose(longitude, latitude, height, yaw % 360, axes, focal, size, _edited(exif, tags), bent)
+    pose = Pose(longitude, latitude, height, yaw % 360, axes, focal, size, _edited(exif, tags), bent, over=over)
     if pose.tilt > LARGEST_TILT:
         raise FramesRefused(
             f"'{name}' looks {pose.tilt:.0f} degrees away from straight down; up to {LARGEST_TILT:g} make a map."
@@ -171,23 +183,27 @@ def _position(gps: Mapping[int, Any], xmp: Mapping[str, str], name: str) -> tupl
     return longitude, latitude
 
 
-def _height(gps: Mapping[int, Any], xmp: Mapping[str, str], name: str, ground: float | None) -> float:
-    height = _first(xmp, "RelativeAltitude", "AboveGroundAltitude")
-    if height is None and ground is not None:
-        altitude = _number(gps.get(_ALTITUDE))
-        if altitude is not None:
-            below = gps.get(_BELOW) in (1, b"\x01")
-            height = (-altitude if below else altitude) - ground
-    if height is None:
+def _height(gps: Mapping[int, Any], xmp: Mapping[str, str], name: str, ground: float | None) -> tuple[float, str]:
+    """Metres, and what they count from, see `Pose.over`; a height above the sea is one above `ground`."""
+    for tag, over in (("RelativeAltitude", "takeoff"), ("AboveGroundAltitude", "ground")):
+        height = _first(xmp, tag)
+        if height is not None:
+            return height, over
+    altitude = _number(gps.get(_ALTITUDE))
+    if altitude is None or ground is None:
         raise FramesRefused(
             f"'{name}' does not say how high above the ground it was taken. Give the ground's elevation above the sea "
-            "(--ground), where its GPS altitude is to be trusted."
+            "(--ground), or a terrain model (--dem), where its GPS altitude is to be trusted."
         )
+    return (-altitude if gps.get(_BELOW) in (1, b"\x01") else altitude) - ground, "sea"
+
+
+def check_height(height: float, name: str) -> None:
+    """Raise `FramesRefused` where a frame was not taken from above the ground."""
     if not 1 <= height <= 10_000:
         raise FramesRefused(
             f"'{name}' was taken {height:.1f} m above the ground, as it says: no map can be made of it."
         )
-    return height
 
 
 def _direction(gps: Mapping[int, Any], xmp: Mapping[str, str], name: str, make: str) -> tuple[float, Array]:

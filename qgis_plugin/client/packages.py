@@ -26,7 +26,7 @@ _PYTORCH = "https://download.pytorch.org/whl/"
 
 @dataclass(frozen=True)
 class Build:
-    """A build of PyTorch, with what all packages together come to: measured on Linux with PyTorch 2.13 and 2.14."""
+    """A build of PyTorch, with what all packages come to: measured on Linux with PyTorch 2.13 and 2.14, OpenCV 5.0."""
 
     name: str
     index: str  # where its wheels are, if the package index has another build; else empty

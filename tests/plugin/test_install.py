@@ -156,7 +156,7 @@ def test_set_up_without_a_python(tmp_path):
 def test_set_up_on_a_full_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(install.shutil, "disk_usage", lambda path: Full)
     ok, text = Told(fake_python.make(tmp_path)).end()
-    assert not ok and "Less than 1.7 GB are free" in text
+    assert not ok and "Less than 1.9 GB are free" in text
 
 
 class Full:

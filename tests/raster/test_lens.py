@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pyogrio
 import pytest
+import shapely
 from flights import Shot, exif_of, noise, on_ground, save, xmp_of
 from PIL import Image
 
 from rotacube.errors import OptionsRefused
+from rotacube.inference.footprints import write_footprints
 from rotacube.raster.calibration import read_calibration
 from rotacube.raster.frames import read_flight
 from rotacube.raster.grid import Box
 from rotacube.raster.lens import Lens, outline
+from rotacube.raster.matches import neighbours
 from rotacube.raster.project import spots
 
 cv2 = pytest.importorskip("cv2")
@@ -151,6 +155,18 @@ def test_fisheyes_and_cameras_of_another_shape_are_left_out(tmp_path):
     flight = read_flight(tmp_path, calibration=calibration)
     assert [one.path.stem for one in flight.left_out] == ["wide"] and "another shape" in flight.left_out[0].why
     assert flight.frames[0].pose.lens.size == (320, 240)
+
+
+def test_footprints_of_bent_and_straight_frames_go_side_by_side(tmp_path):
+    save(tmp_path / "bent.jpg", SHOT, CRS, noise(SHOT), xmp=tagged(SHOT, DewarpFlag="0", DewarpData=DEWARP))
+    save(tmp_path / "straight.jpg", SHOT, CRS, noise(SHOT))
+    flight = read_flight(tmp_path)
+    write_footprints(flight, tmp_path / "f.gpkg")
+    shapes = pyogrio.raw.read(tmp_path / "f.gpkg")[2]
+    areas = shapely.area(shapely.from_wkb(shapes))
+    truth = [shapely.Polygon(frame.outline).area for frame in flight.frames]
+    np.testing.assert_allclose(areas, truth, rtol=1e-9)
+    assert areas[0] > 1.02 * areas[1] and neighbours(flight.frames) == [(0, 1)]
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,26 @@ def test_a_bent_lens_is_found_and_a_straight_one_is_not(ground, tmp_path):
     assert "bends lines" in " ".join(after.notes)
 
 
+@pytest.mark.parametrize("soil", [0.0, 8.0])
+def test_rows_all_alike_are_not_taken_for_each_other(soil, ground, tmp_path):
+    # Plants 30 cm apart in rows 75 cm apart, by the ruler; the tags are wrong by two or three rows.
+    field = np.zeros((3900, 3900))
+    field[8:3890:15, 5:3890:6] = 1
+    field = ndimage.gaussian_filter(field, 1.6)
+    random = np.random.default_rng(0)
+    stains = sum(
+        ndimage.zoom(random.normal(0, 1, (3900 // size,) * 2), size, order=1)[:3900, :3900] for size in (5, 15)
+    )
+    field = np.clip(90 + 120 * field / field.max() + soil * stains, 0, 255).astype(np.uint8)
+    shots = survey(START, lines=1, shots=3)
+    before = read_flight(fly(tmp_path / "frames", shots, (field, ground[1])))
+    after, told = refined(before)
+    if soil:
+        assert relative_errors(after, shots)[1] < 0.15 and not told.alone
+    else:
+        assert told.held is None and len(told.alone) == 3
+
+
 @pytest.mark.parametrize("known", [False, True])
 def test_ground_that_slopes_is_found_or_known(known, ground, tmp_path):
     slope, to_map = (0.05, -0.03), Transformer.from_crs("EPSG:4326", CRS, always_xy=True)

@@ -124,7 +124,7 @@ def _spread(points: Sequence[Any], shape: tuple[int, ...]) -> list[Any]:
 
 def neighbours(frames: Sequence[Frame]) -> list[tuple[int, int]]:
     """The pairs of frames, by number, that overlap; of each frame at least those that overlap it most."""
-    shapes = shapely.polygons([frame.outline for frame in frames])
+    shapes = np.array([shapely.Polygon(frame.outline) for frame in frames])
     areas = shapely.area(shapes)
     one, two = shapely.STRtree(shapes).query(shapes, predicate="intersects")
     apart = one < two

@@ -22,7 +22,8 @@ WRONG = 0.012
 """Of the height: two frames whose matches lie farther apart afterwards, in the median, were matched wrongly."""
 BETTER = 0.95
 """The lens counts as bent where that makes the distances of what was left out so many times as large, or less."""
-ROUNDS = 3
+ROUNDS = 4
+"""Of adjusting, and leaving out what was matched wrongly."""
 
 Array = NDArray[np.float64]
 
@@ -71,9 +72,9 @@ class Refinement:
         parts = ((self.ahead, "one ahead of the other"), (self.beside, "one beside the other"))
         more = ", ".join(f"{way} {apart.before:.2f} m and {apart.after:.2f} m" for apart, way in parts if apart)
         said.append(
-            f"Poses refined: {self.held.pairs} of {self.compared} pairs of overlapping frames match. What both show, "
-            f"matches that were not used, lay {self.held.before:.2f} m apart in the median, and now lies "
-            f"{self.held.after:.2f} m apart ({more})."
+            f"Poses refined: {self.held.pairs} of {self.compared} pairs of overlapping frames match. What both show "
+            f"(matches that were not used) lay {self.held.before:.2f} m apart in the median, and lies "
+            f"{self.held.after:.2f} m apart now ({more})."
         )
         if self.alone:
             said.append(
@@ -115,9 +116,11 @@ def refined(
     held = [_part(pair, held=True) for pair in pairs]
     cameras = _cameras(frames, crs)
     after, bent, slope = frames, np.zeros(0), np.zeros(2)
-    for _ in range(ROUNDS):
+    for number in range(ROUNDS):
         if not fitted:
             break
+        _check(cancelled)
+        on_frame("Adjusting poses", number, ROUNDS)
         found = _best(frames, cameras, fitted, held, crs)
         after, bent, slope = _placed(frames, cameras, found, fitted, crs), found.bent, found.slope
         wrong = {
@@ -125,10 +128,11 @@ def refined(
             for pair in fitted
             if np.median(_distances(after, pair)) > WRONG * frames[pair.one].pose.height
         }
-        if not wrong:
+        if not wrong or number == ROUNDS - 1:
             break
         fitted, held = ([pair for pair in part if (pair.one, pair.two) not in wrong] for part in (fitted, held))
         after, bent, slope = frames, np.zeros(0), np.zeros(2)
+    on_frame("Adjusting poses", ROUNDS, ROUNDS)
     alone = _alone(frames, fitted)
     ahead = [pair for pair in held if _ahead(frames, pair)]
     beside = [pair for pair in held if not _ahead(frames, pair)]
@@ -160,24 +164,24 @@ def _pairs(
     cancelled: Callable[[], bool],
 ) -> Iterator[Pair]:
     """What frames that were compared both show."""
-
-    def check() -> None:
-        if cancelled():
-            raise JobCancelled("Cancelled; nothing was written.")
-
     found = []
     for done, frame in enumerate(frames):
-        check()
+        _check(cancelled)
         on_frame("Looking for features", done, len(frames))
         found.append(features(frame))
     for done, pair in enumerate(compared):
-        check()
+        _check(cancelled)
         on_frame("Matching frames", done, len(compared))
         height = (frames[pair[0]].pose.height + frames[pair[1]].pose.height) / 2
         both = matched(pair, found[pair[0]], found[pair[1]], height)
         if both is not None:
             yield both
     on_frame("Matching frames", len(compared), len(compared))
+
+
+def _check(cancelled: Callable[[], bool]) -> None:
+    if cancelled():
+        raise JobCancelled("Cancelled; nothing was written.")
 
 
 def _part(pair: Pair, held: bool) -> Pair:
@@ -206,6 +210,8 @@ def _best(
     if all(camera.lens < 0 for camera in cameras):
         return straight
     bent = adjust(cameras, fitted, bend=True)
+    if any(camera.lens >= 0 and lens_of(camera.pose, float(bent.bent[camera.lens])).folds for camera in cameras):
+        return straight
     both = (_placed(frames, cameras, found, fitted, crs) for found in (straight, bent))
     medians = [np.median(np.concatenate([_distances(placed, pair) for pair in held])) for placed in both]
     return bent if medians[1] < BETTER * medians[0] else straight

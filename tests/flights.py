@@ -25,7 +25,10 @@ SPACES = {
 
 @dataclass(frozen=True)
 class Shot:
-    """How a frame is taken: degrees and metres; pitch -90 looks down; `film` is the focal length as 35 mm film."""
+    """How a frame is taken: degrees and metres; pitch -90 looks down; `film` is the focal length as 35 mm film.
+
+    The ground rises by `slope` with a metre east and with a metre north; `height` is above the point under the camera.
+    """
 
     longitude: float = 9.9
     latitude: float = 47.3
@@ -36,6 +39,7 @@ class Shot:
     size: tuple[int, int] = (320, 240)
     film: int = 24
     make: str = "dji"
+    slope: tuple[float, float] = (0.0, 0.0)
 
     @property
     def focal(self) -> float:
@@ -54,6 +58,7 @@ def on_ground(shot, columns, rows, crs):
     body = np.stack(np.broadcast_arrays(shot.focal, columns - width / 2, rows - height / 2), -1)
     angles = [shot.yaw, shot.pitch, shot.roll]
     north, east, down = Rotation.from_euler("ZYX", angles, degrees=True).apply(body.reshape(-1, 3)).T
+    down = down + shot.slope[0] * east + shot.slope[1] * north
     north, east = north / down * shot.height, east / down * shot.height
     start = np.full_like(north, shot.longitude), np.full_like(north, shot.latitude)
     there = Geod(ellps="WGS84").fwd(*start, np.degrees(np.arctan2(east, north)), np.hypot(east, north))
@@ -68,11 +73,14 @@ def species(x, y):
     return np.where(second, 2, np.where(first, 1, 0))
 
 
-def picture(shot, crs, seed=0):
-    """What the camera sees (H, W, 3): the class's colour, and noise. Geodesics are followed for every 16th pixel."""
+def picture(shot, crs, seed=0, bend=lambda columns, rows: (columns, rows)):
+    """What the camera sees (H, W, 3): the class's colour, and noise. Geodesics are followed for every 16th pixel.
+
+    `bend` says where a straight lens has what a pixel of the camera's shows.
+    """
     width, height = shot.size
     columns, rows = np.linspace(0, width, width // 16 + 1), np.linspace(0, height, height // 16 + 1)
-    known = on_ground(shot, columns, rows[:, None], crs)
+    known = on_ground(shot, *bend(*np.broadcast_arrays(columns, rows[:, None])), crs)
     every = np.meshgrid(np.arange(height) + 0.5, np.arange(width) + 0.5, indexing="ij")
     x, y = (RegularGridInterpolator((rows, columns), values)(tuple(every)) for values in known)
     image = np.full((height, width, 3), 60.0)

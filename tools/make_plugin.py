@@ -84,9 +84,10 @@ def contents() -> dict[str, bytes]:
 
 
 def requirements() -> list[str]:
-    """What the backend needs, and what training needs, as `pyproject.toml` says it."""
+    """What the backend, training and the matching of frames need, as `pyproject.toml` says it."""
     project = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return [*project["dependencies"], *project["optional-dependencies"]["train"]]
+    extras = project["optional-dependencies"]
+    return [*project["dependencies"], *extras["train"], *extras["frames"]]
 
 
 def version() -> str:

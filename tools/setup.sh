@@ -43,7 +43,7 @@ echo "Installing the backend into .venv"
 # The operators are compiled against the installed torch, so it comes first and the build sees it.
 .venv/bin/python -m pip install -q --disable-pip-version-check 'setuptools>=77' -c constraints.txt torch
 ROTACUBE_REQUIRE_EXT=${ROTACUBE_REQUIRE_EXT:-1} .venv/bin/python -m pip install -q --disable-pip-version-check \
-  --no-build-isolation -c constraints.txt -e '.[dev,train,imagenet,export,onnx,parquet]'
+  --no-build-isolation -c constraints.txt -e '.[dev,train,imagenet,export,onnx,parquet,frames]'
 # An oracle for the rotation convolution; what it says that it needs beside NumPy and SciPy, the tests do not use.
 .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps 'e2cnn==0.2.3' ||
   echo "e2cnn could not be installed: the test against it is skipped."

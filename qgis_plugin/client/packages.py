@@ -16,8 +16,8 @@ from . import environment
 from .gpu import Gpu
 
 MINIMUM = (3, 11)
-EXTRA = "train"
-"""Of the package: models are taught in QGIS, too."""
+EXTRA = "train,frames"
+"""Of the package: models are taught in QGIS, and drone frames matched, too."""
 _LINUX, _WINDOWS = sys.platform.startswith("linux"), os.name == "nt"
 _INDEX_OPTIONS = ("-i", "--index-url", "--extra-index-url", "--no-index")
 _INDEX_VARIABLES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX")
@@ -26,7 +26,7 @@ _PYTORCH = "https://download.pytorch.org/whl/"
 
 @dataclass(frozen=True)
 class Build:
-    """A build of PyTorch, with what all packages together come to: measured on Linux with PyTorch 2.13 and 2.14."""
+    """A build of PyTorch, with what all packages come to: measured on Linux with PyTorch 2.13 and 2.14, OpenCV 5.0."""
 
     name: str
     index: str  # where its wheels are, if the package index has another build; else empty
@@ -40,8 +40,8 @@ class Build:
 
 
 # The package index has PyTorch with CUDA for Linux, and without it for Windows and macOS.
-CPU = Build("cpu", _PYTORCH + "cpu" if _LINUX else "", 280_000_000, 1_100_000_000)
-CUDA = Build("cuda", _PYTORCH + "cu130" if _WINDOWS else "", 3_000_000_000, 6_000_000_000)
+CPU = Build("cpu", _PYTORCH + "cpu" if _LINUX else "", 340_000_000, 1_250_000_000)
+CUDA = Build("cuda", _PYTORCH + "cu130" if _WINDOWS else "", 3_060_000_000, 6_150_000_000)
 
 
 def choices(gpu: Optional[Gpu]) -> List[Build]:

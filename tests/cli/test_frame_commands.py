@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pyogrio
 import pytest
 import rasterio
+from affine import Affine
 from flights import Shot, noise, save, survey
 
 
@@ -28,6 +30,34 @@ def test_list_says_where_frames_lie_or_why_they_are_left_out(call, frames):
     assert listed[0]["height_m"] == 40 and listed[0]["yaw_deg"] == 35 and "UTM zone 32N" in listed[0]["crs"]
     table = call("frames", "list", frames)
     assert table.code == 0 and "35.0" in table.out and "Left out: '1.jpg' is damaged" in table.out
+
+
+def test_refining_tells_what_it_came_to(call, frames, tmp_path):
+    pytest.importorskip("cv2")
+    listed = json.loads(call("frames", "list", frames, "--refine", "--json").out)
+    assert [row["frame"] for row in listed["frames"]] == ["0.jpg", "1.jpg", "2.jpg"]
+    # Both frames show nothing but noise, of the same grains.
+    assert set(listed["refinement"]) >= {"compared", "fitted", "held", "ahead", "beside", "alone", "slope", "bent"}
+    said = call("frames", "footprints", frames, "f.gpkg", "--refine")
+    assert said.code == 0 and ("Poses refined" in said.out or "No two of the frames" in said.out)
+
+
+def test_a_terrain_model_and_a_calibration_are_options_of_all(call, frames, tmp_path):
+    focal = 24 / np.hypot(36, 24) * 250
+    matrix = [[focal, 0, 99.5], [0, focal, 74.5], [0, 0, 1]]
+    (tmp_path / "c.json").write_text(json.dumps({"camera_matrix": matrix, "dist_coefs": [-0.1, 0, 0, 0]}))
+    shape, place = (50, 50, 1), Affine(0.02, 0, 9.5, 0, -0.02, 47.8)
+    with rasterio.open(tmp_path / "d.tif", "w", "GTiff", *shape, "EPSG:4326", place, "int16") as file:
+        file.write(np.full((50, 50), 500, np.int16), 1)
+    plain, known = (
+        json.loads(call("frames", "list", frames, "--json", *more).out)[0]
+        for more in ((), ("--calibration", "c.json", "--dem", "d.tif"))
+    )
+    assert known["height_m"] == pytest.approx(40) and known["corners"] != plain["corners"]
+    written = call("frames", "footprints", frames, "f.gpkg", "--calibration", "c.json", "--dem", "d.tif")
+    assert written.code == 0 and "500.0 m above the sea" in written.out and "2 of 2 frames" in written.out
+    wrong = call("frames", "list", frames, "--dem", "none.tif")
+    assert wrong.code == 2 and "none.tif" in wrong.err
 
 
 def test_footprints_and_a_map_are_written(call, frames, model_folder, tmp_path):

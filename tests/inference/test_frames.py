@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -283,6 +284,29 @@ def test_map_may_have_other_pixels_than_the_model(gsd, tmp_path):
     mask = pixels(tmp_path / "out")["mask"][0]
     seen = mask != NODATA
     assert (mask == truth_at(tmp_path / "out"))[seen].mean() > (0.97 if gsd < 0.2 else 0.9)
+
+
+def test_what_a_lens_has_bent_lies_where_it_is(tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    width, height = START.size
+    matrix = np.array([[START.focal, 0, width / 2 - 0.5], [0, START.focal, height / 2 - 0.5], [0, 0, 1]])
+
+    def bend(columns, rows):
+        pixels = np.stack([columns, rows], -1).reshape(-1, 1, 2) - 0.5
+        straight = cv2.undistortPoints(pixels, matrix, np.array([-0.15, 0, 0, 0]), None, None, matrix) + 0.5
+        return straight.reshape(*columns.shape, 2)[..., 0], straight.reshape(*columns.shape, 2)[..., 1]
+
+    (tmp_path / "frames").mkdir()
+    for number, shot in enumerate(survey(START, lines=1, shots=3)):
+        save(tmp_path / "frames" / f"{number}.jpg", shot, CRS, picture(shot, CRS, number, bend))
+    calibration = tmp_path / "camera.json"
+    calibration.write_text(json.dumps({"camera_matrix": matrix.tolist(), "dist_coefs": [-0.15, 0, 0, 0]}))
+    right = []
+    for output, more in ((tmp_path / "straight", {"calibration": calibration}), (tmp_path / "bent", {})):
+        mapped(tmp_path / "frames", output, **more)
+        mask = pixels(output)["mask"][0]
+        right.append((mask == truth_at(output))[mask != NODATA].mean())
+    assert right[0] > 0.97 > 0.95 > right[1]
 
 
 def test_frames_far_from_the_models_resolution_are_left_out_unless_that_is_agreed_to(tmp_path):

@@ -41,11 +41,11 @@ class Told:
     [
         (
             "https://somewhere/rotacube-0.1.0-py3-none-any.whl#sha256=1",
-            "rotacube[train] @ https://somewhere/rotacube-0.1.0-py3-none-any.whl#sha256=1",
+            "rotacube[train,frames] @ https://somewhere/rotacube-0.1.0-py3-none-any.whl#sha256=1",
         ),
-        ("/wheels/rotacube-0.1.0-py3-none-any.whl", "/wheels/rotacube-0.1.0-py3-none-any.whl[train]"),
-        ("/wheels", f"rotacube[train]=={paths.version()}"),
-        ("", f"{paths.root()}[train]"),
+        ("/wheels/rotacube-0.1.0-py3-none-any.whl", "/wheels/rotacube-0.1.0-py3-none-any.whl[train,frames]"),
+        ("/wheels", f"rotacube[train,frames]=={paths.version()}"),
+        ("", f"{paths.root()}[train,frames]"),
     ],
 )
 def test_what_is_installed(wheels, last):
@@ -156,7 +156,7 @@ def test_set_up_without_a_python(tmp_path):
 def test_set_up_on_a_full_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(install.shutil, "disk_usage", lambda path: Full)
     ok, text = Told(fake_python.make(tmp_path)).end()
-    assert not ok and "Less than 1.7 GB are free" in text
+    assert not ok and "Less than 1.9 GB are free" in text
 
 
 class Full:

@@ -93,11 +93,11 @@ def test_percent_and_time(plugin):
 
 def test_cuda_or_cpu_is_chosen_with_its_size(plugin):
     page = plugin.dock.setup_page
-    assert "No NVIDIA GPU" in page.gpu.text() and not page.first.isVisible() and "280 MB" in page.sizes.text()
+    assert "No NVIDIA GPU" in page.gpu.text() and not page.first.isVisible() and "340 MB" in page.sizes.text()
     page._offer(Gpu("NVIDIA RTX 3060", "580.65"))
-    assert page.first.isVisible() and page.build() is packages.CUDA and "3.0 GB to download" in page.sizes.text()
+    assert page.first.isVisible() and page.build() is packages.CUDA and "3.1 GB to download" in page.sizes.text()
     page.second.click()
-    assert page.build() is packages.CPU and "280 MB to download" in page.sizes.text()
+    assert page.build() is packages.CPU and "340 MB to download" in page.sizes.text()
     page._offer(Gpu("NVIDIA GTX 1060", "470.82"))
     assert page.build() is packages.CPU and "too old" in page.gpu.text()
 

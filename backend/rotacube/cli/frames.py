@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,12 +17,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rotacube.raster.frames import Flight, LeftOut
+    from rotacube.raster.refine import Refinement
 
 app = typer.Typer(help="Drone frames: where they lie, and one map of them.", no_args_is_help=True)
 FOLDER = typer.Argument(help="The folder with the drone's JPEGs.", metavar="FRAMES")
 GROUND = typer.Option(
-    help="Elevation of the ground above the sea in metres, for frames that do not say their height above it.",
+    help="Elevation of the ground above the sea in metres, for frames that do not say their height above it; with "
+    "--dem that of where the drone took off.",
     show_default=False,
+)
+CALIBRATION = typer.Option(
+    help="How the camera's lens bends lines, as OpenCV writes it in JSON; what the frames' tags say if absent.",
+    show_default=False,
+)
+DEM = typer.Option(
+    help="A terrain model, heights above the sea: each frame then shows a plane that fits the ground under it. "
+    "Heights above take-off count from --ground, else from the median of the ground under the cameras.",
+    show_default=False,
+)
+REFINE = typer.Option(
+    "--refine",
+    help="Move and turn the frames a little until what neighbours both show lies at one place; needs OpenCV.",
 )
 OVERWRITE = typer.Option("--overwrite", help="Replace files that are there.")
 
@@ -35,12 +51,17 @@ def root() -> None:
 def list_frames(
     frames: Annotated[Path, FOLDER],
     ground: Annotated[float | None, GROUND] = None,
+    calibration: Annotated[Path | None, CALIBRATION] = None,
+    dem: Annotated[str | None, DEM] = None,
+    refine: Annotated[bool, REFINE] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the frames of a folder: position, height, direction and pixel size, or why they are left out."""
-    flight = _flight(frames, ground)
+    flight, refinement = _flight(frames, ground, calibration, dem, refine)
     if as_json:
-        print(json.dumps(_rows(flight), indent=1, ensure_ascii=False))
+        rows = _rows(flight)
+        found = {"frames": rows, "refinement": dataclasses.asdict(refinement)} if refinement else rows
+        print(json.dumps(found, indent=1, ensure_ascii=False))
         return
     table = Table("frame", "longitude", "latitude", "height m", "yaw", "tilt", "pixel cm")
     for column in table.columns[1:]:
@@ -61,13 +82,16 @@ def footprints(
     frames: Annotated[Path, FOLDER],
     output: Annotated[Path, typer.Argument(help="The layer: .gpkg or .fgb.")],
     ground: Annotated[float | None, GROUND] = None,
+    calibration: Annotated[Path | None, CALIBRATION] = None,
+    dem: Annotated[str | None, DEM] = None,
+    refine: Annotated[bool, REFINE] = False,
     overwrite: Annotated[bool, OVERWRITE] = False,
 ) -> None:
     """Write the ground that each frame shows as a polygon."""
     from rotacube.inference.footprints import check_footprints, write_footprints
 
     check_footprints(output, overwrite)
-    flight = _flight(frames, ground)
+    flight, _ = _flight(frames, ground, calibration, dem, refine)
     write_footprints(flight, output, overwrite)
     _say_of(flight)
     say(f"{output}: {len(flight.frames)} footprints.")
@@ -82,6 +106,9 @@ def map_them(
         float | None, typer.Option(help="Metres of the map's pixels; the model's if absent.", show_default=False)
     ] = None,
     ground: Annotated[float | None, GROUND] = None,
+    calibration: Annotated[Path | None, CALIBRATION] = None,
+    dem: Annotated[str | None, DEM] = None,
+    refine: Annotated[bool, REFINE] = False,
     threshold: Annotated[
         float | None, typer.Option(help="Probability from which on a pixel is a roof; the model's own if absent.")
     ] = None,
@@ -107,7 +134,12 @@ def map_them(
 
     loaded = load_model(model)
     place = choose_place(precision)
-    request = FramesRequest(frames, output, model, gsd, ground, threshold, any_resolution, overwrite, resume)
+    request = FramesRequest(
+        *(frames, output, model, gsd, ground, threshold, any_resolution, overwrite, resume),
+        refine=refine,
+        calibration=calibration,
+        dem=dem,
+    )
     stop = stop_event()
     with progress() as show:
         result = map_frames(
@@ -128,17 +160,30 @@ def map_them(
         say(note)
 
 
-def _flight(folder: Path, ground: float | None) -> Flight:
-    """The frames of a folder, with a bar."""
+def _flight(
+    folder: Path, ground: float | None, calibration: Path | None, dem: str | None, refine: bool
+) -> tuple[Flight, Refinement | None]:
+    """The frames of a folder, and what refining their poses came to where that is wanted, with a bar."""
     from rotacube.raster.frames import read_flight
+    from rotacube.raster.matches import check_matching
+    from rotacube.raster.refine import refined
 
+    if refine:
+        check_matching()
     stop = stop_event()
     with progress() as show:
-        return read_flight(
+        flight = read_flight(
             folder,
             ground,
+            calibration=calibration,
+            dem=dem,
             on_frame=lambda done, total: show("Looking at frames", done, total, "frames"),
             cancelled=stop.is_set,
+        )
+        if not refine:
+            return flight, None
+        return refined(
+            flight, on_frame=lambda what, done, total: show(what, done, total, "frames"), cancelled=stop.is_set
         )
 
 

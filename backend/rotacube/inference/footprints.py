@@ -44,7 +44,7 @@ def write_footprints(flight: Flight, output: Path, overwrite: bool = False) -> N
         part = destination.part("polygons", f".{form}")
         writer = LayerWriter(part, DRIVERS[form], "frames", flight.crs, {"ROTACUBE_VERSION": __version__})
         poses = [frame.pose for frame in flight.frames]
-        shapes = shapely.polygons(np.stack([frame.corners for frame in flight.frames]))
+        shapes = np.array([shapely.Polygon(frame.outline) for frame in flight.frames])
         fields = {
             "frame": np.array([frame.path.name for frame in flight.frames], object),
             "longitude": np.array([pose.longitude for pose in poses]),

@@ -54,6 +54,7 @@ from rotacube.raster.grid import Box
 from rotacube.raster.map_grid import MapGrid
 from rotacube.raster.project import BLOCK, shrunk, spots
 from rotacube.raster.reading import Reading
+from rotacube.raster.refine import refined
 from rotacube.raster.write import NODATA
 
 LONGEST = 2**24
@@ -115,9 +116,15 @@ def map_frames(
         flight = read_flight(
             request.folder,
             request.ground,
+            calibration=request.calibration,
+            dem=request.dem,
             on_frame=lambda done, total: on_frame("Looking at frames", done, total, None),
             cancelled=cancelled,
         )
+        if request.refine:
+            flight, _ = refined(
+                flight, on_frame=lambda what, done, total: on_frame(what, done, total, None), cancelled=cancelled
+            )
         grid = flight.grid(request.gsd or card.gsd)
         if max(grid.height, grid.width) > LONGEST:
             raise OptionsRefused(
@@ -205,7 +212,7 @@ class _Run:
         onto = np.diag([1 / frame.pose.size[0], 1 / frame.pose.size[1], 1]) @ np.linalg.inv(frame.to_map)
         box = self._box(frame)
         kept = np.full((len(self.store.names), box.height, box.width), NODATA, np.uint8)
-        for spot in spots(onto @ _matrix(self.grid), box):
+        for spot in spots(onto @ _matrix(self.grid), box, frame.pose.lens):
             there = (slice(None), *spot.box.within(box))
             seen = spot.values(chances, fine, NODATA), spot.weights[None], spot.values(colours, colours.shape[1:], 0)
             kept[there] = np.concatenate(seen)
@@ -213,7 +220,7 @@ class _Run:
 
     def _box(self, frame: Frame) -> Box:
         """The part of the grid that a frame touches."""
-        columns, rows = moved(np.linalg.inv(_matrix(self.grid)), frame.corners).T
+        columns, rows = moved(np.linalg.inv(_matrix(self.grid)), frame.outline).T
         low, high = (np.floor([rows.min(), columns.min()]), np.ceil([rows.max(), columns.max()]))
         return Box(int(low[0]), int(low[1]), int(high[0]), int(high[1])) & self.grid.extent
 
@@ -322,7 +329,10 @@ def _manifest(
 ) -> dict[str, Any]:
     """All that is kept depends on, under names that a person knows."""
     frames = {
-        frame.path.name: [frame.path.stat().st_size, frame.path.stat().st_mtime_ns, *map(str, frame.to_map.ravel())]
+        frame.path.name: [
+            *(frame.path.stat().st_size, frame.path.stat().st_mtime_ns),
+            *map(str, [*frame.to_map.ravel(), frame.pose.lens]),
+        ]
         for frame in flight.frames
     }
     changed = card.model_dump(mode="json", exclude={"accuracy"})

@@ -12,6 +12,7 @@ from rotacube.inference.request import check_labels_pixels, with_cuts
 from rotacube.inference.store import folder_of, placed_by
 from rotacube.models.card import ModelCard
 from rotacube.raster.destination import check_output, sweep
+from rotacube.raster.matches import check_matching
 from rotacube.raster.references import References
 
 PRODUCTS = {
@@ -34,11 +35,15 @@ class FramesRequest:
         output: the folder of the products, which is made if there is none.
         model: a model's name, or its folder.
         gsd: metres of the map's pixels; the model's if None.
-        ground: elevation of the ground above the sea, metres, for frames that do not say their height above it.
+        ground: elevation of the ground above the sea, metres, for frames that do not say their height above it; with a
+            terrain model that of where the drone took off.
         threshold: the probability from which on a pixel is of class 1, of two classes; the model's own if None.
         any_resolution: whether frames far from the resolution that the model is made for are mapped.
         overwrite: whether files that are there may be replaced.
         resume: whether what a run that was cut off has left is gone on with.
+        refine: whether the frames' poses are refined by what neighbours both show.
+        calibration: a JSON file that says how the camera's lens bends lines; what the frames' tags say if None.
+        dem: a terrain model that GDAL reads, heights above the sea; the ground is flat if None.
     """
 
     folder: Path
@@ -50,6 +55,9 @@ class FramesRequest:
     any_resolution: bool = False
     overwrite: bool = False
     resume: bool = False
+    refine: bool = False
+    calibration: Path | None = None
+    dem: str | None = None
 
     def path(self, product: str) -> Path:
         """Where a product goes, a key of `PRODUCTS`."""
@@ -60,6 +68,8 @@ def checked(request: FramesRequest, card: ModelCard) -> ModelCard:
     """The card as the request changes it; all that can be judged without the frames is."""
     if request.gsd is not None and not FINEST <= request.gsd <= COARSEST:
         raise OptionsRefused(f"Pixels of {request.gsd:g} m make no map: choose {FINEST:g} to {COARSEST:,.0f} m.")
+    if request.refine:
+        check_matching()
     check_labels_pixels(card)
     return with_cuts(card, request.threshold, None)
 

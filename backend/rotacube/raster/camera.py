@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rotacube.errors import FramesRefused
+from rotacube.raster.calibration import fitted, lens_of_tags
+from rotacube.raster.lens import Lens
 
 LARGEST_TILT = 20.0
 """Degrees from straight down up to which a frame is a map."""
@@ -50,12 +52,16 @@ class Pose:
 
     Attributes:
         longitude, latitude: degrees, WGS 84.
-        height: metres above the ground, which is taken for flat.
+        height: metres above the ground, which is taken for a plane.
         yaw: degrees clockwise from north to where the image's top lies.
         axes: (3, 3), the directions in east, north and up of the image's right, of its bottom, and of its middle.
         focal: pixels.
         size: columns and rows of the image.
         edited: the program that has saved the image again, after it was taken; empty where none has.
+        lens: how it bends lines, where that is known and not taken out already.
+        slope: metres by which the ground rises with a metre east and with a metre north.
+        over: what the tags' height counts from: "ground", "takeoff" or "sea". A terrain model needs it; without one
+            that is where the ground is.
     """
 
     longitude: float
@@ -66,6 +72,9 @@ class Pose:
     focal: float
     size: tuple[int, int]
     edited: str = ""
+    lens: Lens | None = None
+    slope: tuple[float, float] = (0.0, 0.0)
+    over: str = "ground"
 
     @property
     def tilt(self) -> float:
@@ -78,14 +87,17 @@ class Pose:
         return self.height / self.focal
 
     def to_ground(self) -> Array:
-        """The homography (3, 3) from pixels (column, row, 1) to metres east and north of the point under the camera.
+        """The homography (3, 3) from pixels (column, row, 1) of the straight view to metres east and north of the point
+        under the camera.
 
-        A pixel's ray meets the plane z = -height; the image's corner is (0, 0), its middle that of the lens.
+        A pixel's ray meets the plane z = slope . (x, y) - height; the image's corner is (0, 0), its middle that of the
+        lens.
         """
         width, height = self.size
         lens = np.array([[1, 0, -width / 2], [0, 1, -height / 2], [0, 0, self.focal]])
         rays = self.axes.T @ lens
-        return np.vstack([rays[:2] * self.height, -rays[2:]])  # the last coordinate is positive where it does
+        ahead = np.array(self.slope) @ rays[:2] - rays[2]  # positive where it does
+        return np.vstack([rays[:2] * self.height, ahead])
 
 
 def hanging(yaw: float, pitch: float, roll: float) -> Array:
@@ -110,25 +122,39 @@ def _body(yaw: float, pitch: float, roll: float) -> tuple[Array, Array, Array]:
     return right * math.cos(r) - above * math.sin(r), ahead, above * math.cos(r) + right * math.sin(r)
 
 
-def read_pose(image: Image.Image, name: str, ground: float | None = None) -> Pose:
+def read_pose(
+    image: Image.Image,
+    name: str,
+    ground: float | None = None,
+    calibration: Lens | None = None,
+    terrain: bool = False,
+) -> Pose:
     """The pose that an image's tags say.
 
     Args:
         image: open; its pixels are not read.
         name: for sentences.
         ground: elevation of the ground above the sea, metres, for images that do not say their height above it.
+        calibration: the camera's lens, where somebody knows it better than the tags.
+        terrain: whether a terrain model will say how high it hung above the ground.
 
     Raises:
-        FramesRefused: it has no position, no height, no direction or no focal length, or looks too far ahead.
+        FramesRefused: it has no position, no height, no direction or no focal length, looks too far ahead, or was taken
+            with a fisheye or another camera than the calibrated one.
     """
     exif = image.getexif()
     tags, gps = exif.get_ifd(_EXIF), exif.get_ifd(_GPS)
     xmp = _xmp(image.info.get("xmp", b""))
     longitude, latitude = _position(gps, xmp, name)
-    height = _height(gps, xmp, name, ground)
+    height, over = _height(gps, xmp, name, 0.0 if terrain else ground)
+    if not terrain:
+        check_height(height, name)
     yaw, axes = _direction(gps, xmp, name, str(exif.get(0x010F, "")))
-    focal = _focal_length(tags, xmp, image.size, name)
-    pose = Pose(longitude, latitude, height, yaw % 360, axes, focal, image.size, _edited(exif, tags))
+    size = image.size
+    lens = fitted(calibration, size, name) if calibration else lens_of_tags(xmp, _per_millimetre(tags), size, name)
+    focal = lens.straight_focal if lens else _focal_length(tags, xmp, size, name)
+    bent = lens if lens and lens.bends else None
+    pose = Pose(longitude, latitude, height, yaw % 360, axes, focal, size, _edited(exif, tags), bent, over=over)
     if pose.tilt > LARGEST_TILT:
         raise FramesRefused(
             f"'{name}' looks {pose.tilt:.0f} degrees away from straight down; up to {LARGEST_TILT:g} make a map."
@@ -157,23 +183,27 @@ def _position(gps: Mapping[int, Any], xmp: Mapping[str, str], name: str) -> tupl
     return longitude, latitude
 
 
-def _height(gps: Mapping[int, Any], xmp: Mapping[str, str], name: str, ground: float | None) -> float:
-    height = _first(xmp, "RelativeAltitude", "AboveGroundAltitude")
-    if height is None and ground is not None:
-        altitude = _number(gps.get(_ALTITUDE))
-        if altitude is not None:
-            below = gps.get(_BELOW) in (1, b"\x01")
-            height = (-altitude if below else altitude) - ground
-    if height is None:
+def _height(gps: Mapping[int, Any], xmp: Mapping[str, str], name: str, ground: float | None) -> tuple[float, str]:
+    """Metres, and what they count from, see `Pose.over`; a height above the sea is one above `ground`."""
+    for tag, over in (("RelativeAltitude", "takeoff"), ("AboveGroundAltitude", "ground")):
+        height = _first(xmp, tag)
+        if height is not None:
+            return height, over
+    altitude = _number(gps.get(_ALTITUDE))
+    if altitude is None or ground is None:
         raise FramesRefused(
             f"'{name}' does not say how high above the ground it was taken. Give the ground's elevation above the sea "
-            "(--ground), where its GPS altitude is to be trusted."
+            "(--ground), or a terrain model (--dem), where its GPS altitude is to be trusted."
         )
+    return (-altitude if gps.get(_BELOW) in (1, b"\x01") else altitude) - ground, "sea"
+
+
+def check_height(height: float, name: str) -> None:
+    """Raise `FramesRefused` where a frame was not taken from above the ground."""
     if not 1 <= height <= 10_000:
         raise FramesRefused(
             f"'{name}' was taken {height:.1f} m above the ground, as it says: no map can be made of it."
         )
-    return height
 
 
 def _direction(gps: Mapping[int, Any], xmp: Mapping[str, str], name: str, make: str) -> tuple[float, Array]:
@@ -182,12 +212,12 @@ def _direction(gps: Mapping[int, Any], xmp: Mapping[str, str], name: str, make: 
         yaw, pitch, roll = (_first(xmp, tag) for tag in names)
         if yaw is not None and pitch is not None:
             axes = hanging(yaw, pitch, roll or 0.0)
-            return _top(axes), axes
+            return top_of(axes), axes
     yaw, pitch, roll = (_first(xmp, tag) for tag in _MOUNTED)
     if yaw is not None:
         left = make.strip().lower() == "sensefly"  # counts a roll to the left as positive
         axes = mounted(yaw, pitch or 0.0, -(roll or 0.0) if left else roll or 0.0)
-        return _top(axes), axes
+        return top_of(axes), axes
     yaw = _number(gps.get(_DIRECTION))
     if yaw is None:
         raise FramesRefused(
@@ -196,7 +226,7 @@ def _direction(gps: Mapping[int, Any], xmp: Mapping[str, str], name: str, make: 
     return yaw, mounted(yaw, 0.0, 0.0)
 
 
-def _top(axes: Array) -> float:
+def top_of(axes: Array) -> float:
     """Degrees clockwise from north to where an image's top lies."""
     return math.degrees(math.atan2(-axes[1, 0], -axes[1, 1]))
 
@@ -208,10 +238,10 @@ def _focal_length(tags: Mapping[int, Any], xmp: Mapping[str, str], size: tuple[i
     4:3 at its full width.
     """
     wide, low = max(size), min(size)
-    focal, of_film, per_unit = (_number(tags.get(tag)) for tag in (_FOCAL, _FOCAL_35, _PLANE_X))
+    focal, of_film, per_millimetre = _number(tags.get(_FOCAL)), _number(tags.get(_FOCAL_35)), _per_millimetre(tags)
     found = [_first(xmp, "CalibratedFocalLength")]
-    if focal and per_unit:
-        found.append(focal * per_unit / _MILLIMETRES.get(tags.get(_PLANE_UNIT, 2), 25.4))
+    if focal and per_millimetre:
+        found.append(focal * per_millimetre)
     if of_film:
         found.append(of_film / FILM * math.hypot(wide, max(low, 0.75 * wide if wide > 1.6 * low else low)))
     for pixels in found:
@@ -220,6 +250,12 @@ def _focal_length(tags: Mapping[int, Any], xmp: Mapping[str, str], size: tuple[i
     raise FramesRefused(
         f"'{name}' does not say its focal length (as 35 mm film, or with the size of the sensor's pixels)."
     )
+
+
+def _per_millimetre(tags: Mapping[int, Any]) -> float | None:
+    """Pixels in a millimetre of the sensor."""
+    per_unit = _number(tags.get(_PLANE_X))
+    return per_unit / _MILLIMETRES.get(tags.get(_PLANE_UNIT, 2), 25.4) if per_unit else None
 
 
 def _degrees(gps: Mapping[int, Any], tags: tuple[int, int]) -> float | None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pyproj import CRS, Proj, Transformer
 
 from rotacube.raster.camera import Pose
+from rotacube.raster.lens import outline
 
 SPOTS = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
 """An image's corners, from 0 to 1 across and down."""
@@ -28,7 +29,8 @@ class Frame:
     Attributes:
         path: of the image.
         pose: of its camera.
-        to_map: (3, 3), the homography from pixels (column, row, 1) to coordinates of the flight's CRS.
+        to_map: (3, 3), the homography from pixels (column, row, 1) of the straight view to coordinates of the flight's
+            CRS; of the image where the camera's lens is not known.
     """
 
     path: Path
@@ -38,12 +40,20 @@ class Frame:
     @property
     def corners(self) -> Array:
         """Coordinates (4, 2) of the image's corners: upper left, upper right, lower right, lower left."""
-        at = np.array(SPOTS) * self.pose.size
-        return moved(self.to_map, at)
+        return self.on_map(np.array(SPOTS) * self.pose.size)
+
+    @property
+    def outline(self) -> Array:
+        """Coordinates (N, 2) around what the frame shows: its corners, and points between them where the lens bends."""
+        return self.on_map(outline(self.pose.size)) if self.pose.lens else self.corners
+
+    def on_map(self, pixels: NDArray[Any]) -> Array:
+        """Coordinates (N, 2) of pixels (N, 2) of the image."""
+        return moved(self.to_map, self.pose.lens.straight(pixels) if self.pose.lens else pixels)
 
     @property
     def affine(self) -> Affine:
-        """The affine transform that fits the frame best in its middle."""
+        """The affine transform that fits the straight view best in its middle."""
         u, v = (size / 2 for size in self.pose.size)
         x, y, w = self.to_map @ (u, v, 1)
         slope = (self.to_map[:2, :2] - np.outer((x / w, y / w), self.to_map[2, :2])) / w
@@ -52,21 +62,25 @@ class Frame:
 
 
 def homography(pose: Pose, crs: CRS) -> Array:
-    """The homography (3, 3) from a frame's pixels (column, row, 1) to coordinates of a conformal CRS.
+    """The homography (3, 3) from pixels (column, row, 1) of the straight view to coordinates of a conformal CRS."""
+    return np.asarray(grid_at(pose, crs) @ pose.to_ground())
+
+
+def grid_at(pose: Pose, crs: CRS) -> Array:
+    """The matrix (3, 3) from metres east and north (1) of the point under a camera to coordinates of a conformal CRS.
 
     True north is not the grid's, nor a metre on the ground one of the grid: both are corrected at the camera.
     """
     x, y = Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(pose.longitude, pose.latitude)
     there = Proj(crs).get_factors(pose.longitude, pose.latitude)
     scale, turn = there.meridional_scale, math.radians(there.meridian_convergence)
-    to_grid = np.array(
+    return np.array(
         [
             [scale * math.cos(turn), -scale * math.sin(turn), x],
             [scale * math.sin(turn), scale * math.cos(turn), y],
             [0, 0, 1],
         ]
     )
-    return np.asarray(to_grid @ pose.to_ground())
 
 
 def moved(by: NDArray[Any], points: NDArray[Any]) -> Array:

@@ -17,10 +17,13 @@ from PIL import Image
 from pyproj import CRS, Geod
 
 from rotacube.errors import FramesRefused, JobCancelled
+from rotacube.raster.calibration import read_calibration
 from rotacube.raster.camera import Pose, open_image, read_pose
 from rotacube.raster.frame import SPOTS, Frame, homography
+from rotacube.raster.lens import Lens
 from rotacube.raster.map_grid import MapGrid
 from rotacube.raster.metric import utm_zone
+from rotacube.raster.terrain import Terrain, on_terrain
 from rotacube.raster.turned import SIDE, turned, upside_down
 
 SUFFIXES = (".jpg", ".jpeg")
@@ -62,7 +65,7 @@ class Flight:
 
     def grid(self, gsd: float) -> MapGrid:
         """The absolute grid over all frames: its lines are at multiples of `gsd` metres of the CRS."""
-        every = np.concatenate([frame.corners for frame in self.frames]) / gsd
+        every = np.concatenate([frame.outline for frame in self.frames]) / gsd
         (left, bottom), (right, top) = np.floor(every.min(0)), np.ceil(every.max(0))
         place = Affine.translation(left * gsd, top * gsd) @ Affine.scale(gsd, -gsd)
         return MapGrid(int(top - bottom), int(right - left), self.crs, place, (gsd, gsd))
@@ -72,6 +75,8 @@ def read_flight(
     folder: Path,
     ground: float | None = None,
     *,
+    calibration: Path | None = None,
+    dem: str | None = None,
     on_frame: Callable[[int, int], object] = lambda done, total: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Flight:
@@ -79,14 +84,20 @@ def read_flight(
 
     Args:
         folder: with JPEGs; folders within it are not looked at.
-        ground: elevation of the ground above the sea, metres, for frames that do not say their height above it.
+        ground: elevation of the ground above the sea, metres, for frames that do not say their height above it; with a
+            terrain model that of where the drone took off.
+        calibration: a file that says how the camera's lens bends lines; what the tags say if None.
+        dem: a terrain model, anything that GDAL reads: heights above the sea; the ground is flat if None.
         on_frame: called with how many frames are looked at, of how many.
         cancelled: asked before each frame.
 
     Raises:
         FramesRefused: there is no such folder, no JPEG in it, or none that can be placed.
+        OptionsRefused: the calibration cannot be read.
+        RotacubeError: a subclass that says why the terrain model cannot be used.
         JobCancelled: `cancelled` said so.
     """
+    lens = read_calibration(calibration) if calibration else None
     paths = _images(folder)
     poses: dict[Path, Pose] = {}
     pictures: dict[Path, NDArray[np.uint8]] = {}
@@ -96,22 +107,34 @@ def read_flight(
         if cancelled():
             raise JobCancelled("Cancelled; nothing was written.")
         try:
-            poses[path], pictures[path] = _look(path, ground)
+            poses[path], pictures[path] = _look(path, ground, lens, dem is not None)
         except FramesRefused as error:
             why[path] = error.message
     on_frame(len(paths), len(paths))
     _leave_far(poses, why)
+    notes = []
+    crs = _zone(list(poses.values())) if poses else CRS.from_epsg(4326)
+    if dem is not None and poses:
+        with Terrain(dem, crs) as terrain:
+            poses, unknown, note = on_terrain(poses, terrain, crs, ground)
+        why |= unknown
+        notes.append(note)
     left_out = [LeftOut(path, why[path]) for path in paths if path in why]
     if not poses:
         raise FramesRefused(f"No frame in '{folder}' can be placed on the ground. The first: {left_out[0].why}")
-    crs = _zone(list(poses.values()))
     frames = [Frame(path, pose, homography(pose, crs)) for path, pose in poses.items()]
     over = set(turned(frames, pictures))
     for number, frame in enumerate(frames):
         if frame.path in over:
             pose = upside_down(frame.pose)
             frames[number] = Frame(frame.path, pose, homography(pose, crs))
-    return Flight(frames, left_out, crs.to_wkt(), _notes(frames, over))
+    return Flight(frames, left_out, crs.to_wkt(), [*notes, *_bent(frames), *_notes(frames, over)])
+
+
+def _bent(frames: Sequence[Frame]) -> list[str]:
+    """What to know of frames whose lens is known to bend lines."""
+    count = sum(frame.pose.lens is not None for frame in frames)
+    return [f"The lens's distortion is known of {count} of {len(frames)} frames, and taken out."] if count else []
 
 
 def _notes(frames: Sequence[Frame], over: set[Path]) -> list[str]:
@@ -137,12 +160,12 @@ def _images(folder: Path) -> list[Path]:
     return found
 
 
-def _look(path: Path, ground: float | None) -> tuple[Pose, NDArray[np.uint8]]:
+def _look(path: Path, ground: float | None, lens: Lens | None, terrain: bool) -> tuple[Pose, NDArray[np.uint8]]:
     """A frame's pose, once its pixels are known to be whole and sharp, and a small picture."""
     with open_image(path) as image:
         if len(image.getbands()) != 3:
             raise FramesRefused(f"'{path.name}' is no photo in colour: it has other bands than red, green and blue.")
-        pose = read_pose(image, path.name, ground)
+        pose = read_pose(image, path.name, ground, lens, terrain)
         steep = _steepest(pose)
         if steep > STEEPEST:
             raise FramesRefused(f"'{path.name}' looks up to {steep:.0f} degrees aside: its lens is too wide for a map.")

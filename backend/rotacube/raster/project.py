@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from rotacube.raster.grid import Box
+from rotacube.raster.lens import Lens
 
 BLOCK = 1024
 """Pixels a side of what is worked on at once."""
@@ -59,12 +60,13 @@ class Spots:
         return found
 
 
-def spots(to_image: Array, box: Box) -> Iterator[Spots]:
+def spots(to_image: Array, box: Box, lens: Lens | None = None) -> Iterator[Spots]:
     """Where the pixels' centres of a box lie in an image, block by block.
 
     Args:
         to_image: (3, 3), the homography from the grid's pixels (column, row, 1) to 0 to 1 across and down the image.
         box: of the grid.
+        lens: bends what the homography has placed in the straight view, where the image is none.
     """
     for top in range(box.top, box.bottom, BLOCK):
         for left in range(box.left, box.right, BLOCK):
@@ -74,6 +76,8 @@ def spots(to_image: Array, box: Box) -> Iterator[Spots]:
             ahead = w > 0  # what lies behind the camera is not seen
             w = np.where(ahead, w, 1)
             u, v = u / w, v / w
+            if lens:
+                u, v = np.moveaxis(lens.bent(np.stack([u, v], -1) * lens.size) / lens.size, -1, 0)
             yield Spots(part, u, v, ahead & (u >= 0) & (u <= 1) & (v >= 0) & (v <= 1))
 
 

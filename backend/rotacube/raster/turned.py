@@ -34,7 +34,8 @@ Bytes = NDArray[np.uint8]
 
 def upside_down(pose: Pose) -> Pose:
     """A pose whose image was turned by 180 degrees since."""
-    return replace(pose, axes=pose.axes * [[-1], [-1], [1]], yaw=(pose.yaw + 180) % 360)
+    lens = pose.lens.turned if pose.lens else None
+    return replace(pose, axes=pose.axes * [[-1], [-1], [1]], yaw=(pose.yaw + 180) % 360, lens=lens)
 
 
 def turned(frames: Sequence[Frame], pictures: Mapping[Path, Bytes]) -> Iterator[Path]:

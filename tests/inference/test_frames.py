@@ -156,6 +156,10 @@ def test_shares_are_those_of_the_ground_and_lie_in_their_intervals(whole):
     for row, share in zip(rows, truth, strict=True):
         assert abs(float(row["share"]) - share) < 0.01
         assert float(row["share_low"]) < share < float(row["share_high"])
+    assert rows[0]["vegetated_share"] == ""
+    for row, share in zip(rows[1:], truth[1:] / truth[1:].sum(), strict=True):
+        assert abs(float(row["vegetated_share"]) - share) < 0.01
+        assert float(row["vegetated_share_low"]) < share < float(row["vegetated_share_high"])
 
 
 def test_products_are_cogs_on_one_grid_that_say_where_they_come_from(whole, flight):

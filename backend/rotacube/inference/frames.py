@@ -43,7 +43,7 @@ from rotacube.inference.request import provenance
 from rotacube.inference.store import folder_of
 from rotacube.inference.votes import Votes, frame_parts
 from rotacube.logits import probabilities
-from rotacube.models.card import ModelCard
+from rotacube.models.card import ROOFS, ModelCard
 from rotacube.models.store import LoadedModel, load_model
 from rotacube.raster.destination import Destination, unwritable
 from rotacube.raster.file_source import CACHE_BYTES, FileSource
@@ -244,7 +244,8 @@ class _Run:
         tags = provenance(str(self.request.folder), self.card)
         tags["ROTACUBE_FRAMES"] = str(len(self.flight.frames))
         # Neither roofs are told apart nor borders known across frames: what is found are classes.
-        card = self.card.model_copy(update={"task": "classes of frames", "further": []})
+        task = self.card.task if self.card.task != ROOFS else "classes of frames"
+        card = self.card.model_copy(update={"task": task, "further": []})
         setting = Setting(self.grid, self.grid.extent, card, tags, self.store, self._step)
         totals = Totals(setting)
         outputs = [totals, *self._outputs(setting)]

@@ -11,7 +11,7 @@ the map counts as one more place of the same kind as the places of validation.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -106,10 +106,18 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Shares:
-    """Of each class the share of a map or a zone, with what it takes for granted in sentences."""
+    """Of each class the share of a map or a zone, with what it takes for granted in sentences.
+
+    Attributes:
+        classes: shares of the whole.
+        said: the sentences.
+        further: shares of the classes but the first in what these make together, which of plants is the vegetated
+            area; none where nothing of them was found.
+    """
 
     classes: list[Estimate]
     said: list[str]
+    further: list[Estimate] = field(default_factory=list)
 
     def areas(self, area: float) -> list[Estimate]:
         """Of each class the area, of a map or zone of that area."""
@@ -150,7 +158,7 @@ def shares(blocks: Blocks, confusion: Confusion, names: Sequence[str], whole: Bl
     if not any(known):
         said = "How often classes are confused is not on the model's card, so no interval can be given; the best "
         said += "estimate is the mean probability, right where probabilities hold on average."
-        return Shares([Estimate(float(f), float(c)) for f, c in zip(found, chance, strict=True)], [said])
+        return Shares(_plain(found, chance), [said], _plain(_further(found), _further(chance)))
     rates, mean = _new_place(tables)
     every = whole or blocks
     noise = _noise(_unseen(mean, every.chance.sum(0) / every.clump), blocks.chance.sum(0) / every.clump)
@@ -158,14 +166,46 @@ def shares(blocks: Blocks, confusion: Confusion, names: Sequence[str], whole: Bl
     gram = rates @ rates.transpose(0, 2, 1) + RIDGE * np.eye(count)
     solved = chance + np.linalg.solve(gram, rates @ gap[..., None])[..., 0]
     leant = chance - noise - np.einsum("dij,i->dj", rates - mean, chance)
-    low, best, high = np.quantile(_as_shares(np.concatenate([solved, leant])), (0.025, 0.5, 0.975), axis=0)
-    best = np.clip(best / best.sum(), low, high)
-    classes = [
-        Estimate(*map(float, row)) if there else Estimate(float(row[0]), float(mid))
-        for *row, mid, there in zip(found, best, low, high, chance, known, strict=True)
-    ]
+    drawn = _as_shares(np.concatenate([solved, leant]))
+    classes = _between(_plain(found, chance), drawn, drawn, known)
+    # Of plants as of plants together: both err at once, so the ratio is taken draw by draw. A draw without any says
+    # nothing: it is 0 for the lower end, 1 for the upper one.
+    plain, ratio = _plain(_further(found), _further(chance)), _further(drawn)
+    further = _between(plain, ratio, np.where(ratio.any(1, keepdims=True), ratio, 1.0), known[1:])
     absent = [name for name, there in zip(names, known, strict=True) if not there]
-    return Shares(classes, _said(len(tables), absent))
+    return Shares(classes, _said(len(tables), absent), further)
+
+
+def _plain(found: Array, chance: Array) -> list[Estimate]:
+    """Shares without intervals; none where nothing was found."""
+    there = zip(found, chance if chance.any() else found, strict=True) if found.any() else ()
+    return [Estimate(float(share), float(best)) for share, best in there]
+
+
+def _between(plain: list[Estimate], least: Array, most: Array, known: Sequence[bool]) -> list[Estimate]:
+    """The same with the median of draws (draws, K) and their interval where a class is known.
+
+    Args:
+        plain: shares, or none.
+        least: the draws for the lower end and the median.
+        most: those for the upper end.
+        known: of each class, whether its errors are.
+    """
+    low, best = np.quantile(least, (0.025, 0.5), axis=0)
+    high = np.quantile(most, 0.975, axis=0)
+    best = np.clip(best / max(float(best.sum()), TINY), low, high)
+    return [
+        Estimate(share.found, *map(float, row)) if there else share
+        for share, there, *row in zip(plain, known, best, low, high, strict=bool(plain))
+    ]
+
+
+def _further(parts: Array) -> Array:
+    """Shares (..., K) of the classes but the first in what these make together; zeros where there is nothing."""
+    rest = parts[..., 1:]
+    whole = rest.sum(-1, keepdims=True)
+    result: Array = np.where(whole > TINY, rest / np.maximum(whole, TINY), 0.0)
+    return result
 
 
 def likely(found: Array, confusion: Confusion) -> Array:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rotacube.inference.findings import Finding
 from rotacube.inference.pieces import Piece, Pieces, Splitter, patches_of, roofs_of
 from rotacube.inference.store import Store
-from rotacube.models.card import ROOFS, ModelCard
+from rotacube.models.card import PLANTS, ROOFS, ModelCard
 from rotacube.raster.destination import unwritable
 from rotacube.raster.gdal import GDAL_ERRORS
 from rotacube.raster.grid import Box
@@ -54,6 +54,11 @@ class Setting:
     def of_roofs(self) -> bool:
         """Whether the map's pieces are single roofs."""
         return self.card.task == ROOFS
+
+    @property
+    def of_plants(self) -> bool:
+        """Whether all classes but the first are plants."""
+        return self.card.task == PLANTS
 
     def values_of(self, ids: NDArray[np.int64]) -> NDArray[np.int32]:
         """What stands in files for these class ids."""

@@ -30,6 +30,8 @@ CHUNK = 2048
 WHOLE = "whole map"
 _AREA = ("area_m2", "area_best_m2", "area_low_m2", "area_high_m2")
 _SHARE = ("share", "share_best", "share_low", "share_high")
+_VEGETATED = ("vegetated_share", "vegetated_share_best", "vegetated_share_low", "vegetated_share_high")
+"""Of a class of plants: its share of what is covered by plants."""
 _COUNT = ("count", "count_best", "count_low", "count_high")
 
 
@@ -201,6 +203,8 @@ class Statistics:
                 "pixels": int(pixels),
             }
             row |= _columns(_AREA, area, 2) | _columns(_SHARE, share, 6)
+            if self.setting.of_plants and part.id and found.further:
+                row |= _columns(_VEGETATED, found.further[part.id - 1], 6)
             if self.setting.of_roofs and part.id == 1:
                 number, words = roofs(count, card.counts)
                 row |= _columns(_COUNT, number, 0)
@@ -213,8 +217,8 @@ class Statistics:
             content = {"rows": rows, "assumptions": said, "about": dict(self.setting.tags)}
             self._part.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
             return
-        counts = _COUNT if self.setting.of_roofs else ()
-        columns = ["zone", "class_id", "class", "pixels", *_AREA, *_SHARE, *counts, "assumptions"]
+        further = (*(_VEGETATED if self.setting.of_plants else ()), *(_COUNT if self.setting.of_roofs else ()))
+        columns = ["zone", "class_id", "class", "pixels", *_AREA, *_SHARE, *further, "assumptions"]
         with self._part.open("w", newline="", encoding="utf-8-sig") as stream:  # with its mark spreadsheets read it
             table = csv.DictWriter(stream, columns, restval="")
             table.writeheader()

@@ -32,9 +32,10 @@ from rotacube.errors import (
     RasterResolution,
     RasterUnreadable,
 )
+from rotacube.inference.accord import Accord
 from rotacube.inference.device import Place, choose_place
 from rotacube.inference.engine import Engine
-from rotacube.inference.findings import FULL
+from rotacube.inference.findings import FULL, Finding
 from rotacube.inference.frame_store import FrameStore
 from rotacube.inference.frames_request import FramesRequest, checked, folder_for, may_replace_product
 from rotacube.inference.outputs import KINDS, ClassTotal, Output, Setting, Totals, opened
@@ -246,11 +247,12 @@ class _Run:
         # Neither roofs are told apart nor borders known across frames: what is found are classes.
         task = self.card.task if self.card.task != ROOFS else "classes of frames"
         card = self.card.model_copy(update={"task": task, "further": []})
-        setting = Setting(self.grid, self.grid.extent, card, tags, self.store, self._step)
+        accord = Accord(len(card.classes))
+        setting = Setting(self.grid, self.grid.extent, card, tags, self.store, self._step, accord=accord)
         totals = Totals(setting)
         outputs = [totals, *self._outputs(setting)]
         with opened(outputs):
-            for finding in self._votes(card):
+            for finding in self._votes(card, accord):
                 for output in outputs:
                     output.write(finding)
             if totals.empty:
@@ -273,8 +275,8 @@ class _Run:
             path = self.request.path(product)
             yield make(Destination(path, may_replace_product(self.request, path), self.store.note))
 
-    def _votes(self, card: ModelCard) -> Iterator[Any]:
-        """The findings of all blocks of the grid, each with the frames that touch it."""
+    def _votes(self, card: ModelCard, accord: Accord) -> Iterator[Finding]:
+        """The findings of all blocks of the grid, each with the frames that touch it, whose accord is counted."""
         grid = self.grid.extent
         corners = [(y, x) for y in range(0, grid.bottom, BLOCK) for x in range(0, grid.right, BLOCK)]
         boxes = {frame.path.name: self.store.box_of(frame.path.name) for frame in self.flight.frames}
@@ -284,6 +286,7 @@ class _Run:
             for name, box in boxes.items():
                 if box is not None and not (box & votes.box).empty:
                     votes.add(box & votes.box, self.store.read_frame(name, box & votes.box))
+            votes.cells.tell(accord)
             yield votes.finding
         self._step("Joining frames", 1.0)
 

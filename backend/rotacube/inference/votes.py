@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rotacube.inference.findings import CHANCE, FULL, LABELS, Finding
+from rotacube.inference.accord import Cells
+from rotacube.inference.findings import CHANCE, FULL, LABELS, VOTE, Finding
 from rotacube.models.card import ModelCard
 from rotacube.raster.grid import Box
 from rotacube.raster.write import NODATA
@@ -35,10 +36,14 @@ class Votes:
     Args:
         box: the part.
         card: of the model.
+
+    Attributes:
+        cells: what views of the same ground find there.
     """
 
     def __init__(self, box: Box, card: ModelCard) -> None:
         self.box, self.card = box, card
+        self.cells = Cells(box, len(card.classes))
         shape, classes = (box.height, box.width), len(card.classes)
         self._weight, self._views = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         self._chance, self._votes = (np.zeros((classes, *shape), np.int64) for _ in range(2))
@@ -55,6 +60,7 @@ class Votes:
         self._views[cut] += weight > 0
         self._chance[there] += chance * heavy
         winner = self._winner(chance, np.int64(FULL))
+        self.cells.add(window, winner, weight > 0)
         for number, votes in enumerate(self._votes):
             votes[cut] += np.where(winner == number, heavy, 0)
         focus = weight.astype(np.uint64) ** np.uint64(FOCUS)
@@ -74,7 +80,7 @@ class Votes:
 
     @property
     def finding(self) -> Finding:
-        """What the votes say: class ids, probabilities, agreement, number of views, and colours."""
+        """What the votes say: class ids, probabilities, votes, agreement, number of views, and colours."""
         seen, weight = self._weight > 0, np.maximum(self._weight, 1)
         winner = self._winner(self._chance, weight * FULL)
         for_it = np.take_along_axis(self._votes, winner[None], 0)[0]
@@ -82,6 +88,7 @@ class Votes:
         parts = {
             LABELS: winner,
             **{f"{CHANCE} {c.id}": self._chance[c.id] / weight for c in self.card.classes[1:]},
+            **{f"{VOTE} {c.id}": self._votes[c.id] / weight * FULL for c in self.card.classes[1:]},
             AGREEMENT: for_it / weight * FULL,
             VIEWS: np.minimum(self._views, FULL),
             **dict(zip(COLOURS, np.minimum(colour, FULL), strict=True)),

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rotacube.inference.accord import Accord
 from rotacube.inference.findings import Finding
 from rotacube.inference.pieces import Piece, Pieces, Splitter, patches_of, roofs_of
 from rotacube.inference.store import Store
@@ -37,6 +38,7 @@ class Setting:
         zone_field: the field with their names; they are numbered if empty.
         values: of the classes in files, where they are not the ids.
         unknown: why nothing is known of the errors of what was found, where that is so.
+        accord: how far several views of the same ground agree, where there are such; known when all is found.
     """
 
     grid: MapGrid
@@ -49,6 +51,7 @@ class Setting:
     zone_field: str = ""
     values: Sequence[int] = ()
     unknown: str = ""
+    accord: Accord | None = None
 
     @property
     def of_roofs(self) -> bool:

@@ -311,10 +311,10 @@ def test_a_run_that_is_killed_goes_on_and_ends_with_the_same(whole, flight, tmp_
     assert done.returncode == -9
     (folder,) = output.iterdir()
     assert len(list(folder.glob("frame_*.tif"))) == 3
-    found, find = [], module._Run._parts
+    found, find = [], module._Run._chances
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            module._Run, "_parts", lambda self, frame, engine: found.append(frame) or find(self, frame, engine)
+            module._Run, "_chances", lambda self, frame, engine: found.append(frame) or find(self, frame, engine)
         )
         mapped(flight, output, resume=True)
     assert len(found) == 9

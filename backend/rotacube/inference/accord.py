@@ -102,7 +102,7 @@ class Cells:
         at = np.s_[first[0] : first[0] + high, first[1] : first[1] + wide]
         top, left = first[0] * CELL - rows.start, first[1] * CELL - columns.start
         cut = np.s_[top : top + high * CELL, left : left + wide * CELL]
-        whole = _any(~seen[cut]) ^ True
+        whole = ~_any(~seen[cut])
         middle = found[cut][CELL // 2 :: CELL, CELL // 2 :: CELL]
         self._views[at] += whole
         for number in range(self.classes):
@@ -117,6 +117,6 @@ class Cells:
 
 def _any(values: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Of cells (H, W) whether any pixel (H * CELL, W * CELL) is true."""
-    rows = np.logical_or.reduceat(values, np.arange(0, values.shape[0], CELL), axis=0)
-    result: NDArray[np.bool_] = np.logical_or.reduceat(rows, np.arange(0, values.shape[1], CELL), axis=1)
+    packed = np.packbits(values, axis=1)  # a cell's row is a byte
+    result: NDArray[np.bool_] = np.bitwise_or.reduce(packed.reshape(-1, CELL, packed.shape[1]), axis=1) > 0
     return result

@@ -157,6 +157,10 @@ def test_shares_are_those_of_the_ground_and_lie_in_their_intervals(whole):
     for row, share in zip(rows, truth, strict=True):
         assert abs(float(row["share"]) - share) < 0.01
         assert float(row["share_low"]) < share < float(row["share_high"])
+    assert rows[0]["vegetated_share"] == ""
+    for row, share in zip(rows[1:], truth[1:] / truth[1:].sum(), strict=True):
+        assert abs(float(row["vegetated_share"]) - share) < 0.01
+        assert float(row["vegetated_share_low"]) < share < float(row["vegetated_share_high"])
 
 
 def test_products_are_cogs_on_one_grid_that_say_where_they_come_from(whole, flight):
@@ -331,10 +335,10 @@ def test_a_run_that_is_killed_goes_on_and_ends_with_the_same(whole, flight, tmp_
     assert done.returncode == -9
     (folder,) = output.iterdir()
     assert len(list(folder.glob("frame_*.tif"))) == 3
-    found, find = [], module._Run._parts
+    found, find = [], module._Run._chances
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            module._Run, "_parts", lambda self, frame, engine: found.append(frame) or find(self, frame, engine)
+            module._Run, "_chances", lambda self, frame, engine: found.append(frame) or find(self, frame, engine)
         )
         mapped(flight, output, resume=True)
     assert len(found) == 9

@@ -88,6 +88,24 @@ def test_statistics_of_our_own_mask_have_intervals(write_raster, tmp_path, monke
             assert all(float(r["share_low"]) <= float(r["share_best"]) <= float(r["share_high"]) for r in rows)
 
 
+def test_statistics_of_a_mask_of_plants_have_shares_of_the_vegetated_area(write_raster, tmp_path):
+    import rasterio
+
+    card, _ = find_model("plants-potato")
+    kinds = np.clip(np.indices((1, 256, 256))[2] // 32 - 4, 0, 2).astype(np.uint8)  # 5/8, 1/8 and 2/8
+    path = write_raster(tmp_path / "mask.tif", kinds, nodata=255)
+    with rasterio.open(path, "r+") as file:
+        tags = {"ROTACUBE_MODEL_SHA256": card.weights.sha256, "ROTACUBE_THRESHOLD": f"{card.threshold:g}"}
+        file.update_tags(ROTACUBE_MODEL=card.name, **tags)
+        file.update_tags(1, **{f"CLASS_{c.id}": c.name for c in card.classes})
+    of_mask(MaskRequest(path, STATISTICS, tmp_path / "s.csv"))
+    soil, potato, weed = rows_of(tmp_path / "s.csv")
+    assert soil["vegetated_share"] == "" and soil["share_low"] != ""
+    for row, share in ((potato, 1 / 3), (weed, 2 / 3)):
+        assert float(row["vegetated_share"]) == pytest.approx(share, abs=1e-5)
+        assert float(row["vegetated_share_low"]) < share < float(row["vegetated_share_high"])
+
+
 def test_what_was_found_is_turned_by_the_rates_of_errors():
     rates = np.array([[0.9, 0.1], [0.2, 0.8]])
     true = np.array([0.7, 0.3])

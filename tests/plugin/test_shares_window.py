@@ -61,6 +61,18 @@ def texts(table):
     ]
 
 
+def test_a_file_may_have_further_columns(file):
+    known = shares.read(file)
+    path = Path(file)
+    head, *rows = path.read_text(encoding="utf-8-sig").splitlines()
+    more = [row.rpartition(",")[0] + ",0.75,0.7,0.6,0.8," + row.rpartition(",")[2] for row in rows]
+    head = head.replace(
+        "assumptions", "vegetated_share,vegetated_share_best,vegetated_share_low,vegetated_share_high,assumptions"
+    )
+    path.write_text("\n".join([head, *more]) + "\n", encoding="utf-8-sig")
+    assert shares.read(file) == known
+
+
 def press(window, name):
     QTest.mouseClick(window.findChild(QPushButton, name), Qt.MouseButton.LeftButton)
 

@@ -34,9 +34,11 @@ from rotacube.inference.device import Place, choose_place
 from rotacube.inference.outputs import format_of
 from rotacube.inference.run import MapRequest, Product, run_map
 from rotacube.memory import set_allocator
+from rotacube.models.card import ModelCard
 from rotacube.models.store import LoadedModel, load_model
 from rotacube.raster.file_source import FileSource
 from rotacube.raster.grid import TileGrid
+from rotacube.raster.source import Source
 
 MODEL, ROOFS = "rooftop-small", "rooftop-lite"
 ROUNDS = 3
@@ -122,18 +124,35 @@ def _bare(model: LoadedModel, batches: Sequence[Tensor], place: Place, workers: 
     return spent
 
 
+def tiles_of(source: Source, card: ModelCard) -> list[Tensor]:
+    """What the network sees of a source, tile by tile (1, bands, tile, tile)."""
+    grid = TileGrid.over(source.height, source.width, card.tile, card.overlap)
+    boxes = [grid.box(i, j) for i in range(grid.rows.count) for j in range(grid.columns.count)]
+    return [torch.from_numpy(source.read(box)[0][None]) for box in boxes]
+
+
+def in_pairs(tiles: Sequence[Tensor]) -> list[Tensor]:
+    """The same tiles, two in a batch."""
+    return [torch.cat([*tiles[k : k + 2]]).to(memory_format=torch.channels_last) for k in range(0, len(tiles), 2)]
+
+
+def network_alone(
+    model: LoadedModel, tiles: Sequence[Tensor], pairs: Sequence[Tensor], place: Place
+) -> list[tuple[float, float]]:
+    """Seconds, and seconds of CPU, of the network alone, two ways: two tiles on all threads, and a tile a thread."""
+    return [_bare(model, pairs, place, 1), _bare(model, tiles, place, torch.get_num_threads())]
+
+
 def efficiency(raster: Path) -> dict[str, float]:
     """The network alone, the faster way, over the whole map; round by round."""
     model, place = load_model(MODEL), choose_place()
     with FileSource(str(raster), model.card) as source:
-        grid = TileGrid.over(source.height, source.width, model.card.tile, model.card.overlap)
-        boxes = [grid.box(i, j) for i in range(grid.rows.count) for j in range(grid.columns.count)]
-        tiles = [torch.from_numpy(source.read(box)[0][None]) for box in boxes]
-    pairs = [torch.cat(tiles[k : k + 2]).to(memory_format=torch.channels_last) for k in range(0, len(tiles), 2)]
+        tiles = tiles_of(source, model.card)
+    pairs = in_pairs(tiles)
     _bare(model, pairs[:2], place, 1)
     walls, shares, seconds = [], [], []
     for _ in range(ROUNDS):
-        alone = [_bare(model, pairs, place, 1), _bare(model, tiles, place, torch.get_num_threads())]
+        alone = network_alone(model, tiles, pairs, place)
         whole = _mapped(raster, model, place)
         walls.append(min(wall for wall, _ in alone) / whole[0])
         shares.append(min(busy for _, busy in alone) / whole[1])

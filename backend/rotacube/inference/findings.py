@@ -20,7 +20,7 @@ from rotacube.raster.grid import Box
 from rotacube.raster.write import NODATA
 
 Bytes = NDArray[np.uint8]
-LABELS, CHANCE = "labels", "chance"
+LABELS, CHANCE, VOTE = "labels", "chance", "vote"
 FULL = 254
 """The byte of probability 1."""
 FURTHER = ("distance", "border")
@@ -34,7 +34,8 @@ class Finding:
     Attributes:
         box: what it covers, in the grid's pixels.
         parts: by name, (height, width) each: "labels" are class ids, "chance 1" and so on the probabilities of the
-            classes from 1 on, "distance" and "border" those outputs, all of these in 254ths; nodata is 255.
+            classes from 1 on, "vote 1" and so on how many of several views are for them, "distance" and "border" those
+            outputs, all of these in 254ths; nodata is 255.
     """
 
     box: Box

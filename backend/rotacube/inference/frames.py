@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import rasterio
@@ -32,9 +34,10 @@ from rotacube.errors import (
     RasterResolution,
     RasterUnreadable,
 )
+from rotacube.inference.accord import Accord
 from rotacube.inference.device import Place, choose_place
 from rotacube.inference.engine import Engine
-from rotacube.inference.findings import FULL
+from rotacube.inference.findings import FULL, Finding
 from rotacube.inference.frame_store import FrameStore
 from rotacube.inference.frames_request import FramesRequest, checked, folder_for, may_replace_product
 from rotacube.inference.outputs import KINDS, ClassTotal, Output, Setting, Totals, opened
@@ -43,7 +46,7 @@ from rotacube.inference.request import provenance
 from rotacube.inference.store import folder_of
 from rotacube.inference.votes import Votes, frame_parts
 from rotacube.logits import probabilities
-from rotacube.models.card import ModelCard
+from rotacube.models.card import ROOFS, ModelCard
 from rotacube.models.store import LoadedModel, load_model
 from rotacube.raster.destination import Destination, unwritable
 from rotacube.raster.file_source import CACHE_BYTES, FileSource
@@ -61,6 +64,7 @@ LONGEST = 2**24
 """Pixels along a side of the map; frames that lie so far apart are no flight."""
 
 log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 _USELESS = (RasterUnreadable, RasterBands, RasterResolution, RasterEmpty)
 """What keeps one frame from being mapped, and no other."""
 
@@ -186,28 +190,42 @@ class _Run:
     cancelled: Callable[[], bool]
 
     def find(self, engine: Engine, on_frame: Callable[[str, int, int, float | None], object]) -> list[LeftOut]:
-        """Map each frame that is not kept already; those that cannot be are given."""
+        """Map each frame that is not kept already; those that cannot be are given.
+
+        The network looks at a frame while the one before is put onto the map's grid and kept.
+        """
         left_out: list[LeftOut] = []
         start, new, total = time.monotonic(), 0, len(self.flight.frames)
-        for done, frame in enumerate(self.flight.frames):
-            spent = time.monotonic() - start
-            on_frame("Mapping frames", done, total, spent / new * (total - done) if new else None)
-            if self.store.box_of(frame.path.name) is not None:
-                continue
-            self._check()
+
+        def tried(frame: Frame, step: Callable[[], _T]) -> _T | None:
             try:
-                self.store.add_frame(frame.path.name, *self._parts(frame, engine))
+                return step()
             except _USELESS as error:
                 left_out.append(LeftOut(frame.path, f"'{frame.path.name}': {error.message}"))
-            new += 1
+                return None
+
+        with ThreadPoolExecutor(1, "frame") as keeper:
+            before: tuple[Frame, Future[None]] | None = None
+            for done, frame in enumerate(self.flight.frames):
+                spent = time.monotonic() - start
+                on_frame("Mapping frames", done, total, spent / new * (total - done) if new else None)
+                if self.store.box_of(frame.path.name) is not None:
+                    continue
+                self._check()
+                found = tried(frame, partial(self._chances, frame, engine))
+                if before:
+                    tried(before[0], before[1].result)
+                before = (frame, keeper.submit(self._keep, frame, *found)) if found else None
+                new += 1
+            if before:
+                tried(before[0], before[1].result)
         on_frame("Mapping frames", total, total, None)
         if len(left_out) == total:
             raise FramesRefused(f"No frame in '{self.request.folder}' can be mapped. The first: {left_out[0].why}")
         return left_out
 
-    def _parts(self, frame: Frame, engine: Engine) -> tuple[Box, NDArray[np.uint8]]:
-        """Where a frame lies on the map's grid, and what is kept of it there."""
-        chances, fine = self._chances(frame, engine)
+    def _keep(self, frame: Frame, chances: NDArray[np.uint8], fine: tuple[float, float]) -> None:
+        """Put what was found of a frame, and its colours, onto the map's grid, and keep it."""
         colours = _colours(frame, self.grid.gsd[0])
         onto = np.diag([1 / frame.pose.size[0], 1 / frame.pose.size[1], 1]) @ np.linalg.inv(frame.to_map)
         box = self._box(frame)
@@ -216,7 +234,7 @@ class _Run:
             there = (slice(None), *spot.box.within(box))
             seen = spot.values(chances, fine, NODATA), spot.weights[None], spot.values(colours, colours.shape[1:], 0)
             kept[there] = np.concatenate(seen)
-        return box, kept
+        self.store.add_frame(frame.path.name, box, kept)
 
     def _box(self, frame: Frame) -> Box:
         """The part of the grid that a frame touches."""
@@ -251,14 +269,19 @@ class _Run:
         tags = provenance(str(self.request.folder), self.card)
         tags["ROTACUBE_FRAMES"] = str(len(self.flight.frames))
         # Neither roofs are told apart nor borders known across frames: what is found are classes.
-        card = self.card.model_copy(update={"task": "classes of frames", "further": []})
-        setting = Setting(self.grid, self.grid.extent, card, tags, self.store, self._step)
+        task = self.card.task if self.card.task != ROOFS else "classes of frames"
+        card = self.card.model_copy(update={"task": task, "further": []})
+        accord = Accord(len(card.classes))
+        setting = Setting(self.grid, self.grid.extent, card, tags, self.store, self._step, accord=accord)
         totals = Totals(setting)
         outputs = [totals, *self._outputs(setting)]
-        with opened(outputs):
-            for finding in self._votes(card):
+        boxes = self.grid.extent.parts(BLOCK)
+        with opened(outputs), contextlib.closing(_ahead(self._votes(boxes, card, accord))) as findings:
+            for done, finding in enumerate(findings):
+                self._step("Joining frames", done / len(boxes))
                 for output in outputs:
                     output.write(finding)
+            self._step("Joining frames", 1.0)
             if totals.empty:
                 raise OptionsRefused("The frames cover no pixel of the map. Choose smaller pixels (--gsd).")
             for output in outputs:
@@ -279,19 +302,16 @@ class _Run:
             path = self.request.path(product)
             yield make(Destination(path, may_replace_product(self.request, path), self.store.note))
 
-    def _votes(self, card: ModelCard) -> Iterator[Any]:
-        """The findings of all blocks of the grid, each with the frames that touch it."""
-        grid = self.grid.extent
-        corners = [(y, x) for y in range(0, grid.bottom, BLOCK) for x in range(0, grid.right, BLOCK)]
-        boxes = {frame.path.name: self.store.box_of(frame.path.name) for frame in self.flight.frames}
-        for done, (top, left) in enumerate(corners):
-            self._step("Joining frames", done / len(corners))
-            votes = Votes(Box(top, left, top + BLOCK, left + BLOCK) & grid, card)
-            for name, box in boxes.items():
-                if box is not None and not (box & votes.box).empty:
-                    votes.add(box & votes.box, self.store.read_frame(name, box & votes.box))
+    def _votes(self, boxes: Sequence[Box], card: ModelCard, accord: Accord) -> Iterator[Finding]:
+        """The findings of these blocks of the grid, each with the frames that touch it, whose accord is counted."""
+        kept = {frame.path.name: self.store.box_of(frame.path.name) for frame in self.flight.frames}
+        for block in boxes:
+            votes = Votes(block, card)
+            for name, box in kept.items():
+                if box is not None and not (box & block).empty:
+                    votes.add(box & block, self.store.read_frame(name, box & block))
+            votes.cells.tell(accord)
             yield votes.finding
-        self._step("Joining frames", 1.0)
 
     def _step(self, what: str, share: float) -> None:
         self._check()
@@ -300,6 +320,15 @@ class _Run:
     def _check(self) -> None:
         if self.cancelled():
             raise JobCancelled("The job was cancelled; nothing was written.")
+
+
+def _ahead(items: Iterator[Finding]) -> Generator[Finding, None, None]:
+    """The same, each made in a thread while the one before is used."""
+    with ThreadPoolExecutor(1, "votes") as maker:
+        coming = maker.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = maker.submit(next, items, None)
+            yield item
 
 
 def _matrix(grid: MapGrid) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from rotacube.inference.outputs import KINDS, ClassTotal, Setting, Totals, check
 from rotacube.inference.pieces import Splitter, patches_of
 from rotacube.inference.request import check_smallest
 from rotacube.inference.store import Store, folder_of
-from rotacube.models.card import ROOFS, ModelCard, Separation
+from rotacube.models.card import PLANTS, ROOFS, ModelCard, Separation
 from rotacube.models.store import find_model
 from rotacube.raster.destination import Destination, check_output, sweep
 from rotacube.raster.file_source import CACHE_BYTES
@@ -193,7 +193,8 @@ def _card(source: MaskSource, request: MaskRequest) -> tuple[ModelCard, str]:
     """A card of the mask's classes, and why nothing is known of its errors, where that is so."""
     made_by, unknown = _model_of(source)
     of_roofs = request.regularise if request.regularise is not None else made_by is None or made_by.task == ROOFS
-    task = ROOFS if of_roofs and request.kind == POLYGONS else "classes of a mask"
+    of_plants = made_by is not None and made_by.task == PLANTS
+    task = ROOFS if of_roofs and request.kind == POLYGONS else PLANTS if of_plants else "classes of a mask"
     if request.classes:
         unknown = "Some classes were left out, so no interval can be given: errors are known of all classes together."
     own = made_by.separation if made_by is not None else Separation()

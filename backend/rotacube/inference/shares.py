@@ -6,18 +6,24 @@ was. Good practice corrects an area by the errors of the map and gives an interv
 Sensing of Environment 148, "Good practices for estimating area and assessing accuracy of land change"). They draw a
 sample of the map itself for that; here there is none, so the errors on validation stand in for those on the map, and
 the map counts as one more place of the same kind as the places of validation.
+
+Where several views see the same ground, as a drone's frames do, each view's classes have those errors, not the mask of
+their joint vote: the shares of votes are corrected. Views that disagree more than the places of validation lead to
+expect widen what places may differ by (`inference.accord`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
+
+from rotacube.inference.accord import Accord
 
 DRAWS = 4000
 SPREAD = 0.7
@@ -62,6 +68,8 @@ class Blocks:
         pixels: (B,) with data; less at the edge of a zone, and a block without any may be left in.
         found: (B, K) pixels of each class as mapped.
         chance: (B, K) sums over pixels of the calibrated probability of each class.
+        votes: (B, K) pixels of each class as single views find them, where the map is a vote of several; those of
+            `found` if None.
 
     Raises:
         ValueError: shapes that do not fit, less than two classes, counts below 0, or that do not add up.
@@ -70,18 +78,24 @@ class Blocks:
     pixels: Array
     found: Array
     chance: Array
+    votes: Array | None = None
 
     def __post_init__(self) -> None:
-        for name in ("pixels", "found", "chance"):
-            object.__setattr__(self, name, np.asarray(getattr(self, name), np.float64))
-        if self.found.ndim != 2 or self.found.shape[1] < 2 or self.chance.shape != self.found.shape:
-            raise ValueError("found and chance need a column for each of two classes or more, and the same shape")
+        for name in ("pixels", "found", "chance", "votes"):
+            value = getattr(self, "found" if name == "votes" and self.votes is None else name)
+            object.__setattr__(self, name, np.asarray(value, np.float64))
+        if self.found.ndim != 2 or self.found.shape[1] < 2 or any(v.shape != self.found.shape for v in self._counts):
+            raise ValueError("found, chance and votes need a column for each of two classes or more, and one shape")
         if self.pixels.shape != self.found.shape[:1]:
             raise ValueError("pixels needs a number for each block")
         if not all(np.isfinite(values).all() and (values >= 0).all() for values in vars(self).values()):
-            raise ValueError("pixels, found and chance must be 0 or more")
-        if not all(np.allclose(v.sum(1), self.pixels, rtol=1e-3, atol=0.5) for v in (self.found, self.chance)):
-            raise ValueError("found and chance of a block must add up to its pixels")
+            raise ValueError("pixels, found, chance and votes must be 0 or more")
+        if not all(np.allclose(v.sum(1), self.pixels, rtol=1e-3, atol=0.5) for v in self._counts):
+            raise ValueError("found, chance and votes of a block must add up to its pixels")
+
+    @property
+    def _counts(self) -> tuple[Array, ...]:
+        return self.found, self.chance, np.asarray(self.votes)
 
     @property
     def clump(self) -> float:
@@ -106,22 +120,37 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Shares:
-    """Of each class the share of a map or a zone, with what it takes for granted in sentences."""
+    """Of each class the share of a map or a zone, with what it takes for granted in sentences.
+
+    Attributes:
+        classes: shares of the whole.
+        said: the sentences.
+        further: shares of the classes but the first in what these make together, which of plants is the vegetated
+            area; none where nothing of them was found.
+    """
 
     classes: list[Estimate]
     said: list[str]
+    further: list[Estimate] = field(default_factory=list)
 
     def areas(self, area: float) -> list[Estimate]:
         """Of each class the area, of a map or zone of that area."""
         return [share.times(area) for share in self.classes]
 
 
-def shares(blocks: Blocks, confusion: Confusion, names: Sequence[str], whole: Blocks | None = None) -> Shares:
+def shares(
+    blocks: Blocks,
+    confusion: Confusion,
+    names: Sequence[str],
+    whole: Blocks | None = None,
+    accord: Accord | None = None,
+) -> Shares:
     """The true share of each class, with a 95% interval.
 
-    With F the found shares, T the true ones and C the rates at which each true class (rows) is found as each class,
-    F = C' T. C is drawn as that of one more place (`_new_place`), and chance, errors in clumps, moves F. Of each draw
-    two answers are pooled, half and half (linear opinion pool; Genest and Zidek 1986, Statistical Science 1):
+    With F the shares as found (by single views), T the true ones and C the rates at which each true class (rows) is
+    found as each class, F = C' T. C is drawn as that of one more place (`_new_place`), and chance, errors in clumps,
+    moves F. Of each draw two answers are pooled, half and half (linear opinion pool; Genest and Zidek 1986, Statistical
+    Science 1):
 
     - T solves F = C' T: right where error rates hold for the map (adjusted count; Forman 2008, Data Mining and
       Knowledge Discovery 17; Lipton et al. 2018, ICML).
@@ -135,6 +164,7 @@ def shares(blocks: Blocks, confusion: Confusion, names: Sequence[str], whole: Bl
         confusion: the card's, which may be empty.
         names: of the classes, for the sentences.
         whole: the blocks of the whole map where `blocks` are those of a zone; the size of clumps is measured there.
+        accord: how far several views of the same ground agree, where there are such.
 
     Raises:
         ValueError: shapes that do not fit, or no pixel with data.
@@ -144,28 +174,63 @@ def shares(blocks: Blocks, confusion: Confusion, names: Sequence[str], whole: Bl
         raise ValueError(f"the blocks have {count} classes, the names or the confusion others")
     if not total:
         raise ValueError("no pixel has data")
-    found, chance = (counts.sum(0) / counts.sum() for counts in (blocks.found, blocks.chance))
+    found, chance, votes = (counts.sum(0) / counts.sum() for counts in blocks._counts)
     tables = tuple(tuple(tuple(row) for row in table) for table in confusion.values())
     known = [any(any(table[k]) for table in tables) for k in range(count)]
     if not any(known):
         said = "How often classes are confused is not on the model's card, so no interval can be given; the best "
         said += "estimate is the mean probability, right where probabilities hold on average."
-        return Shares([Estimate(float(f), float(c)) for f, c in zip(found, chance, strict=True)], [said])
+        return Shares(_plain(found, chance), [said], _plain(_further(found), _further(chance)))
     rates, mean = _new_place(tables)
     every = whole or blocks
+    wider, words = accord.widening(every.chance.sum(0) / every.chance.sum(), rates) if accord else ((), [])
+    if wider:
+        rates, mean = _new_place(tables, wider)
     noise = _noise(_unseen(mean, every.chance.sum(0) / every.clump), blocks.chance.sum(0) / every.clump)
-    gap = found - noise - np.einsum("dij,i->dj", rates, chance)
+    gap = votes - noise - np.einsum("dij,i->dj", rates, chance)
     gram = rates @ rates.transpose(0, 2, 1) + RIDGE * np.eye(count)
     solved = chance + np.linalg.solve(gram, rates @ gap[..., None])[..., 0]
     leant = chance - noise - np.einsum("dij,i->dj", rates - mean, chance)
-    low, best, high = np.quantile(_as_shares(np.concatenate([solved, leant])), (0.025, 0.5, 0.975), axis=0)
-    best = np.clip(best / best.sum(), low, high)
-    classes = [
-        Estimate(*map(float, row)) if there else Estimate(float(row[0]), float(mid))
-        for *row, mid, there in zip(found, best, low, high, chance, known, strict=True)
-    ]
+    drawn = _as_shares(np.concatenate([solved, leant]))
+    classes = _between(_plain(found, chance), drawn, drawn, known)
+    # Of plants as of plants together: both err at once, so the ratio is taken draw by draw. A draw without any says
+    # nothing: it is 0 for the lower end, 1 for the upper one.
+    plain, ratio = _plain(_further(found), _further(chance)), _further(drawn)
+    further = _between(plain, ratio, np.where(ratio.any(1, keepdims=True), ratio, 1.0), known[1:])
     absent = [name for name, there in zip(names, known, strict=True) if not there]
-    return Shares(classes, _said(len(tables), absent))
+    return Shares(classes, [*_said(len(tables), absent), *words], further)
+
+
+def _plain(found: Array, chance: Array) -> list[Estimate]:
+    """Shares without intervals; none where nothing was found."""
+    there = zip(found, chance if chance.any() else found, strict=True) if found.any() else ()
+    return [Estimate(float(share), float(best)) for share, best in there]
+
+
+def _between(plain: list[Estimate], least: Array, most: Array, known: Sequence[bool]) -> list[Estimate]:
+    """The same with the median of draws (draws, K) and their interval where a class is known.
+
+    Args:
+        plain: shares, or none.
+        least: the draws for the lower end and the median.
+        most: those for the upper end.
+        known: of each class, whether its errors are.
+    """
+    low, best = np.quantile(least, (0.025, 0.5), axis=0)
+    high = np.quantile(most, 0.975, axis=0)
+    best = np.clip(best / max(float(best.sum()), TINY), low, high)
+    return [
+        Estimate(share.found, *map(float, row)) if there else share
+        for share, there, *row in zip(plain, known, best, low, high, strict=bool(plain))
+    ]
+
+
+def _further(parts: Array) -> Array:
+    """Shares (..., K) of the classes but the first in what these make together; zeros where there is nothing."""
+    rest = parts[..., 1:]
+    whole = rest.sum(-1, keepdims=True)
+    result: Array = np.where(whole > TINY, rest / np.maximum(whole, TINY), 0.0)
+    return result
 
 
 def likely(found: Array, confusion: Confusion) -> Array:
@@ -224,7 +289,7 @@ def _hits(matched: int, every: int) -> tuple[float, float]:
 
 
 @lru_cache(maxsize=4)
-def _new_place(tables: Tables) -> tuple[Array, Array]:
+def _new_place(tables: Tables, wider: tuple[float, ...] = ()) -> tuple[Array, Array]:
     """Rates of a place that is like those of the tables: draws, and the mean of the tables.
 
     Logarithms of rates, to which `OFFSET` is added so that rates of nothing and of next to nothing are alike, have
@@ -234,6 +299,7 @@ def _new_place(tables: Tables) -> tuple[Array, Array]:
 
     Args:
         tables: (P, R, K); each row sums to one, or is zero where nothing is known.
+        wider: (K,) factors of the spread of all rates of a class, of two classes the larger one; 1 if empty.
 
     Returns:
         (draws, R, K) and (R, K); rows of which no place knows anything find each class as itself.
@@ -253,6 +319,7 @@ def _new_place(tables: Tables) -> tuple[Array, Array]:
     drawn = np.einsum("dp,prk->drk", rng.standard_normal((DRAWS, len(each))), apart)
     drawn += WEIGHT**0.5 * guess * rng.standard_normal(drawn.shape)
     drawn *= np.sqrt((1 + 1 / number) / scale)[..., None]
+    drawn *= np.maximum.outer(wider, wider) if wider else 1.0
     rates = np.maximum(np.exp(np.minimum(middle + drawn, LARGEST)) - OFFSET, TINY)
     rates /= rates.sum(2, keepdims=True)
     never = np.flatnonzero(~each.any(axis=(0, 2)))

@@ -1,6 +1,6 @@
 """Frames that overlap, put together: each votes with its probabilities, the more the nearer to its middle.
 
-All sums are of whole numbers, so no order of frames gives another map.
+All sums are of whole numbers, so no order of frames gives another map. Those of 32 bits hold 33,000 views of a pixel.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rotacube.inference.findings import CHANCE, FULL, LABELS, Finding
+from rotacube.inference.accord import Cells
+from rotacube.inference.findings import CHANCE, FULL, LABELS, VOTE, Finding
 from rotacube.models.card import ModelCard
 from rotacube.raster.grid import Box
 from rotacube.raster.write import NODATA
@@ -18,6 +19,7 @@ COLOURS = ("red", "green", "blue")
 FOCUS = 5
 """The power of a frame's weight that its colours have: frames lie some pixels off each other, and a mean of all that
 see a place would show it twice. 254 to the fifth, times 255, fits 60,000 times into 64 bits."""
+FOCUSED = np.arange(256, dtype=np.uint64) ** np.uint64(FOCUS)
 
 Bytes = NDArray[np.uint8]
 
@@ -35,13 +37,17 @@ class Votes:
     Args:
         box: the part.
         card: of the model.
+
+    Attributes:
+        cells: what views of the same ground find there.
     """
 
     def __init__(self, box: Box, card: ModelCard) -> None:
         self.box, self.card = box, card
+        self.cells = Cells(box, len(card.classes))
         shape, classes = (box.height, box.width), len(card.classes)
-        self._weight, self._views = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-        self._chance, self._votes = (np.zeros((classes, *shape), np.int64) for _ in range(2))
+        self._weight, self._views = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+        self._chance, self._votes = (np.zeros((classes, *shape), np.int32) for _ in range(2))
         self._focus, self._colour = np.zeros(shape, np.uint64), np.zeros((3, *shape), np.uint64)
 
     def add(self, window: Box, parts: Bytes) -> None:
@@ -49,32 +55,33 @@ class Votes:
         cut = window.within(self.box)
         there = (slice(None), *cut)
         *chances, weight, red, green, blue = parts
-        heavy = weight.astype(np.int64)
-        chance = self._all(np.where(weight > 0, chances, 0).astype(np.int64), np.int64(FULL))
+        heavy, seen = weight.astype(np.int32), weight > 0
+        further = np.where(seen, chances, 0).astype(np.int32)
+        chance = np.concatenate([np.maximum(FULL - further.sum(0, dtype=np.int32), 0)[None], further])
         self._weight[cut] += heavy
-        self._views[cut] += weight > 0
+        self._views[cut] += seen
         self._chance[there] += chance * heavy
-        winner = self._winner(chance, np.int64(FULL))
+        winner = self._winner(chance, FULL)
+        self.cells.add(window, winner, seen)
         for number, votes in enumerate(self._votes):
-            votes[cut] += np.where(winner == number, heavy, 0)
-        focus = weight.astype(np.uint64) ** np.uint64(FOCUS)
+            votes[cut] += heavy * (winner == number)
+        focus = FOCUSED[weight]
         self._focus[cut] += focus
         self._colour[there] += np.stack([red, green, blue]) * focus
 
-    @staticmethod
-    def _all(chances: NDArray[np.int64], whole: NDArray[np.int64] | np.int64) -> NDArray[np.int64]:
-        """The chances with that of the first class before them, which is what the others leave."""
-        return np.concatenate([np.maximum(whole - chances.sum(0), 0)[None], chances])
-
-    def _winner(self, chance: NDArray[np.int64], whole: NDArray[np.int64] | np.int64) -> NDArray[np.int64]:
-        """The class (H, W) of chances (classes, H, W) that are parts of a whole."""
+    def _winner(self, chance: NDArray[np.int32], whole: NDArray[np.int32] | int) -> Bytes:
+        """The class (H, W) of chances (classes, H, W) that are parts of a whole; of equal ones the first."""
         if len(chance) == 2:
-            return np.asarray(chance[1] > self.card.threshold * whole, np.int64)
-        return np.asarray(chance.argmax(0), np.int64)
+            return np.asarray(chance[1] > self.card.threshold * whole, np.uint8)
+        winner, most = np.zeros(chance.shape[1:], np.uint8), chance[0].copy()
+        for number, one in enumerate(chance[1:], start=1):
+            winner[one > most] = number
+            np.maximum(most, one, out=most)
+        return winner
 
     @property
     def finding(self) -> Finding:
-        """What the votes say: class ids, probabilities, agreement, number of views, and colours."""
+        """What the votes say: class ids, probabilities, votes, agreement, number of views, and colours."""
         seen, weight = self._weight > 0, np.maximum(self._weight, 1)
         winner = self._winner(self._chance, weight * FULL)
         for_it = np.take_along_axis(self._votes, winner[None], 0)[0]
@@ -82,6 +89,7 @@ class Votes:
         parts = {
             LABELS: winner,
             **{f"{CHANCE} {c.id}": self._chance[c.id] / weight for c in self.card.classes[1:]},
+            **{f"{VOTE} {c.id}": self._votes[c.id] / weight * FULL for c in self.card.classes[1:]},
             AGREEMENT: for_it / weight * FULL,
             VIEWS: np.minimum(self._views, FULL),
             **dict(zip(COLOURS, np.minimum(colour, FULL), strict=True)),

@@ -89,6 +89,8 @@ class CardOutput(_Strict):
 
 ROOFS = "rooftops"
 """The task of models that find roofs."""
+PLANTS = "plants"
+"""The task of models whose classes but the first are plants."""
 HUT = 2.0
 """Square metres of the smallest roof."""
 

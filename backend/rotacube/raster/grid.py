@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,11 @@ class Box:
             min(self.bottom, other.bottom),
             min(self.right, other.right),
         )
+
+    def parts(self, side: int) -> list[Box]:
+        """Squares of so many pixels a side that make up this box, row by row; less at its right and at its bottom."""
+        corners = product(range(self.top, self.bottom, side), range(self.left, self.right, side))
+        return [Box(top, left, top + side, left + side) & self for top, left in corners]
 
     def within(self, outer: Box) -> tuple[slice, slice]:
         """The slices that cut this box out of an array that holds `outer`."""

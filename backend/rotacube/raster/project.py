@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from rotacube.raster.grid import Box
 from rotacube.raster.lens import Lens
@@ -51,12 +51,20 @@ class Spots:
             span: how many of its rows and columns make the whole view, which may be a part of a pixel more or less.
             outside: what stands where the view does not reach.
         """
-        rows, columns = span
-        at = np.stack([self.v * rows - 0.5, self.u * columns - 0.5])[:, self.inside]
-        found = np.full((len(image), *self.inside.shape), outside, np.uint8)
-        for band, values in zip(found, image, strict=True):
-            seen = ndimage.map_coordinates(values, at, np.float32, order=1, mode="nearest")
-            band[self.inside] = np.rint(seen)
+        if not self.inside.any():
+            return np.full((len(image), *self.inside.shape), outside, np.uint8)
+        cuts, ways = [], []
+        for share, span_, size in zip((self.v, self.u), span, image.shape[1:], strict=True):
+            at = share * span_ - 0.5
+            first = min(size - 1, max(0, math.floor(at.min(where=self.inside, initial=np.inf))))
+            last = max(first, min(size - 1, math.ceil(at.max(where=self.inside, initial=-np.inf))))
+            cuts.append(slice(first, last + 1))
+            ways.append((2 * (at - first) + 1) / (last + 1 - first) - 1)  # -1 to 1 from edge to edge
+        # Only what is looked at becomes real numbers, of all bands at once.
+        part = torch.from_numpy(image[:, cuts[0], cuts[1]]).to(torch.float32)[None]
+        grid = torch.from_numpy(np.stack(ways[::-1], -1).astype(np.float32))[None]
+        seen = torch.nn.functional.grid_sample(part, grid, padding_mode="border", align_corners=False)[0]
+        found: Bytes = np.where(self.inside, seen.round_().to(torch.uint8).numpy(), np.uint8(outside))
         return found
 
 

@@ -142,6 +142,7 @@ class CogWriter:
                 overview_resampling="average",
                 bigtiff="IF_SAFER",
                 sparse_ok=True,
+                num_threads="ALL_CPUS",
             )
             self._check()
         except GDAL_ERRORS as error:

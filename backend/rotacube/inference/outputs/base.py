@@ -12,10 +12,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rotacube.inference.accord import Accord
 from rotacube.inference.findings import Finding
 from rotacube.inference.pieces import Piece, Pieces, Splitter, patches_of, roofs_of
 from rotacube.inference.store import Store
-from rotacube.models.card import ROOFS, ModelCard
+from rotacube.models.card import PLANTS, ROOFS, ModelCard
 from rotacube.raster.destination import unwritable
 from rotacube.raster.gdal import GDAL_ERRORS
 from rotacube.raster.grid import Box
@@ -37,6 +38,7 @@ class Setting:
         zone_field: the field with their names; they are numbered if empty.
         values: of the classes in files, where they are not the ids.
         unknown: why nothing is known of the errors of what was found, where that is so.
+        accord: how far several views of the same ground agree, where there are such; known when all is found.
     """
 
     grid: MapGrid
@@ -49,11 +51,17 @@ class Setting:
     zone_field: str = ""
     values: Sequence[int] = ()
     unknown: str = ""
+    accord: Accord | None = None
 
     @property
     def of_roofs(self) -> bool:
         """Whether the map's pieces are single roofs."""
         return self.card.task == ROOFS
+
+    @property
+    def of_plants(self) -> bool:
+        """Whether all classes but the first are plants."""
+        return self.card.task == PLANTS
 
     def values_of(self, ids: NDArray[np.int64]) -> NDArray[np.int32]:
         """What stands in files for these class ids."""

@@ -13,7 +13,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from rotacube.inference.findings import CHANCE, FULL, LABELS, Finding
+from rotacube.inference.findings import CHANCE, FULL, LABELS, VOTE, Finding
 from rotacube.inference.outputs.base import Setting
 from rotacube.inference.shares import Blocks, Estimate, likely, roofs, shares
 from rotacube.inference.within import inside_of
@@ -30,6 +30,8 @@ CHUNK = 2048
 WHOLE = "whole map"
 _AREA = ("area_m2", "area_best_m2", "area_low_m2", "area_high_m2")
 _SHARE = ("share", "share_best", "share_low", "share_high")
+_VEGETATED = ("vegetated_share", "vegetated_share_best", "vegetated_share_low", "vegetated_share_high")
+"""Of a class of plants: its share of what is covered by plants."""
 _COUNT = ("count", "count_best", "count_low", "count_high")
 
 
@@ -48,7 +50,7 @@ class Sums:
     def __post_init__(self) -> None:
         high, wide = (-(-stop // BLOCK) - start // BLOCK for start, stop in self._sides())
         self.pixels = np.zeros((high, wide))
-        self.found, self.chance = (np.zeros((self.classes, high, wide)) for _ in range(2))
+        self.found, self.chance, self.votes = (np.zeros((self.classes, high, wide)) for _ in range(3))
         self.area = np.zeros(self.classes)
 
     def _sides(self) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -75,14 +77,12 @@ class Sums:
             return np.add.reduceat(rows, starts[1], axis=1).astype(np.float64)
 
         cut: tuple[slice, slice] = (at[0], at[1])
-        rest = summed(inside)
-        self.pixels[cut] += rest
-        for number in range(1, self.classes) if f"{CHANCE} 1" in parts else ():
-            chance = summed(np.where(inside, parts[f"{CHANCE} {number}"], 0)) / FULL
-            self.chance[number][cut] += chance
-            rest -= chance
-        if f"{CHANCE} 1" in parts:
-            self.chance[0][cut] += np.maximum(rest, 0)
+        pixels = summed(inside)
+        self.pixels[cut] += pixels
+        for name, sums in ((CHANCE, self.chance), (VOTE, self.votes)):
+            if f"{name} 1" in parts:
+                each = [summed(np.where(inside, parts[f"{name} {n}"], 0)) / FULL for n in range(1, self.classes)]
+                sums[(slice(None), *cut)] += np.stack([np.maximum(pixels - sum(each), 0), *each])
         for number in range(self.classes):
             found = summed(inside & (parts[LABELS] == number))
             self.found[number][cut] += found
@@ -93,7 +93,8 @@ class Sums:
         """The blocks that hold anything."""
         there = self.pixels > 0
         chance = self.chance if self.chance.any() else self.found  # without probabilities what was found is sure
-        return Blocks(self.pixels[there], self.found[:, there].T, chance[:, there].T)
+        votes = self.votes[:, there].T if self.votes.any() else None
+        return Blocks(self.pixels[there], self.found[:, there].T, chance[:, there].T, votes)
 
 
 class Statistics:
@@ -187,7 +188,7 @@ class Statistics:
         if f"{CHANCE} 1" not in self.setting.store.names and not self.setting.unknown:
             turn = likely(whole.found.sum(0) / whole.found.sum(), card.confusion)
             blocks, whole = (replace(part, chance=part.found @ turn) for part in (blocks, whole))
-        found = shares(blocks, card.confusion, [c.name for c in card.classes], whole)
+        found = shares(blocks, card.confusion, [c.name for c in card.classes], whole, self.setting.accord)
         said += [self.setting.unknown] if self.setting.unknown else found.said
         total = float(sums.area.sum())
         rows = []
@@ -201,6 +202,8 @@ class Statistics:
                 "pixels": int(pixels),
             }
             row |= _columns(_AREA, area, 2) | _columns(_SHARE, share, 6)
+            if self.setting.of_plants and part.id and found.further:
+                row |= _columns(_VEGETATED, found.further[part.id - 1], 6)
             if self.setting.of_roofs and part.id == 1:
                 number, words = roofs(count, card.counts)
                 row |= _columns(_COUNT, number, 0)
@@ -213,8 +216,8 @@ class Statistics:
             content = {"rows": rows, "assumptions": said, "about": dict(self.setting.tags)}
             self._part.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
             return
-        counts = _COUNT if self.setting.of_roofs else ()
-        columns = ["zone", "class_id", "class", "pixels", *_AREA, *_SHARE, *counts, "assumptions"]
+        further = (*(_VEGETATED if self.setting.of_plants else ()), *(_COUNT if self.setting.of_roofs else ()))
+        columns = ["zone", "class_id", "class", "pixels", *_AREA, *_SHARE, *further, "assumptions"]
         with self._part.open("w", newline="", encoding="utf-8-sig") as stream:  # with its mark spreadsheets read it
             table = csv.DictWriter(stream, columns, restval="")
             table.writeheader()

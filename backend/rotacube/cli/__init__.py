@@ -22,6 +22,7 @@ from rotacube.cli import (
     grid,
     job,
     jobs,
+    kmz,
     map,
     models,
     polygons,
@@ -44,6 +45,7 @@ app.command("job")(job.job)
 app.command("polygons")(polygons.polygons)
 app.command("statistics")(statistics.statistics)
 app.command("grid")(grid.grid)
+app.command("kmz")(kmz.kmz)
 app.command("jobs")(jobs.jobs)
 app.command("eval")(eval.evaluate)
 app.command("train")(train.train)

@@ -26,6 +26,7 @@ from rotacube.cli import (
     map,
     models,
     polygons,
+    report,
     serve,
     statistics,
     train,
@@ -46,6 +47,7 @@ app.command("polygons")(polygons.polygons)
 app.command("statistics")(statistics.statistics)
 app.command("grid")(grid.grid)
 app.command("kmz")(kmz.kmz)
+app.command("report")(report.report)
 app.command("jobs")(jobs.jobs)
 app.command("eval")(eval.evaluate)
 app.command("train")(train.train)

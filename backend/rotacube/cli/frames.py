@@ -88,6 +88,12 @@ def map_them(
     any_resolution: Annotated[
         bool, typer.Option("--any-resolution", help="Map frames far from the resolution that the model is made for.")
     ] = False,
+    kmz: Annotated[
+        bool, typer.Option("--kmz", help="Also map.kmz: the classes over the photo, for Google Earth.")
+    ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Also report.pdf: one page with map, shares and how it came about.")
+    ] = False,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what the same command has left when it was cut off.")
@@ -100,6 +106,7 @@ def map_them(
     from rotacube.memory import set_allocator
 
     set_allocator()  # before PyTorch takes any
+    from rotacube.handout.frames import KMZ, REPORT, check_handouts, hand_out
     from rotacube.inference.device import choose_place
     from rotacube.inference.frames import map_frames
     from rotacube.inference.frames_request import PRODUCTS, FramesRequest
@@ -108,6 +115,8 @@ def map_them(
     loaded = load_model(model)
     place = choose_place(precision)
     request = FramesRequest(frames, output, model, gsd, ground, threshold, any_resolution, overwrite, resume)
+    further = [name for name, asked in ((KMZ, kmz), (REPORT, report)) if asked]
+    check_handouts(request, further)
     stop = stop_event()
     with progress() as show:
         result = map_frames(
@@ -126,6 +135,11 @@ def map_them(
     )
     for note in result.notes:
         say(note)
+    if further:
+        with progress() as show:
+            written = hand_out(request, further, on_step=show_share(show), cancelled=stop.is_set)
+        for path in written:
+            say(f"{path} is written.")
 
 
 def _flight(folder: Path, ground: float | None) -> Flight:

@@ -56,6 +56,15 @@ def check_report(output: Path, overwrite: bool, references: References | None = 
     """
     check_output_name(str(output))
     check_output(output, overwrite, references or References(), SUFFIXES)
+    check_installed(output)
+
+
+def check_installed(output: Path) -> None:
+    """Check that what writes such a file is there.
+
+    Raises:
+        OptionsRefused: it is not.
+    """
     if output.suffix.lower() == PDF and find_spec("matplotlib") is None:
         raise OptionsRefused(
             "A report as PDF needs the package matplotlib: pip install 'rotacube[report]'. Or let its name end in "

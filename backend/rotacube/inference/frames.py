@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,8 @@ from rotacube.raster.write import NODATA
 
 LONGEST = 2**24
 """Pixels along a side of the map; frames that lie so far apart are no flight."""
+NAMED = 20
+"""Frames that were left out whose names stand in the products."""
 
 log = logging.getLogger(__name__)
 _USELESS = (RasterUnreadable, RasterBands, RasterResolution, RasterEmpty)
@@ -129,7 +131,7 @@ def map_frames(
         run = _Run(request, flight, grid, card, store, on_step, cancelled)
         with _kept(store):
             left_out = run.find(Engine.of(model, place), on_frame)
-            totals = run.write()
+            totals = run.write([*flight.left_out, *left_out])
         store.drop()
     seconds = time.monotonic() - start
     log.info("%s: %d frames mapped in %.1f s on %s", request.output, len(flight.frames), seconds, place)
@@ -239,10 +241,9 @@ class _Run:
         by = small.shape[1] / chances.shape[1], small.shape[2] / chances.shape[2]
         return small, (rows * by[0], columns * by[1])
 
-    def write(self) -> Totals:
+    def write(self, left_out: Sequence[LeftOut]) -> Totals:
         """Let the frames vote, and write the products."""
-        tags = provenance(str(self.request.folder), self.card)
-        tags["ROTACUBE_FRAMES"] = str(len(self.flight.frames))
+        tags = provenance(str(self.request.folder), self.card) | _tags(self.flight, left_out)
         # Neither roofs are told apart nor borders known across frames: what is found are classes.
         card = self.card.model_copy(update={"task": "classes of frames", "further": []})
         setting = Setting(self.grid, self.grid.extent, card, tags, self.store, self._step)
@@ -293,6 +294,15 @@ class _Run:
     def _check(self) -> None:
         if self.cancelled():
             raise JobCancelled("The job was cancelled; nothing was written.")
+
+
+def _tags(flight: Flight, left_out: Sequence[LeftOut]) -> dict[str, str]:
+    """How many frames the map is of, and which were left out; of many the first ones."""
+    lost = sorted(frame.path.name for frame in left_out)
+    used = len(flight.frames) + len(flight.left_out) - len(lost)
+    more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
+    named = {"ROTACUBE_FRAMES_LEFT_OUT": f"{len(lost)}: {', '.join(lost[:NAMED])}{more}"} if lost else {}
+    return {"ROTACUBE_FRAMES": str(used), **named}
 
 
 def _matrix(grid: MapGrid) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -434,3 +435,15 @@ def test_a_treatment_grid_of_the_mask_treats_where_the_species_is(whole, tmp_pat
     assert np.abs(plan.shares[0] - truth).mean() < 0.05
     clear = np.abs(truth - 0.3) > 0.15
     assert clear.sum() > 30 and (plan.treat == (truth > 0.3))[clear].all()
+
+
+def test_a_flight_that_will_not_fit_is_refused_before_it_is_mapped(flight, tmp_path, monkeypatch):
+    told = []
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=2**20))
+    with pytest.raises(OutputUnwritable, match="1 MB left; the run needs about"):
+        map_frames(request_of(flight, tmp_path / "out"), bands_model(), place=PLACE, on_start=told.append)
+    assert list(tmp_path.iterdir()) == []
+    (needed,) = told[0].disks.values()
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=needed))
+    assert mapped(flight, tmp_path / "out").frames == 12

@@ -8,7 +8,8 @@ from collections import namedtuple
 import pytest
 
 from rotacube.errors import OutputUnwritable
-from rotacube.inference.needs import SPARE, needs_of
+from rotacube.inference.frames_request import PRODUCTS
+from rotacube.inference.needs import SPARE, needs_of, needs_of_frames
 from rotacube.inference.run import MapRequest, Product, run_map
 
 Usage = namedtuple("Usage", "total used free")
@@ -41,3 +42,10 @@ def test_a_run_that_will_not_fit_is_refused_at_once(scene_path, model_folder, ti
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(0, 0, needed))
     run_map(request, tiny_model, place=cpu)
+
+
+def test_a_flight_was_mapped_with_less_and_not_much_less(tmp_path):
+    """Measured: 18 frames of Brighton at 0.05 m, at most 86.4 MB, of which 53.9 MB were kept of the frames."""
+    (every,) = needs_of_frames(tmp_path, PRODUCTS, 19_439_506, 5_204_552, 1, 0).disks.values()
+    (rest,) = needs_of_frames(tmp_path, PRODUCTS, 19_439_506, 5_204_552, 1, 53_900_000).disks.values()
+    assert 86.4e6 < every < 2 * 86.4e6 and 32.5e6 < rest < 3 * 32.5e6

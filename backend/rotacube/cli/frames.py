@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from rotacube.cli.map import show_classes, show_share
-from rotacube.cli.terminal import out, progress, say, stop_event, tell
+from rotacube.cli.terminal import err, out, progress, say, stop_event, tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,6 +125,7 @@ def map_them(
             place=place,
             on_frame=lambda what, done, total, left: show(what, done, total, "frames", left),
             on_step=show_share(show),
+            on_start=lambda needs: err.print(str(needs), markup=False, highlight=False, soft_wrap=True),
             cancelled=stop.is_set,
         )
     show_classes(result.classes)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
+import shapely
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 
@@ -36,11 +37,12 @@ from rotacube.inference.device import Place, choose_place
 from rotacube.inference.engine import Engine
 from rotacube.inference.findings import FULL
 from rotacube.inference.frame_store import FrameStore
-from rotacube.inference.frames_request import FramesRequest, checked, folder_for, may_replace_product
+from rotacube.inference.frames_request import PRODUCTS, FramesRequest, checked, folder_for, may_replace_product
+from rotacube.inference.needs import Needs, needs_of_frames
 from rotacube.inference.outputs import KINDS, ClassTotal, Output, Setting, Totals, opened
 from rotacube.inference.outputs.overlaps import Agreement, Photo
 from rotacube.inference.request import provenance
-from rotacube.inference.store import folder_of
+from rotacube.inference.store import FRAMES, folder_of, left_of
 from rotacube.inference.votes import Votes, frame_parts
 from rotacube.logits import probabilities
 from rotacube.models.card import ModelCard
@@ -89,6 +91,7 @@ def map_frames(
     place: Place | None = None,
     on_frame: Callable[[str, int, int, float | None], object] = lambda what, done, total, seconds_left: None,
     on_step: Callable[[str, float], object] = lambda what, share: None,
+    on_start: Callable[[Needs], object] = lambda needs: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> FramesMap:
     """Map a flight's frames.
@@ -99,11 +102,13 @@ def map_frames(
         place: device and precision; the best there is if None.
         on_frame: called with what is done, of how many frames, of how many in all, and the seconds left.
         on_step: called after the last frame with what is being done, in words, and its share that is done.
+        on_start: called with what is needed on the disk, once the frames were looked at.
         cancelled: asked before each batch and each step; a true answer ends the run, and so does `JobInterrupted`
             where it raises that.
 
     Raises:
         FramesRefused: the folder has no frame that can be mapped.
+        OutputUnwritable: the disk is too full for what will be needed, or cannot be written to.
         RotacubeError: another subclass that says what is wrong; nothing is left behind, but for what was found where
             the disk is full.
         JobCancelled: `cancelled` said so; nothing is left behind.
@@ -126,6 +131,9 @@ def map_frames(
                 f"A map of {grid.width:,} x {grid.height:,} pixels is too large. Choose larger pixels (--gsd), or "
                 "fewer frames."
             )
+        needs = _needs(request, flight, grid, card)
+        on_start(needs)
+        needs.check()
         store = FrameStore(folder_of(request.path("mask")), grid.extent, frame_parts(card))
         store.begin(_manifest(request, flight, grid, card, place, store.names), resume=request.resume)
         run = _Run(request, flight, grid, card, store, on_step, cancelled)
@@ -296,6 +304,15 @@ class _Run:
             raise JobCancelled("The job was cancelled; nothing was written.")
 
 
+def _needs(request: FramesRequest, flight: Flight, grid: MapGrid, card: ModelCard) -> Needs:
+    """What the run needs on the disk, by the ground that the frames show."""
+    outlines = shapely.polygons([frame.corners for frame in flight.frames])
+    pixel = abs(grid.transform.determinant)
+    seen, covered = (float(area) / pixel for area in (shapely.area(outlines).sum(), shapely.union_all(outlines).area))
+    kept = left_of(folder_of(request.path("mask"))).size
+    return needs_of_frames(request.output.resolve(), PRODUCTS, seen, covered, len(card.classes) - 1, kept)
+
+
 def _tags(flight: Flight, left_out: Sequence[LeftOut]) -> dict[str, str]:
     """How many frames the map is of, and which were left out; of many the first ones."""
     lost = sorted(frame.path.name for frame in left_out)
@@ -339,6 +356,7 @@ def _manifest(
     return {
         "version": __version__,
         "the raster": [str(request.folder.resolve()), frames, grid.crs, list(grid.transform)],
+        FRAMES: len(flight.frames),
         "how it is read": request.any_resolution,
         "the area": [0, 0, grid.height, grid.width],
         "the model": changed,

@@ -89,6 +89,12 @@ class Content:
         others = ClassFigures(f"{len(rest)} other classes", "#ffffff", False, area, share)
         return [*(every[n] for n in kept), others]
 
+    def colour(self, row: ClassFigures) -> str:
+        """That of a class on the map; over a photo the background has none."""
+        if not row.background:
+            return row.color
+        return "#ffffff" if self.over_photo else "#" + bytes(GROUND).hex()
+
     @property
     def longest_bar(self) -> float:
         """The share that the longest bar stands for."""

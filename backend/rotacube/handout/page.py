@@ -90,13 +90,9 @@ def _map(content: Content) -> str:
     )
 
 
-def _colour(row: ClassFigures) -> str:
-    return "#e8e8e4" if row.background else row.color
-
-
 def _legend(content: Content) -> str:
     parts = (
-        f'<span><i style="background: {_colour(row)}"></i>{escape(row.name)} {100 * row.share.best:.1f} %</span>'
+        f'<span><i style="background: {content.colour(row)}"></i>{escape(row.name)} {100 * row.share.best:.1f} %</span>'
         for row in content.rows
     )
     return f'<div class="legend">{"".join(parts)}</div>\n'
@@ -110,15 +106,15 @@ def _table(content: Content) -> str:
     rows = ""
     for row in content.rows:
         cells = "".join(f"<td>{text}</td>" for text in (*area_text(row.area, whole), *share_text(row.share)))
-        name = f'<td><i style="background: {_colour(row)}"></i>{escape(row.name)}</td>'
-        rows += f'<tr>{name}{cells}<td class="bars">{_bar(row, most)}</td></tr>\n'
+        name = f'<td><i style="background: {content.colour(row)}"></i>{escape(row.name)}</td>'
+        rows += f'<tr>{name}{cells}<td class="bars">{_bar(row, content.colour(row), most)}</td></tr>\n'
     return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody></table>\n"
 
 
-def _bar(row: ClassFigures, most: float) -> str:
+def _bar(row: ClassFigures, colour: str, most: float) -> str:
     """A bar as long as the best estimate, and a line as long as its interval."""
     marks = (
-        f'<rect x="0" y="3" width="{100 * row.share.best / most:.2f}%" height="10" fill="{_colour(row)}" '
+        f'<rect x="0" y="3" width="{100 * row.share.best / most:.2f}%" height="10" fill="{colour}" '
         'stroke="#6f6f6b" stroke-width=".5"/>'
     )
     if row.share.low is not None and row.share.high is not None:

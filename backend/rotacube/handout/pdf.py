@@ -16,7 +16,6 @@ SMALL, TEXT, HEAD, TITLE = 6.2, 7.5, 8.0, 16.0
 ROW = 4.6
 """Millimetres of a row of the table."""
 SWATCH = 2.8
-BACKGROUND = "#e8e8e4"
 NAME, INTERVAL, BAR = 47.0, 23.0, 30.0
 """Millimetres of a class's name, of an interval and of the bars in the table."""
 MARKS, GAP = 11.0, 4.0
@@ -88,7 +87,7 @@ def _legend_lines(paper: Paper, content: Content) -> list[list[tuple[float, str,
         if lines[-1] and x + wide - 6.0 > WIDTH - EDGE:
             lines.append([])
             x = EDGE
-        lines[-1].append((x, "" if row.background else row.color, text))
+        lines[-1].append((x, content.colour(row), text))
         x += wide
     return lines
 
@@ -103,8 +102,8 @@ def _legend(paper: Paper, lines: list[list[tuple[float, str, str]]], top: float)
 
 
 def _swatch(paper: Paper, x: float, foot: float, colour: str) -> None:
-    """The colour of a class; the background is drawn as the map has it, in none."""
-    paper.box(x, foot - SWATCH + 0.4, SWATCH, SWATCH, colour or BACKGROUND, PALE)
+    """The colour of a class."""
+    paper.box(x, foot - SWATCH + 0.4, SWATCH, SWATCH, colour, PALE)
 
 
 def _table(paper: Paper, content: Content, top: float) -> float:
@@ -127,7 +126,7 @@ def _table(paper: Paper, content: Content, top: float) -> float:
     paper.line([(EDGE, foot + 1.3), (WIDTH - EDGE, foot + 1.3)], 0.6)
     for row in content.rows:
         foot += ROW
-        colour = "" if row.background else row.color
+        colour = content.colour(row)
         _swatch(paper, EDGE, foot, colour)
         paper.text(EDGE + SWATCH + 1.4, foot, paper.fitted(row.name, TEXT, name - SWATCH - 3.0), TEXT)
         texts = (*area_text(row.area, whole), *share_text(row.share))

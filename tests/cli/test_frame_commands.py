@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 
 import numpy as np
 import pyogrio
@@ -10,6 +11,8 @@ import pytest
 import rasterio
 from affine import Affine
 from flights import Shot, noise, save, survey
+
+from rotacube.inference.frames_request import PRODUCTS
 
 
 @pytest.fixture
@@ -74,6 +77,26 @@ def test_footprints_and_a_map_are_written(call, frames, model_folder, tmp_path):
         assert file.crs.to_epsg() == 32632
     again = call("frames", "map", frames, "out", "--model", model_folder)
     assert again.code == 2 and "there already" in again.err
+
+
+def test_an_overlay_and_a_report_of_the_map_say_which_frames_it_is_of(call, frames, model_folder, tmp_path):
+    asked = ("frames", "map", frames, "out", "--model", model_folder, "--kmz", "--report")
+    done = call(*asked)
+    assert done.code == 0, done.err
+    for name in ("map.kmz", "report.pdf"):
+        assert f"{name} is written." in done.out.replace("\n", "")
+    with zipfile.ZipFile(tmp_path / "out" / "map.kmz") as archive:
+        page = archive.read("doc.kml").decode()
+        assert "<name>frames</name>" in page and "Frames: 2" in page and "Frames left out: 1: 1.jpg" in page
+        assert {"classes/0/0/0.kml", "photo1/0/0/0.png"} <= set(archive.namelist())
+    assert (tmp_path / "out" / "report.pdf").stat().st_size > 10_000
+    for name in PRODUCTS.values():
+        (tmp_path / "out" / name).unlink()
+    before = sorted((tmp_path / "out").iterdir())
+    again = call(*asked)
+    assert again.code == 2 and "map.kmz' is there already" in again.err
+    assert sorted((tmp_path / "out").iterdir()) == before
+    assert call(*asked, "--overwrite").code == 0
 
 
 def test_a_folder_without_images_is_a_sentence(call, tmp_path):

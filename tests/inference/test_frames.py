@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -30,6 +31,7 @@ from rotacube.inference.votes import Votes, frame_parts
 from rotacube.models.store import LoadedModel
 from rotacube.raster.frames import read_flight
 from rotacube.raster.grid import Box
+from rotacube.treatment.grid import GridRequest, grid_of
 
 NODATA = 255
 CRS = "EPSG:32632"
@@ -442,3 +444,34 @@ def test_picture_is_sharp_and_drawn_at_its_place():
     image = picture(START, CRS)
     x, y = on_ground(START, np.arange(240) + 0.5, np.arange(180)[:, None] + 0.5, CRS)
     assert (image.argmax(-1) == species(x, y)).mean() > 0.99
+
+
+def test_a_treatment_grid_of_the_mask_treats_where_the_species_is(whole, tmp_path):
+    _, _, output = whole
+    request = GridRequest(str(output / "mask.tif"), (tmp_path / "g.gpkg",), 2.0, ("dock",), share=30.0, least=90.0)
+    plan = grid_of(request)
+    assert pyogrio.read_info(tmp_path / "g.gpkg")["crs"] == CRS
+    assert pyogrio.read_info(tmp_path / "g.gpkg")["features"] == len(plan.numbers) > 50
+    steps = (np.arange(40) + 0.5) / 40
+    bounds = shapely.bounds(plan.cells.polygons(plan.numbers))
+    truth = np.array(
+        [
+            (species(west + (east - west) * steps, south + (north - south) * steps[:, None]) == 2).mean()
+            for west, south, east, north in bounds
+        ]
+    )
+    assert np.abs(plan.shares[0] - truth).mean() < 0.05
+    clear = np.abs(truth - 0.3) > 0.15
+    assert clear.sum() > 30 and (plan.treat == (truth > 0.3))[clear].all()
+
+
+def test_a_flight_that_will_not_fit_is_refused_before_it_is_mapped(flight, tmp_path, monkeypatch):
+    told = []
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=2**20))
+    with pytest.raises(OutputUnwritable, match="1 MB left; the run needs about"):
+        map_frames(request_of(flight, tmp_path / "out"), bands_model(), place=PLACE, on_start=told.append)
+    assert list(tmp_path.iterdir()) == []
+    (needed,) = told[0].disks.values()
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=needed))
+    assert mapped(flight, tmp_path / "out").frames == 12

@@ -13,8 +13,9 @@ import torch
 
 from rotacube.errors import MemoryShort, OutputUnwritable
 from rotacube.inference.device import Place
+from rotacube.inference.frames_request import PRODUCTS
 from rotacube.inference.live import live_bytes
-from rotacube.inference.needs import BESIDE, SPARE, needs_of
+from rotacube.inference.needs import BESIDE, SPARE, needs_of, needs_of_frames
 from rotacube.inference.run import MapRequest, Product, run_map
 from rotacube.models.store import load_model
 
@@ -80,3 +81,10 @@ def test_a_run_without_the_memory_is_refused_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setattr(psutil, "virtual_memory", lambda: Free(told[0].memory))
     run_map(request, place=CPU)
+
+
+def test_a_flight_was_mapped_with_less_and_not_much_less(tmp_path):
+    """Measured: 18 frames of Brighton at 0.05 m, at most 86.4 MB, of which 53.9 MB were kept of the frames."""
+    (every,) = needs_of_frames(tmp_path, PRODUCTS, 19_439_506, 5_204_552, 1, 0).disks.values()
+    (rest,) = needs_of_frames(tmp_path, PRODUCTS, 19_439_506, 5_204_552, 1, 53_900_000).disks.values()
+    assert 86.4e6 < every < 2 * 86.4e6 and 32.5e6 < rest < 3 * 32.5e6

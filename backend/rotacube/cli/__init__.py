@@ -22,9 +22,11 @@ from rotacube.cli import (
     grid,
     job,
     jobs,
+    kmz,
     map,
     models,
     polygons,
+    report,
     serve,
     statistics,
     train,
@@ -44,6 +46,8 @@ app.command("job")(job.job)
 app.command("polygons")(polygons.polygons)
 app.command("statistics")(statistics.statistics)
 app.command("grid")(grid.grid)
+app.command("kmz")(kmz.kmz)
+app.command("report")(report.report)
 app.command("jobs")(jobs.jobs)
 app.command("eval")(eval.evaluate)
 app.command("train")(train.train)

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from rotacube.cli.map import show_classes, show_share
-from rotacube.cli.terminal import out, progress, say, stop_event, tell
+from rotacube.cli.terminal import err, out, progress, say, stop_event, tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,6 +115,12 @@ def map_them(
     any_resolution: Annotated[
         bool, typer.Option("--any-resolution", help="Map frames far from the resolution that the model is made for.")
     ] = False,
+    kmz: Annotated[
+        bool, typer.Option("--kmz", help="Also map.kmz: the classes over the photo, for Google Earth.")
+    ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Also report.pdf: one page with map, shares and how it came about.")
+    ] = False,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what the same command has left when it was cut off.")
@@ -127,6 +133,7 @@ def map_them(
     from rotacube.memory import set_allocator
 
     set_allocator()  # before PyTorch takes any
+    from rotacube.handout.frames import KMZ, REPORT, check_handouts, hand_out
     from rotacube.inference.device import choose_place
     from rotacube.inference.frames import map_frames
     from rotacube.inference.frames_request import PRODUCTS, FramesRequest
@@ -140,6 +147,8 @@ def map_them(
         calibration=calibration,
         dem=dem,
     )
+    further = [name for name, asked in ((KMZ, kmz), (REPORT, report)) if asked]
+    check_handouts(request, further)
     stop = stop_event()
     with progress() as show:
         result = map_frames(
@@ -148,6 +157,7 @@ def map_them(
             place=place,
             on_frame=lambda what, done, total, left: show(what, done, total, "frames", left),
             on_step=show_share(show),
+            on_start=lambda needs: err.print(str(needs), markup=False, highlight=False, soft_wrap=True),
             cancelled=stop.is_set,
         )
     show_classes(result.classes)
@@ -158,6 +168,11 @@ def map_them(
     )
     for note in result.notes:
         say(note)
+    if further:
+        with progress() as show:
+            written = hand_out(request, further, on_step=show_share(show), cancelled=stop.is_set)
+        for path in written:
+            say(f"{path} is written.")
 
 
 def _flight(

@@ -28,7 +28,8 @@ def jobs(
     for left in found:
         name = left.folder.name.removeprefix(".").removesuffix(SUFFIX)
         state = "is running" if left.runs else "dropped" if drop else "can be resumed"
-        table.add_row(name, left.raster or "(not to be read)", f"{left.share:.0%}", f"{left.size / 1e6:.1f}", state)
+        done = f"{left.strips} of {left.frames} frames" if left.frames else f"{left.share:.0%}"
+        table.add_row(name, left.raster or "(not to be read)", done, f"{left.size / 1e6:.1f}", state)
         if drop and not left.runs:
             shutil.rmtree(left.folder, ignore_errors=True)
     out.print(table)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,13 +11,11 @@ from numpy.typing import NDArray
 
 from rotacube.errors import JobDamaged
 from rotacube.inference.scratch import is_whole, read_array, write_array
-from rotacube.inference.store import Store
+from rotacube.inference.store import FRAME, Store
 from rotacube.raster.destination import unwritable
 from rotacube.raster.gdal import GDAL_ERRORS, cause_of
 from rotacube.raster.grid import Box
 from rotacube.raster.write import NODATA
-
-_FRAME = re.compile(r"frame_(?P<mark>[0-9a-f]{16})((?:_[0-9]+){4})\.tif")
 
 
 class FrameStore(Store):
@@ -69,7 +66,7 @@ class FrameStore(Store):
 
     def keeps(self, path: Path) -> bool:
         """Whether a file that a killed run has left is gone on with; `box_of` knows it then."""
-        found = _FRAME.fullmatch(path.name)
+        found = FRAME.fullmatch(path.name)
         if not found:
             return False
         left, top, right, bottom = map(int, found[2].split("_")[1:])

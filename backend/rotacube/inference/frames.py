@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import rasterio
+import shapely
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 
@@ -39,11 +40,12 @@ from rotacube.inference.device import Place, choose_place
 from rotacube.inference.engine import Engine
 from rotacube.inference.findings import FULL, Finding
 from rotacube.inference.frame_store import FrameStore
-from rotacube.inference.frames_request import FramesRequest, checked, folder_for, may_replace_product
+from rotacube.inference.frames_request import PRODUCTS, FramesRequest, checked, folder_for, may_replace_product
+from rotacube.inference.needs import Needs, needs_of_frames
 from rotacube.inference.outputs import KINDS, ClassTotal, Output, Setting, Totals, opened
 from rotacube.inference.outputs.overlaps import Agreement, Photo
 from rotacube.inference.request import provenance
-from rotacube.inference.store import folder_of
+from rotacube.inference.store import FRAMES, folder_of, left_of
 from rotacube.inference.votes import Votes, frame_parts
 from rotacube.logits import probabilities
 from rotacube.models.card import ROOFS, ModelCard
@@ -62,6 +64,8 @@ from rotacube.raster.write import NODATA
 
 LONGEST = 2**24
 """Pixels along a side of the map; frames that lie so far apart are no flight."""
+NAMED = 20
+"""Frames that were left out whose names stand in the products."""
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -92,6 +96,7 @@ def map_frames(
     place: Place | None = None,
     on_frame: Callable[[str, int, int, float | None], object] = lambda what, done, total, seconds_left: None,
     on_step: Callable[[str, float], object] = lambda what, share: None,
+    on_start: Callable[[Needs], object] = lambda needs: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> FramesMap:
     """Map a flight's frames.
@@ -102,11 +107,13 @@ def map_frames(
         place: device and precision; the best there is if None.
         on_frame: called with what is done, of how many frames, of how many in all, and the seconds left.
         on_step: called after the last frame with what is being done, in words, and its share that is done.
+        on_start: called with what is needed on the disk, once the frames were looked at.
         cancelled: asked before each batch and each step; a true answer ends the run, and so does `JobInterrupted`
             where it raises that.
 
     Raises:
         FramesRefused: the folder has no frame that can be mapped.
+        OutputUnwritable: the disk is too full for what will be needed, or cannot be written to.
         RotacubeError: another subclass that says what is wrong; nothing is left behind, but for what was found where
             the disk is full.
         JobCancelled: `cancelled` said so; nothing is left behind.
@@ -135,12 +142,15 @@ def map_frames(
                 f"A map of {grid.width:,} x {grid.height:,} pixels is too large. Choose larger pixels (--gsd), or "
                 "fewer frames."
             )
+        needs = _needs(request, flight, grid, card)
+        on_start(needs)
+        needs.check()
         store = FrameStore(folder_of(request.path("mask")), grid.extent, frame_parts(card))
         store.begin(_manifest(request, flight, grid, card, place, store.names), resume=request.resume)
         run = _Run(request, flight, grid, card, store, on_step, cancelled)
         with _kept(store):
             left_out = run.find(Engine.of(model, place), on_frame)
-            totals = run.write()
+            totals = run.write([*flight.left_out, *left_out])
         store.drop()
     seconds = time.monotonic() - start
     log.info("%s: %d frames mapped in %.1f s on %s", request.output, len(flight.frames), seconds, place)
@@ -264,10 +274,9 @@ class _Run:
         by = small.shape[1] / chances.shape[1], small.shape[2] / chances.shape[2]
         return small, (rows * by[0], columns * by[1])
 
-    def write(self) -> Totals:
+    def write(self, left_out: Sequence[LeftOut]) -> Totals:
         """Let the frames vote, and write the products."""
-        tags = provenance(str(self.request.folder), self.card)
-        tags["ROTACUBE_FRAMES"] = str(len(self.flight.frames))
+        tags = provenance(str(self.request.folder), self.card) | _tags(self.flight, left_out)
         # Neither roofs are told apart nor borders known across frames: what is found are classes.
         task = self.card.task if self.card.task != ROOFS else "classes of frames"
         card = self.card.model_copy(update={"task": task, "further": []})
@@ -331,6 +340,24 @@ def _ahead(items: Iterator[Finding]) -> Generator[Finding, None, None]:
             yield item
 
 
+def _needs(request: FramesRequest, flight: Flight, grid: MapGrid, card: ModelCard) -> Needs:
+    """What the run needs on the disk, by the ground that the frames show."""
+    outlines = shapely.polygons([frame.corners for frame in flight.frames])
+    pixel = abs(grid.transform.determinant)
+    seen, covered = (float(area) / pixel for area in (shapely.area(outlines).sum(), shapely.union_all(outlines).area))
+    kept = left_of(folder_of(request.path("mask"))).size
+    return needs_of_frames(request.output.resolve(), PRODUCTS, seen, covered, len(card.classes) - 1, kept)
+
+
+def _tags(flight: Flight, left_out: Sequence[LeftOut]) -> dict[str, str]:
+    """How many frames the map is of, and which were left out; of many the first ones."""
+    lost = sorted(frame.path.name for frame in left_out)
+    used = len(flight.frames) + len(flight.left_out) - len(lost)
+    more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
+    named = {"ROTACUBE_FRAMES_LEFT_OUT": f"{len(lost)}: {', '.join(lost[:NAMED])}{more}"} if lost else {}
+    return {"ROTACUBE_FRAMES": str(used), **named}
+
+
 def _matrix(grid: MapGrid) -> NDArray[np.float64]:
     """A grid's transform as a matrix (3, 3)."""
     return np.array(tuple(grid.transform)).reshape(3, 3)
@@ -368,6 +395,7 @@ def _manifest(
     return {
         "version": __version__,
         "the raster": [str(request.folder.resolve()), frames, grid.crs, list(grid.transform)],
+        FRAMES: len(flight.frames),
         "how it is read": request.any_resolution,
         "the area": [0, 0, grid.height, grid.width],
         "the model": changed,

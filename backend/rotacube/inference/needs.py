@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,13 +22,15 @@ SPARE = 2**20
 LABEL, SOFT, FURTHER = 1 / 30, 0.6, 0.2
 """Bytes a pixel of class ids, of each of the first three parts that say how much, and of those beyond, which hold
 little: measured on a dense town, with a quarter in hand."""
-MAKING = {"mask": 2 * LABEL, "probability": 2.0, "polygons": 0.2, "statistics": 0.0}
+MAKING = {"mask": 2 * LABEL, "probability": 2.0, "polygons": 0.2, "statistics": 0.0, "rgb": 7.5, "agreement": 0.2}
 """Bytes a pixel that a product takes while it is made; `probability` with one band."""
 BESIDE = 2
 """Times the outputs of its layers that a network takes: libraries have scratch space, and the allocator keeps some. Of
 `rooftop-lite`, `rooftop-small`, UNet, RI-UNet, DeepLabv3+ and Swin-UNet it was 0.5 to 1.7 times."""
 IN_BLOCKS = 128 * 2**20
 """Bytes for roofs told apart and outlined, a block of the map at a time, and for buffers of files."""
+SEEN = 3.5
+"""Bytes a pixel of what is kept of a frame beside its probabilities: its colours, which hardly pack, and its weight."""
 
 ON_EITHER = ("mask", "probability")
 """What may be delivered on the raster's own grid."""
@@ -109,3 +112,20 @@ def needs_of(
         first, before = disks.get(disk, (folder, 0.0))
         disks[disk] = first, before + size
     return Needs({folder: round(size) for folder, size in disks.values()})
+
+
+def needs_of_frames(folder: Path, products: Iterable[str], seen: float, pixels: float, bands: int, kept: int) -> Needs:
+    """What a run over a drone's frames needs.
+
+    Args:
+        folder: of the products, which is there.
+        products: their kinds.
+        seen: pixels of the map's size that the frames show, all together.
+        pixels: of the map that any frame shows.
+        bands: of the probability.
+        kept: bytes that are kept of the frames already, or are thrown away at the start.
+    """
+    further = 3 * FURTHER * (bands - 1)
+    making = sum(MAKING[kind] + (further if kind == "probability" else 0.0) for kind in products)
+    frames = max(0.0, seen * (SEEN + SOFT * bands) - kept)
+    return Needs({folder: round(SPARE + frames + pixels * making)})

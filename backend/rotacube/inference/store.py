@@ -29,6 +29,10 @@ from rotacube.raster.write import NODATA
 SUFFIX = ".rotacube-job"
 MANIFEST, OWNER, PLACED = "manifest.json", "owner", "placed"
 _KEPT = re.compile(r"strip(_[0-9]+){4}\.tif")
+FRAME = re.compile(r"frame_(?P<mark>[0-9a-f]{16})((?:_[0-9]+){4})\.tif")
+"""The file of what is kept of a drone's frame."""
+FRAMES = "how many frames"
+"""What a manifest calls the number of frames of a flight."""
 
 
 def folder_of(output: Path) -> Path:
@@ -217,8 +221,9 @@ class Left:
     Attributes:
         folder: its own.
         raster: what it maps; empty where its manifest cannot be read.
-        strips: how many are kept.
-        share: of the map that these are, 0 to 1.
+        strips: how many are kept; of a drone's flight its frames.
+        share: of the map, or of the frames, that these are, 0 to 1.
+        frames: of the flight; 0 of a raster.
         size: bytes.
         runs: whether its process still works.
     """
@@ -229,6 +234,7 @@ class Left:
     share: float
     size: int
     runs: bool
+    frames: int = 0
 
 
 def left_in(folder: Path) -> list[Left]:
@@ -246,17 +252,21 @@ def left_in(folder: Path) -> list[Left]:
 
 def left_of(folder: Path) -> Left:
     """What there is in the folder of a run, which may be gone."""
-    raster, pixels = "", 0
+    raster, pixels, frames = "", 0, 0
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         raster = str(manifest["the raster"][0])
+        frames = int(manifest.get(FRAMES, 0))
         top, left, bottom, right = map(int, manifest["the area"][:4])
         pixels = (bottom - top) * (right - left)
-    size, boxes = 0, []
+    size, boxes, done = 0, [], 0
     for path in folder.rglob("*"):
         with contextlib.suppress(OSError):  # a run may work there
             size += path.stat().st_size if path.is_file() else 0
             if _KEPT.fullmatch(path.name):
                 boxes.append(_box_of(path))
+            done += bool(FRAME.fullmatch(path.name))
+    if frames:
+        return Left(folder, raster, done, min(1.0, done / frames), size, owner_lives(folder / OWNER), frames)
     share = min(1.0, sum(box.height * box.width for box in boxes) / pixels) if pixels > 0 else 0.0
     return Left(folder, raster, len(boxes), share, size, owner_lives(folder / OWNER))

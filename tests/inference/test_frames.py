@@ -315,6 +315,29 @@ def test_what_a_lens_has_bent_lies_where_it_is(tmp_path):
     assert right[0] > 0.97 > 0.95 > right[1]
 
 
+def test_a_map_of_refined_frames_says_what_it_came_to_and_is_gone_on_with(tmp_path, monkeypatch):
+    pytest.importorskip("cv2")
+    flight = fly(tmp_path / "frames", survey(replace(START, size=(720, 540)), lines=1, shots=4, forward=0.8))
+    steps, add, left = [], FrameStore.add_frame, [2]
+
+    def stopping(self, *arguments):
+        left[0] -= 1
+        if left[0] < 0:
+            raise JobInterrupted("stopped")
+        add(self, *arguments)
+
+    request = request_of(flight, tmp_path / "whole", refine=True)
+    whole = map_frames(request, bands_model(), place=PLACE, on_frame=lambda what, *_: steps.append(what))
+    assert {"Looking for features", "Matching frames", "Adjusting poses"} <= set(steps)
+    assert "Poses refined" in " ".join(whole.notes)
+    monkeypatch.setattr(FrameStore, "add_frame", stopping)
+    with pytest.raises(JobInterrupted):
+        mapped(flight, tmp_path / "part", refine=True)
+    monkeypatch.setattr(FrameStore, "add_frame", add)
+    mapped(flight, tmp_path / "part", refine=True, resume=True)
+    assert same(pixels(tmp_path / "part"), pixels(tmp_path / "whole"))
+
+
 def test_frames_far_from_the_models_resolution_are_left_out_unless_that_is_agreed_to(tmp_path):
     shots = [replace(START, size=(96, 72), height=14.0), replace(START, size=(96, 72), height=60.0)]
     fly(tmp_path / "frames", shots)

@@ -25,6 +25,7 @@ from rotacube.cli import (
     map,
     models,
     polygons,
+    scenes,
     serve,
     statistics,
     train,
@@ -44,6 +45,7 @@ app.command("job")(job.job)
 app.command("polygons")(polygons.polygons)
 app.command("statistics")(statistics.statistics)
 app.command("grid")(grid.grid)
+app.command("scenes")(scenes.scenes)
 app.command("jobs")(jobs.jobs)
 app.command("eval")(eval.evaluate)
 app.command("train")(train.train)

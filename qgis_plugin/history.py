@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Dict, List
 
-from .client.schema import BackendError, JobRequest, JobResult, ModelInfo, parse
+from .client.schema import MASK, BackendError, JobRequest, JobResult, ModelInfo, parse
 from .layers.results import Finished
 
 KEPT = 100
@@ -49,7 +49,11 @@ class History:
 
     def load(self) -> List[Past]:
         """The runs, the latest first; whether their files are there is looked at, which may take its time."""
-        return [past for entry in self._read() for past in _past(entry)]
+        return [
+            Past(entry["id"], entry["when"], finished, os.path.exists(finished.mask.path))
+            for entry in self._read()
+            for finished in _finished(entry)
+        ]
 
     def add(self, finished: Finished) -> str:
         """Keep a run, which takes the place of an earlier one into the same file, and give its id."""
@@ -61,7 +65,7 @@ class History:
             **{name: dataclasses.asdict(getattr(finished, name)) for name in ("request", "result", "model")},
         }
         mask = finished.mask.path
-        others = [other for other in self._read() if not any(past.finished.mask.path == mask for past in _past(other))]
+        others = [other for other in self._read() if not any(run.mask.path == mask for run in _finished(other))]
         self._write([entry, *others][:KEPT])
         return own
 
@@ -87,7 +91,7 @@ class History:
             beside.unlink()
 
 
-def _past(entry: Dict[str, Any]) -> List[Past]:
+def _finished(entry: Dict[str, Any]) -> List[Finished]:
     """The run of an entry, or none where it is damaged."""
     try:
         finished = Finished(
@@ -96,10 +100,9 @@ def _past(entry: Dict[str, Any]) -> List[Past]:
             parse(JobResult, entry["result"]),
             parse(ModelInfo, entry["model"]),
         )
-        if not _is_sound(finished):
-            return []
-        when = datetime.fromisoformat(entry["when"]).isoformat(timespec="seconds")
-        return [Past(str(entry["id"]), when, finished, os.path.exists(finished.mask.path))]
+        datetime.fromisoformat(entry["when"])
+        finished.result.product(MASK)
+        return [finished] if isinstance(entry["id"], str) and _is_sound(finished) else []
     except (BackendError, KeyError, TypeError, ValueError, AttributeError):
         return []
 

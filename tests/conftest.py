@@ -77,6 +77,35 @@ def tiny_model(model_folder):
 
 
 @pytest.fixture(scope="session")
+def make_scene_model(tmp_path_factory):
+    """A function that makes a folder with a tiny model of scenes: Inception, random weights, 64 pixels of 0.15 m."""
+    import torch
+
+    from rotacube.models.store import save_model
+    from rotacube.networks.registry import create_model
+
+    def make(folder=None, classes=("field", "forest", "houses"), gain=20.0, **changes):
+        colours = ("#d9c36a", "#2f7d32", "#c0392b")
+        named = [{"id": n, "name": name, "color": colours[n]} for n, name in enumerate(classes)]
+        options = {"width": 0.0625, "fusion": "concat"}
+        about = {"name": "tiny-scenes", "title": "Tiny scenes, random weights", "task": "scenes", "tile": 64}
+        about |= {"overlap": 0, "architecture": "inception", "options": options, "classes": named}
+        card = card_fields(**{**about, **changes})
+        folder = folder or tmp_path_factory.mktemp("models") / str(card["name"])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(3)
+            network = create_model("inception", 3, len(classes), **options).eval()
+            last = network.classifier[-1]
+            last.weight.data *= gain  # so that different scenes differ
+            with torch.inference_mode():
+                last.bias.data -= network(torch.randn(16, 3, 64, 64)).mean(0)
+        save_model(network, card, folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def cpu():
     """Where tests that compare pixels run: one precision, one batch size."""
     import torch

@@ -22,7 +22,7 @@ from qgis.core import (
     QgsReferencedRectangle,
 )
 
-from ..client.cards import ROOFTOPS
+from ..client.cards import ROOFTOPS, SCENES
 from ..client.schema import MASK, ON_MODEL, ON_SOURCE, JobRequest, JobResult, ModelInfo, ProductRequest, parse
 from ..i18n import tr
 from ..layers import further, results
@@ -71,7 +71,7 @@ class MapAlgorithm(BackendAlgorithm):
 
     def takes(self, task: str) -> bool:
         """Whether models for such a task are offered."""
-        return True
+        return task != SCENES
 
     def initAlgorithm(self, configuration=None) -> None:
         """Say what can be given (QGIS calls this)."""
@@ -256,7 +256,7 @@ class MapSpecies(MapAlgorithm):
 
     def takes(self, task: str) -> bool:
         """Models of anything but roofs."""
-        return task != ROOFTOPS
+        return task not in (ROOFTOPS, SCENES)
 
     def displayName(self) -> str:
         """In the toolbox."""

@@ -12,10 +12,11 @@ from .. import paths
 from .grid import TreatmentGrid
 from .mapping import ExtractRooftops, MapRaster, MapSpecies
 from .masks import ClassStatistics, Polygonise
+from .scenes import ClassifyScenes
 from .training import FineTune, ImportModel, MakeTiles
 
 ALGORITHMS = (
-    *(MapRaster, ExtractRooftops, MapSpecies),
+    *(MapRaster, ExtractRooftops, MapSpecies, ClassifyScenes),
     *(Polygonise, ClassStatistics, TreatmentGrid),
     *(MakeTiles, FineTune, ImportModel),
 )

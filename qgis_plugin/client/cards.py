@@ -15,6 +15,8 @@ CARD = "model.json"
 DEFAULT = "rooftop-lite"
 ROOFTOPS = "rooftops"
 """The task of models that find roofs."""
+SCENES = "scenes"
+"""The task of models that label whole images."""
 _FACTORS = (0.1, 3.0)  # of the resolution, where the card names none
 _HUT = 2.0  # square metres of the smallest roof, where the card names none
 

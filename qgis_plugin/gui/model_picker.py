@@ -6,14 +6,14 @@ from html import escape
 from typing import Dict, List, Optional
 
 from qgis.core import QgsSettings
-from qgis.PyQt.QtCore import Qt, pyqtSignal
+from qgis.PyQt.QtCore import QEvent, Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import QComboBox, QMessageBox, QVBoxLayout, QWidget
 
 from ..client.schema import ModelInfo
 from ..i18n import tr
 from ..layers.classes import BACKGROUND
 from . import format as fmt
-from .labels import note
+from .labels import link, note
 
 LAST = "rotacube/model"
 _DETAILS, _TEACH = "#details", "#teach"
@@ -111,9 +111,15 @@ class ModelPicker(QWidget):
         self.notice.setVisible(bool(model.notice))
         facts = [escape(part) for part in (_quality(model), model.licence) if part]
         links = ((_DETAILS, tr("Details…")), (_TEACH, tr("Teach it…")))
-        facts += [f'<a href="{address}">{escape(text)}</a>' for address, text in links]
+        facts += [link(address, text, self) for address, text in links]
         self.facts.setText(" · ".join(facts))
         self.facts.show()
+
+    def changeEvent(self, event) -> None:
+        """Another theme has other colours for links."""
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.PaletteChange, QEvent.Type.StyleChange):
+            self._describe()
 
     def _link_clicked(self, address: str) -> None:
         if address == _TEACH:

@@ -128,6 +128,21 @@ def outline(layer: QgsVectorLayer, every: Sequence[Union[ClassInfo, ClassArea]],
     layer.setMapTipTemplate('<b>[% "class" %]</b> [% round("area_m2", 1) %] m²' + sure)
 
 
+def colour_scenes(layer: QgsVectorLayer, every: Sequence[ClassInfo]) -> None:
+    """Each class in its colour, all of them; how likely each is in the map tip."""
+    categories = []
+    for item in every:
+        fill = QColor(item.color)
+        fill.setAlphaF(0.45)
+        look: Dict[str, str] = {"color": _rgba(fill), "outline_color": "60,60,60,160", "outline_width": "0.15"}
+        categories.append(QgsRendererCategory(item.name, QgsFillSymbol.createSimple(look), item.name))
+    layer.setRenderer(QgsCategorizedSymbolRenderer("class", categories))
+    names = [field.name() for field in layer.fields()]
+    lines = [f'{name[2:]}: [% round(100 * "{name}", 1) %] %' for name in names if name.startswith("p_")]
+    title = '[% "name" %]: ' if "name" in names else ""
+    layer.setMapTipTemplate("<br>".join([f'<b>{title}[% "class" %]</b>', *lines]))
+
+
 def shade(layer: QgsRasterLayer, every: Sequence[ClassArea]) -> None:
     """From transparent where a class is unlikely to its colour where it is sure."""
     item = every[1]

@@ -39,7 +39,6 @@ class Batch:
     def __init__(self, roofs: Iterable[Roof]):
         self.roofs = list(politely(roofs))
         self.bounds = QgsRectangle()
-        self.bounds.setMinimal()
         self._index = QgsSpatialIndex()
         for number, roof in enumerate(politely(self.roofs)):
             box = roof.on_map.boundingBox()

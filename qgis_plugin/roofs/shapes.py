@@ -31,12 +31,12 @@ def united(first: QgsGeometry, second: QgsGeometry, slack: float) -> Optional[Qg
 
 def cut(shape: QgsGeometry, line: QgsGeometry) -> List[QgsGeometry]:
     """The parts that a line cuts a shape into; one where it does not cross it."""
-    points = line.asPolyline()
+    curve = line.constGet()  # named below: by place alone, QGIS 3.22 takes it for a list of points
     made: List[QgsGeometry] = []
     crossed = False
     for part in shape.asGeometryCollection():
         rest = QgsGeometry(part)
-        _, new, _ = rest.splitGeometry(points, False)
+        _, new, _ = rest.splitGeometry(curve=curve, preserveCircular=True, topological=False)
         crossed = crossed or bool(new)
         made += [polygons(each) for each in (rest, *new)]
     return made if crossed else [shape]

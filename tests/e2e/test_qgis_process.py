@@ -98,6 +98,25 @@ def test_an_onnx_file_of_others_is_imported_and_maps(process, backend_python, to
     assert code == 0 and mask.is_file(), said
 
 
+@pytest.mark.timeout(300)
+def test_scenes_are_classified_by_a_model_that_is_imported(process, backend_python, town, tmp_path):
+    folder, scenes = tmp_path / "land", tmp_path / "scenes.gpkg"
+    make = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r}); import model_cards; "
+    make += "from pathlib import Path; from rotacube import create_model, save_model; "
+    make += "card = model_cards.card_fields(name='land', task='scenes', tile=64, overlap=0, architecture='inception', "
+    make += "options={'width': 0.0625}); "
+    make += f"save_model(create_model('inception', 3, 2, width=0.0625), card, Path({str(folder)!r}))"
+    run_backend(backend_python, "-c", make)
+    code, said = process("run", "rotacube:importmodel", f"--FOLDER={folder}")
+    assert code == 0 and "land" in said, said
+    code, said = process("run", "rotacube:classifyscenes", f"--INPUT={town}", "--MODEL=land", f"--OUTPUT={scenes}")
+    assert code == 0 and "SCENES" in said, said
+    with sqlite3.connect(scenes) as database:
+        count, names = database.execute("select count(*), group_concat(distinct class) from scenes").fetchone()
+    # 300 x 400 pixels in squares of 64: in the last column a quarter has data
+    assert count == 5 * 6 and set(names.split(",")) <= {"background", "roof"}
+
+
 def test_the_algorithms_are_listed(process):
     code, said = process("list", "--json")
     assert code == 0, said

@@ -18,9 +18,9 @@ from pyproj import Geod, Transformer
 
 from rotacube.errors import JobCancelled, OptionsRefused, OutputUnwritable, RasterEmpty
 from rotacube.treatment.cells import Cells, longest_side
-from rotacube.treatment.files import field_names
 from rotacube.treatment.grid import GridRequest, grid_of
 from rotacube.treatment.plan import Dose
+from rotacube.vector.writing import field_names
 
 UTM = "EPSG:32645"
 DEGREES = Affine(0.15 / 98_000, 0, 85.5, 0, -0.15 / 110_800, 27.65)

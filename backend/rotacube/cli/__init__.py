@@ -27,6 +27,7 @@ from rotacube.cli import (
     models,
     polygons,
     report,
+    scenes,
     serve,
     statistics,
     train,
@@ -48,6 +49,7 @@ app.command("statistics")(statistics.statistics)
 app.command("grid")(grid.grid)
 app.command("kmz")(kmz.kmz)
 app.command("report")(report.report)
+app.command("scenes")(scenes.scenes)
 app.command("jobs")(jobs.jobs)
 app.command("eval")(eval.evaluate)
 app.command("train")(train.train)

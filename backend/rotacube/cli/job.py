@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from rotacube.cli.map import carry_out
 from rotacube.cli.terminal import tell
 from rotacube.errors import RequestRefused
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Asked = TypeVar("Asked", bound="BaseModel")
 
 
 def job(
@@ -19,17 +24,26 @@ def job(
     from rotacube.memory import set_allocator
 
     set_allocator()  # before PyTorch takes any
-    from pydantic import ValidationError
-
     from rotacube.server.schema import JobRequest
     from rotacube.server.translate import to_map, to_result
 
+    asked = read_as(JobRequest, request)
+    tell(result=to_result(carry_out(to_map(asked))).model_dump(mode="json"))
+
+
+def read_as(kind: type[Asked], path: Path) -> Asked:
+    """What a file says, in the words of the HTTP interface.
+
+    Raises:
+        RequestRefused: it says something else, or cannot be read.
+    """
+    from pydantic import ValidationError
+
     try:
-        asked = JobRequest.model_validate_json(request.read_bytes())
+        return kind.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "its beginning"
-        raise RequestRefused(f"'{request}' is no request: at {place}, {first['msg']}. See docs/api.md.") from error
+        raise RequestRefused(f"'{path}' is no request: at {place}, {first['msg']}. See docs/api.md.") from error
     except OSError as error:
-        raise RequestRefused(f"The request '{request}' cannot be read ({error.strerror}). Check its name.") from error
-    tell(result=to_result(carry_out(to_map(asked))).model_dump(mode="json"))
+        raise RequestRefused(f"The request '{path}' cannot be read ({error.strerror}). Check its name.") from error

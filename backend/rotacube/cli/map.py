@@ -99,7 +99,7 @@ def map_raster(
     from rotacube.raster.reading import NodataRange, Reading
 
     reading = Reading(
-        bands=_band_list(bands),
+        bands=band_list(bands),
         nodata=tuple(NodataRange(value, value) for value in nodata or ()),
         any_resolution=any_resolution,
         allow_network=allow_network,
@@ -191,7 +191,8 @@ def show_classes(classes: Sequence[ClassTotal]) -> None:
     out.print(table)
 
 
-def _band_list(text: str | None) -> tuple[int, ...] | None:
+def band_list(text: str | None) -> tuple[int, ...] | None:
+    """The band numbers that a text names, parted by commas."""
     if text is None:
         return None
     try:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from rotacube.raster.gdal import GDAL_ERRORS
 from rotacube.raster.references import References
 from rotacube.treatment.plan import Plan
 from rotacube.treatment.taskdata import check_plan, write_task
-from rotacube.vector.writing import LayerWriter
+from rotacube.vector.writing import LayerWriter, field_names
 
 DRIVERS = {".gpkg": "GPKG", ".fgb": "FlatGeobuf", ".shp": "ESRI Shapefile", ".kml": "KML"}
 TASK = ".zip"
@@ -150,21 +149,3 @@ def _fields(plan: Plan, short: bool) -> dict[str, NDArray[Any]]:
     fields |= {name: share.round(4) for name, share in zip(names, plan.shares, strict=True)}
     fields |= {"area_m2": plan.areas.round(2), "valid": plan.valid.round(4)}
     return fields if plan.rate is None else {**fields, "rate_l_ha": plan.rate.round(4)}
-
-
-def field_names(classes: Sequence[str], longest: int) -> list[str]:
-    """A field's name for the share of each class: its letters and digits, cut, and numbered where two are alike.
-
-    >>> field_names(["weed", "wild oat", "wild oats"], 10)
-    ['share_weed', 'share_wild', 'share_wi_2']
-    """
-    names: list[str] = []
-    for name in classes:
-        plain = "share_" + (re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "class")
-        fit, number = plain[:longest].rstrip("_"), 1
-        while fit in names:
-            number += 1
-            end = f"_{number}"
-            fit = plain[: longest - len(end)].rstrip("_") + end
-        names.append(fit)
-    return names

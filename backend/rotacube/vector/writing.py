@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,13 @@ class LayerWriter:
         name: of the layer.
         crs: WKT.
         tags: of the layer, where the format has such.
+        kind: "Polygon", or "MultiPolygon": all shapes are such.
     """
 
-    def __init__(self, path: Path, driver: str, name: str, crs: str, tags: Mapping[str, str]) -> None:
+    def __init__(
+        self, path: Path, driver: str, name: str, crs: str, tags: Mapping[str, str], kind: str = "Polygon"
+    ) -> None:
+        self.kind = kind
         self.path, self.driver, self.name, self.crs, self.tags = path, driver, name, crs, dict(tags)
         self._held: list[tuple[NDArray[Any], Fields]] = []
         self._begun = False
@@ -67,9 +72,27 @@ class LayerWriter:
             list(fields),
             layer=self.name,
             driver=self.driver,
-            geometry_type="Polygon",
+            geometry_type=self.kind,
             crs=self.crs,
             append=self._begun,
             layer_metadata=None if self._begun else self.tags,
         )
         self._begun = True
+
+
+def field_names(classes: Sequence[str], longest: int, begin: str = "share_") -> list[str]:
+    """A field's name for a number of each class: its letters and digits, cut, and numbered where two are alike.
+
+    >>> field_names(["weed", "wild oat", "wild oats"], 10)
+    ['share_weed', 'share_wild', 'share_wi_2']
+    """
+    names: list[str] = []
+    for name in classes:
+        plain = begin + (re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "class")
+        fit, number = plain[:longest].rstrip("_"), 1
+        while fit in names:
+            number += 1
+            end = f"_{number}"
+            fit = plain[: longest - len(end)].rstrip("_") + end
+        names.append(fit)
+    return names

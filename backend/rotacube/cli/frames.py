@@ -15,6 +15,8 @@ from rotacube.cli.terminal import out, progress, say, stop_event, tell
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rotacube.inference.frames import FramesMap
+    from rotacube.inference.frames_request import FramesRequest
     from rotacube.raster.frames import Flight, LeftOut
 
 app = typer.Typer(help="Drone frames: where they lie, and one map of them.", no_args_is_help=True)
@@ -42,6 +44,7 @@ def list_frames(
     if as_json:
         print(json.dumps(_rows(flight), indent=1, ensure_ascii=False))
         return
+    tell(result={"frames": _rows(flight), "notes": list(flight.notes)})
     table = Table("frame", "longitude", "latitude", "height m", "yaw", "tilt", "pixel cm")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -69,6 +72,7 @@ def footprints(
     check_footprints(output, overwrite)
     flight = _flight(frames, ground)
     write_footprints(flight, output, overwrite)
+    tell(result={"frames": len(flight.frames), "left_out": len(flight.left_out)})
     _say_of(flight)
     say(f"{output}: {len(flight.frames)} footprints.")
 
@@ -89,6 +93,13 @@ def map_them(
         bool, typer.Option("--any-resolution", help="Map frames far from the resolution that the model is made for.")
     ] = False,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    footprints: Annotated[
+        Path | None,
+        typer.Option(help="Also the ground that each mapped frame shows: .gpkg or .fgb.", show_default=False),
+    ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="What was found is kept where the run is cancelled, for --resume.")
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what the same command has left when it was cut off.")
     ] = False,
@@ -97,6 +108,7 @@ def map_them(
     """Map each frame, and put the maps together: mask, probability, photo, agreement, and shares of the classes. Ctrl-C
     cancels and leaves nothing behind.
     """
+    from rotacube.errors import JobInterrupted
     from rotacube.memory import set_allocator
 
     set_allocator()  # before PyTorch takes any
@@ -107,8 +119,16 @@ def map_them(
 
     loaded = load_model(model)
     place = choose_place(precision)
-    request = FramesRequest(frames, output, model, gsd, ground, threshold, any_resolution, overwrite, resume)
+    request = FramesRequest(
+        frames, output, model, gsd, ground, threshold, any_resolution, overwrite, resume, footprints
+    )
     stop = stop_event()
+
+    def cancelled() -> bool:
+        if keep and stop.is_set():
+            raise JobInterrupted("Cancelled; what was found is kept, and --resume goes on with it.")
+        return stop.is_set()
+
     with progress() as show:
         result = map_frames(
             request,
@@ -116,8 +136,9 @@ def map_them(
             place=place,
             on_frame=lambda what, done, total, left: show(what, done, total, "frames", left),
             on_step=show_share(show),
-            cancelled=stop.is_set,
+            cancelled=cancelled,
         )
+    _tell_made(request, result)
     show_classes(result.classes)
     _say_left_out(result.left_out)
     say(
@@ -140,6 +161,26 @@ def _flight(folder: Path, ground: float | None) -> Flight:
             on_frame=lambda done, total: show("Looking at frames", done, total, "frames"),
             cancelled=stop.is_set,
         )
+
+
+def _tell_made(request: FramesRequest, result: FramesMap) -> None:
+    """Tell a program what there is now, in the words of the HTTP interface's `JobResult`."""
+    from rotacube.inference.run import MapResult, Product
+    from rotacube.server.translate import to_result
+
+    forms = {"mask": "cog", "probability": "cog", "statistics": "csv"}
+    made = MapResult(
+        tuple(Product(kind, request.path(kind), form) for kind, form in forms.items()),
+        result.width,
+        result.height,
+        (result.gsd, result.gsd),
+        result.classes,
+        result.nodata_pixels,
+        result.seconds,
+        result.place,
+        result.notes,
+    )
+    tell(result={**to_result(made).model_dump(mode="json"), "frames": result.frames})
 
 
 def _rows(flight: Flight) -> list[dict[str, object]]:

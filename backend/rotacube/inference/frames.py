@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ from rotacube.errors import (
 from rotacube.inference.device import Place, choose_place
 from rotacube.inference.engine import Engine
 from rotacube.inference.findings import FULL
+from rotacube.inference.footprints import write_footprints
 from rotacube.inference.frame_store import FrameStore
 from rotacube.inference.frames_request import FramesRequest, checked, folder_for, may_replace_product
 from rotacube.inference.outputs import KINDS, ClassTotal, Output, Setting, Totals, opened
@@ -130,6 +131,9 @@ def map_frames(
         with _kept(store):
             left_out = run.find(Engine.of(model, place), on_frame)
             totals = run.write()
+            if request.footprints is not None:
+                may_replace = may_replace_product(request, request.footprints)
+                write_footprints(_without(flight, left_out), request.footprints, may_replace, store.note)
         store.drop()
     seconds = time.monotonic() - start
     log.info("%s: %d frames mapped in %.1f s on %s", request.output, len(flight.frames), seconds, place)
@@ -146,6 +150,12 @@ def map_frames(
         str(place),
         [*([card.notice] if card.notice else []), *flight.notes],
     )
+
+
+def _without(flight: Flight, left_out: Sequence[LeftOut]) -> Flight:
+    """A flight without some of its frames."""
+    gone = {frame.path for frame in left_out}
+    return replace(flight, frames=[frame for frame in flight.frames if frame.path not in gone])
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rotacube.errors import OptionsRefused, OutputUnwritable
+from rotacube.inference.footprints import check_footprints
 from rotacube.inference.request import check_labels_pixels, with_cuts
 from rotacube.inference.store import folder_of, placed_by
 from rotacube.models.card import ModelCard
@@ -39,6 +40,7 @@ class FramesRequest:
         any_resolution: whether frames far from the resolution that the model is made for are mapped.
         overwrite: whether files that are there may be replaced.
         resume: whether what a run that was cut off has left is gone on with.
+        footprints: a layer of the ground that each mapped frame shows, .gpkg or .fgb; none if None.
     """
 
     folder: Path
@@ -50,6 +52,7 @@ class FramesRequest:
     any_resolution: bool = False
     overwrite: bool = False
     resume: bool = False
+    footprints: Path | None = None
 
     def path(self, product: str) -> Path:
         """Where a product goes, a key of `PRODUCTS`."""
@@ -78,6 +81,8 @@ def folder_for(request: FramesRequest) -> Iterator[None]:
         for product in PRODUCTS:
             path = request.path(product)
             check_output(path, may_replace_product(request, path), References(), (path.suffix,))
+        if request.footprints is not None:
+            check_footprints(request.footprints, may_replace_product(request, request.footprints))
         sweep(request.output.resolve())
         yield
     finally:

@@ -140,8 +140,9 @@ class TeachByPolygons(QObject):
         self._task.cancel_clicked.connect(self.cancel)
         self._task.start()
 
-    def _stepped(self, what: str, share: float, seconds_left: Optional[float]) -> None:
+    def _stepped(self, what: str, done: float, total: float, seconds_left: Optional[float]) -> None:
         if self.training is not None and not self.training.cancelling:
+            share = done / max(1e-9, total)
             self.window.set_step(what, share, seconds_left)
             self._task.tell(round(1000 * share), 1000)
 

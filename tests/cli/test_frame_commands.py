@@ -46,6 +46,7 @@ def test_footprints_and_a_map_are_written(call, frames, model_folder, tmp_path):
     with rasterio.open(tmp_path / "out" / "mask.tif") as file:
         assert file.crs.to_epsg() == 32632
     made = next(line["result"] for line in told if "result" in line)
+    assert made["also"] == {"photo": "out/rgb.tif", "agreement": "out/agreement.tif"}
     assert made["frames"] == 2 and made["gsd"][0] == made["gsd"][1] and len(made["classes"]) == 2
     assert all((tmp_path / product["path"]).is_file() for product in made["products"])
     assert [product["kind"] for product in made["products"]] == ["mask", "probability", "statistics"]

@@ -180,7 +180,14 @@ def _tell_made(request: FramesRequest, result: FramesMap) -> None:
         result.place,
         result.notes,
     )
-    tell(result={**to_result(made).model_dump(mode="json"), "frames": result.frames})
+    also = {"photo": request.path("rgb"), "agreement": request.path("agreement"), "footprints": request.footprints}
+    tell(
+        result={
+            **to_result(made).model_dump(mode="json"),
+            "frames": result.frames,
+            "also": {kind: str(path) for kind, path in also.items() if path is not None},
+        }
+    )
 
 
 def _rows(flight: Flight) -> list[dict[str, object]]:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Dict, List
 
 from qgis.core import (
+    QgsMapLayer,
     QgsProcessing,
     QgsProcessingContext,
     QgsProcessingOutputNumber,
@@ -15,9 +16,12 @@ from qgis.core import (
     QgsProcessingParameterFile,
     QgsProcessingParameterFolderDestination,
     QgsProcessingParameterVectorDestination,
+    QgsProject,
 )
+from qgis.PyQt.QtCore import QTimer
 
 from ..client.schema import MASK, JobResult, ModelInfo, parse
+from ..compat import is_alive
 from ..frames import order as orders
 from ..frames.order import FramesOrder
 from ..i18n import tr
@@ -51,8 +55,10 @@ class FramesAlgorithm(BackendAlgorithm):
         file = QgsProcessingParameterFile
         self.addParameter(file("INPUT", tr("Folder of frames (JPEG, as the drone wrote them)"), file.Behavior.Folder))
 
-    def add_ground(self) -> None:
-        """What some cameras do not say."""
+    def add_placing(self) -> None:
+        """What some cameras do not say, and what GPS says too coarsely."""
+        refine = tr("Refine positions and directions: bring together what neighbouring frames both show")
+        self.addParameter(QgsProcessingParameterBoolean("REFINE", refine, False))
         title = tr("Elevation of the ground above the sea, m (for frames that do not say their height above it)")
         self.addParameter(advanced(number_parameter("GROUND", title, -1000, 9000)))
 
@@ -95,7 +101,7 @@ class MapFrames(FramesAlgorithm):
         self.add_frames()
         self.addParameter(model_parameter(lambda task: True))
         self.addParameter(number_parameter("GSD", tr("Map's pixels, m (the model's if empty)"), 0.001, 1000))
-        self.add_ground()
+        self.add_placing()
         threshold = tr("Threshold: probability of class 1 (the model's own if empty)")
         self.addParameter(advanced(number_parameter("THRESHOLD", threshold, 0.001, 0.999)))
         title = tr("Map frames far from the model's resolution anyway")
@@ -127,6 +133,7 @@ class MapFrames(FramesAlgorithm):
             number_of(self, parameters, "THRESHOLD", context),
             self.parameterAsBool(parameters, "ANY_RESOLUTION", context),
             True,
+            self.parameterAsBool(parameters, "REFINE", context),
         )
         self._adds = self.parameterAsBool(parameters, "ADD", context) and context.project() is not None
 
@@ -145,8 +152,19 @@ class MapFrames(FramesAlgorithm):
                 title = flights.title(kind, self._order.name)
                 details = QgsProcessingContext.LayerDetails(title, context.project(), _OUTPUTS[kind])
                 context.addLayerToLoadOnCompletion(path, details)
-            dress_later(context, path, partial(flights.dress, kind, finished=finished))
+            dress_later(context, path, partial(_settle, kind, finished, context.project()))
         return outputs
+
+
+def _settle(kind: str, finished: Finished, project: QgsProject, layer: QgsMapLayer) -> None:
+    """Give a layer its looks, and its place once Processing has added all of them."""
+    flights.dress(kind, layer, finished)
+
+    def move() -> None:
+        if is_alive(layer):
+            flights.move(kind, layer, finished.source_name, project)
+
+    QTimer.singleShot(0, move)
 
 
 class FrameFootprints(FramesAlgorithm):
@@ -174,7 +192,7 @@ class FrameFootprints(FramesAlgorithm):
     def initAlgorithm(self, configuration=None) -> None:
         """Say what can be given (QGIS calls this)."""
         self.add_frames()
-        self.add_ground()
+        self.add_placing()
         kind = QgsProcessing.SourceType.TypeVectorPolygon
         self.addParameter(QgsProcessingParameterVectorDestination("OUTPUT", tr("Footprints"), kind))
         self.addOutput(QgsProcessingOutputNumber("FRAMES", tr("Frames that are placed")))
@@ -185,7 +203,8 @@ class FrameFootprints(FramesAlgorithm):
         folder = self.parameterAsString(parameters, "INPUT", context)
         path = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
         ground = number_of(self, parameters, "GROUND", context)
-        made = self.carry_out(orders.outline(folder, path, ground), feedback)
+        refine = self.parameterAsBool(parameters, "REFINE", context)
+        made = self.carry_out(orders.outline(folder, path, ground, refine), feedback)
         if not made:
             return {}
         dress_later(context, path, flights.outline)

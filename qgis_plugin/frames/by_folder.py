@@ -88,7 +88,6 @@ class MapFrames(QObject):
 
     def close(self) -> None:
         """Let go of everything: the plugin is being unloaded."""
-        QgsProject.instance().cleared.disconnect(self._project_cleared)
         self._background.close()
         if self.run is not None:
             self.run.cancel()

@@ -29,6 +29,7 @@ class FramesOrder:
         threshold: probability from which on a pixel is of class 1, of two; the model's own if None.
         any_resolution: whether frames far from the model's resolution are mapped.
         replace: whether files that are there may be replaced.
+        refine: whether the frames' poses are refined by what neighbours both show.
     """
 
     folder: str
@@ -39,6 +40,7 @@ class FramesOrder:
     threshold: Optional[float] = None
     any_resolution: bool = False
     replace: bool = False
+    refine: bool = False
 
     @property
     def raster(self) -> str:
@@ -66,6 +68,7 @@ class FramesOrder:
         command += [] if self.threshold is None else ["--threshold", str(self.threshold)]
         command += ["--any-resolution"] if self.any_resolution else []
         command += ["--overwrite"] if self.replace else []
+        command += ["--refine"] if self.refine else []
         return [*command, "--footprints", str(Path(self.output) / FOOTPRINTS), *flags]
 
 
@@ -74,9 +77,9 @@ def look(folder: str, ground: Optional[float]) -> List[str]:
     return ["frames", "list", folder, *_ground(ground)]
 
 
-def outline(folder: str, output: str, ground: Optional[float]) -> List[str]:
-    """The command that writes footprints; a file that is there is replaced."""
-    return ["frames", "footprints", folder, output, *_ground(ground), "--overwrite"]
+def outline(folder: str, output: str, ground: Optional[float], refine: bool) -> List[str]:
+    """The command that writes footprints, of refined poses if so; a file that is there is replaced."""
+    return ["frames", "footprints", folder, output, *_ground(ground), *(["--refine"] if refine else []), "--overwrite"]
 
 
 def _ground(ground: Optional[float]) -> List[str]:

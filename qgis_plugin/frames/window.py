@@ -90,7 +90,7 @@ class FramesWindow(QDialog):
         self.model.currentIndexChanged.connect(self._describe)
         self._recall()
         self.set_idle()
-        self.resize(36 * self.fontMetrics().height(), 40 * self.fontMetrics().height())
+        self.resize(36 * self.fontMetrics().height(), 46 * self.fontMetrics().height())
 
     # what is asked
 
@@ -116,9 +116,14 @@ class FramesWindow(QDialog):
         if complaint:
             self.say(complaint)
             return None
-        gsd = self.gsd.value() / 100 or None
         return FramesOrder(
-            folder, output, model.name, gsd, self.ground_m(), any_resolution=self.any_resolution.isChecked()
+            folder,
+            output,
+            model.name,
+            self.gsd.value() / 100 or None,
+            self.ground_m(),
+            any_resolution=self.any_resolution.isChecked(),
+            refine=self.refine.isChecked(),
         )
 
     def offer_models(self, chosen: str = "") -> None:
@@ -139,7 +144,7 @@ class FramesWindow(QDialog):
             ("model", "" if model is None else model.name),
             ("gsd", str(self.gsd.value())),
             ("ground", str(self.ground.value())),
-            ("any_resolution", "yes" if self.any_resolution.isChecked() else ""),
+            *((name, "yes" if box.isChecked() else "") for name, box in self._boxes()),
         ):
             environment.set_setting(f"frames/{name}", value)
 
@@ -151,9 +156,13 @@ class FramesWindow(QDialog):
                 box.setValue(float(environment.setting(f"frames/{name}")))
             except ValueError:
                 continue
-        self.any_resolution.setChecked(bool(environment.setting("frames/any_resolution")))
+        for name, box in self._boxes():
+            box.setChecked(bool(environment.setting(f"frames/{name}")))
         last = environment.setting("frames/folder")
         self.folder.setFilePath(last if os.path.isdir(last) else "")
+
+    def _boxes(self):
+        return ("any_resolution", self.any_resolution), ("refine", self.refine)
 
     # what is shown
 
@@ -217,8 +226,9 @@ class FramesWindow(QDialog):
         self.left_out.clear()
         left_out = flight.left_out if flight is not None else []
         self.left_out.addItems([f"{name}: {why}" if name not in why else why for name, why in left_out])
-        self.left_out.setVisible(bool(left_out))
-        self.summary.setText(why if flight is None else "\n".join([_summary(flight), *flight.notes]))
+        self.left_out.addItems(flight.notes if flight is not None else [])
+        self.left_out.setVisible(self.left_out.count() > 0)
+        self.summary.setText(why if flight is None else _summary(flight))
         self.summary.setVisible(bool(self.summary.text()))
         self._describe()
 
@@ -274,6 +284,8 @@ class FramesWindow(QDialog):
         self.model.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.model.setMinimumContentsLength(24)
         self.any_resolution = QCheckBox(tr("Map frames far from the model's &resolution anyway"))
+        self.refine = QCheckBox(tr("Bring &together what neighbouring frames both show"))
+        self.refine.setToolTip(tr("Refines the frames' positions and directions; takes seconds a frame"))
         self.inputs = QWidget()
         form = QFormLayout(self.inputs)
         form.setContentsMargins(0, 0, 0, 0)
@@ -285,6 +297,7 @@ class FramesWindow(QDialog):
             (tr("&Model"), self.model, "Model"),
             ("", self.model_note, ""),
             (tr("Map's &pixels"), self.gsd, "Gsd"),
+            ("", self.refine, "Refine"),
             ("", self.any_resolution, "AnyResolution"),
             (tr("&Output folder"), self.output, "Output"),
         ):
@@ -292,8 +305,9 @@ class FramesWindow(QDialog):
             if name:
                 widget.setObjectName(f"rotacubeFrames{name}")
                 widget.setAccessibleName(label.replace("&", ""))
-        self.left_out.setAccessibleName(tr("Frames that are left out"))
-        self.any_resolution.setAccessibleName(self.any_resolution.text().replace("&", ""))
+        self.left_out.setAccessibleName(tr("Frames that are left out, and what else to know of them"))
+        for box in (self.any_resolution, self.refine):
+            box.setAccessibleName(box.text().replace("&", ""))
         for widget in (self.folder, self.output):  # the edit has the focus
             form.labelForField(widget).setBuddy(widget.lineEdit())
             widget.lineEdit().setAccessibleName(widget.accessibleName())

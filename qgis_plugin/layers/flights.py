@@ -16,6 +16,7 @@ from qgis.core import (
     QgsFillSymbol,
     QgsGeometry,
     QgsLayerTreeGroup,
+    QgsLayerTreeLayer,
     QgsMapLayer,
     QgsMultiBandColorRenderer,
     QgsPointXY,
@@ -38,6 +39,7 @@ PHOTO, AGREEMENT, FOOTPRINTS = "photo", "agreement", "footprints"
 KINDS = (FOOTPRINTS, MASK, further.PROBABILITY, AGREEMENT, PHOTO, further.STATISTICS)
 """The files of a map of frames, as its layers lie upon each other."""
 _SHOWN = (MASK, PHOTO)
+_KIND = "rotacube/kind"
 _FIELDS = (
     *(("frame", "string(255)"), ("longitude", "double"), ("latitude", "double"), ("height_m", "double")),
     *(("yaw_deg", "double"), ("tilt_deg", "double"), ("gsd_m", "double")),
@@ -93,10 +95,11 @@ def parse_flight(folder: str, told: Dict[str, Any]) -> Flight:
         rows, notes = told["frames"], [str(note) for note in told["notes"]]
         left_out = [(str(row["frame"]), str(row["left_out"])) for row in rows if "left_out" in row]
         flight = Flight(folder, [row for row in rows if "left_out" not in row], left_out, notes)
-        for frame in flight.frames:
-            _polygon(frame), [frame[name] for name, _ in _FIELDS], frame["crs"]
+        whole = all({"corners", *(name for name, _ in _FIELDS)} <= frame.keys() for frame in flight.frames)
+        if not whole or not flight.crs.isValid():
+            raise ValueError("a frame lacks something")
         return flight
-    except (LookupError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise BackendError("protocol", f"The backend's answer is no list of frames: {error!r}") from error
 
 
@@ -214,18 +217,30 @@ def add(made: Dict[str, QgsMapLayer], name: str, project: QgsProject) -> None:
     """
     wanted = {_spelt(layer) for layer in made.values()}
     project.removeMapLayers([old.id() for old in project.mapLayers().values() if _spelt(old) in wanted])
-    root = project.layerTreeRoot()
-    ours: QgsLayerTreeGroup = root.findGroup(GROUP) or root.insertGroup(0, GROUP)
-    for old in [child for child in ours.findGroups() if child.name() == name and not child.children()]:
-        ours.removeChildNode(old)
-    group = ours.insertGroup(0, name)
     for kind, layer in made.items():
         project.addMapLayer(layer, False)
-        node = group.addLayer(layer)
-        node.setItemVisibilityChecked(kind in _SHOWN)
-        if kind == MASK:
-            results.list_classes_only(node)
-        node.setExpanded(kind == MASK)
+        _put(QgsLayerTreeLayer(layer), kind, name, project)
+
+
+def move(kind: str, layer: QgsMapLayer, name: str, project: QgsProject) -> None:
+    """Move a layer that Processing has added, on top of all others, to where `add` puts it."""
+    node = project.layerTreeRoot().findLayer(layer.id())
+    if node is not None:
+        _put(node.clone(), kind, name, project)
+        node.parent().removeChildNode(node)
+
+
+def _put(node: QgsLayerTreeLayer, kind: str, name: str, project: QgsProject) -> None:
+    root = project.layerTreeRoot()
+    ours: QgsLayerTreeGroup = root.findGroup(GROUP) or root.insertGroup(0, GROUP)
+    group = ours.findGroup(name) or ours.insertGroup(0, name)
+    node.layer().setCustomProperty(_KIND, KINDS.index(kind))
+    above = [other for other in group.findLayers() if other.layer().customProperty(_KIND, 0) < KINDS.index(kind)]
+    group.insertChildNode(len(above), node)
+    node.setItemVisibilityChecked(kind in _SHOWN)
+    if kind == MASK:
+        results.list_classes_only(node)
+    node.setExpanded(kind == MASK)
     ours.setExpanded(True)
 
 

@@ -248,6 +248,8 @@ class MapFrames(QObject):
             self._task.tell(round(1000 * done / max(1e-9, total)), 1000)
 
     def _finished(self, told: Dict[str, Any]) -> None:
+        if self.run is None:  # the plugin was unloaded meanwhile
+            return
         order = self._order
         orders.forget(order)
         self._let_go(True)
@@ -283,6 +285,8 @@ class MapFrames(QObject):
             self._notify.ask(text, tr("Show"), self.show, Level.Success, FRAMES)
 
     def _failed(self, error: BackendError) -> None:
+        if self.run is None:
+            return
         if not self._found:
             orders.forget(self._order)
         self._let_go(False)
@@ -296,6 +300,8 @@ class MapFrames(QObject):
         self._notify.error(error.message, kind=FRAMES)
 
     def _cancelled(self) -> None:
+        if self.run is None:
+            return
         if not self._found:
             orders.forget(self._order)
         said = tr("Cancelled. Run goes on from where it was, or begins anew.") if self._found else tr("Cancelled.")

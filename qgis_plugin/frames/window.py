@@ -9,6 +9,7 @@ from typing import Optional
 from qgis.core import QgsProject
 from qgis.gui import QgsFileWidget
 from qgis.PyQt.QtCore import Qt, QTimer, pyqtSignal
+from qgis.PyQt.QtGui import QGuiApplication
 from qgis.PyQt.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -26,6 +27,7 @@ from qgis.PyQt.QtWidgets import (
 
 from ..client import cards, environment
 from ..client.schema import ModelInfo
+from ..compat import is_alive
 from ..gui import format as fmt
 from ..gui.labels import note
 from ..gui.result_view import ResultView
@@ -35,7 +37,7 @@ from ..layers.flights import Flight
 from .order import FramesOrder
 
 _TYPING_MS = 600
-_LISTED = 4  # frames that are left out are shown without scrolling
+_LISTED = 3  # frames that are left out are shown without scrolling
 _NO_GROUND = -1000.0  # metres: below any ground
 _FRAMES = (".jpg", ".jpeg")
 
@@ -86,11 +88,11 @@ class FramesWindow(QDialog):
         self._typing.setInterval(_TYPING_MS)
         self._typing.timeout.connect(self.flight_chosen)
         self.folder.fileChanged.connect(self._folder_changed)
-        self.ground.valueChanged.connect(self._typing.start)
+        self.ground.valueChanged.connect(self._ground_changed)
         self.model.currentIndexChanged.connect(self._describe)
         self._recall()
         self.set_idle()
-        self.resize(36 * self.fontMetrics().height(), 46 * self.fontMetrics().height())
+        self.resize(36 * self.fontMetrics().height(), 38 * self.fontMetrics().height())
 
     # what is asked
 
@@ -231,10 +233,12 @@ class FramesWindow(QDialog):
         self.summary.setText(why if flight is None else _summary(flight))
         self.summary.setVisible(bool(self.summary.text()))
         self._describe()
+        QTimer.singleShot(0, self._grow)
 
     def show_result(self, name: str, title: str, result) -> None:
         """It is done: the shares of the classes."""
         self.result.show_result(name, title, result)
+        QTimer.singleShot(0, self._grow)
 
     # Qt
 
@@ -355,8 +359,20 @@ class FramesWindow(QDialog):
         folder = Path(self.folder_path())
         return str(folder.with_name(f"{folder.name}_map")) if folder.name else ""
 
+    def _grow(self) -> None:
+        """As high as what is shown needs, as far as the screen is."""
+        if is_alive(self):
+            needed = self.layout().totalHeightForWidth(self.width())
+            window = self.windowHandle()
+            screen = window.screen() if window is not None else QGuiApplication.primaryScreen()
+            most = screen.availableGeometry().bottom() - self.y()
+            self.resize(self.width(), max(self.height(), min(needed, most)))
+
     def _folder_changed(self) -> None:
         self.output.lineEdit().setPlaceholderText(self._beside())
+        self._typing.start()
+
+    def _ground_changed(self, *_about) -> None:
         self._typing.start()
 
     def _describe(self, *_about) -> None:

@@ -27,14 +27,14 @@ def progress(done: int, total: int, seconds_left: Optional[float]) -> str:
 
 def frames(what: str, done: float, total: float, seconds_left: Optional[float]) -> str:
     """How far the backend is with drone frames: frame by frame, then by the share of a step."""
-    if total <= 1:
-        return step(what, done / max(1e-9, total))
     known = {
         "Looking at frames": tr("looking at frame {done} of {total}"),
         "Looking for features": tr("looking for features in frame {done} of {total}"),
         "Matching frames": tr("matching frames, pair {done} of {total}"),
         "Mapping frames": tr("mapping frame {done} of {total}"),
     }
+    if total <= 1 and what not in known:
+        return step(what, done / max(1e-9, total))
     text = known.get(what, f"{what}, {{done}} / {{total}}")
     text = text.format(done=number(min(done + 1, total)), total=number(total))
     return text if seconds_left is None else text + ", " + tr("{} left").format(duration(seconds_left))

@@ -236,10 +236,10 @@ def _put(node: QgsLayerTreeLayer, kind: str, name: str, project: QgsProject) -> 
     group = ours.findGroup(name) or ours.insertGroup(0, name)
     node.layer().setCustomProperty(_KIND, KINDS.index(kind))
     above = [other for other in group.findLayers() if other.layer().customProperty(_KIND, 0) < KINDS.index(kind)]
-    group.insertChildNode(len(above), node)
-    node.setItemVisibilityChecked(kind in _SHOWN)
     if kind == MASK:
         results.list_classes_only(node)
+    group.insertChildNode(len(above), node)
+    node.setItemVisibilityChecked(kind in _SHOWN)
     node.setExpanded(kind == MASK)
     ours.setExpanded(True)
 

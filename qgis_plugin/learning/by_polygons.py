@@ -152,6 +152,8 @@ class TeachByPolygons(QObject):
             self.window.set_measuring(text)
 
     def _finished(self, learned: Learned) -> None:
+        if self.training is None:  # the plugin was unloaded meanwhile
+            return
         self._let_go(True)
         self.window.show_learned(learned)
         self.window.offer_models(learned.model.name)
@@ -161,12 +163,16 @@ class TeachByPolygons(QObject):
         self.learned.emit(learned.model.name)
 
     def _failed(self, error: BackendError) -> None:
+        if self.training is None:
+            return
         self._let_go(False)
         self.window.say(error.message)
         if not self.window.isVisible():
             self._notify.error(error.message, kind=LEARNING)
 
     def _cancelled(self) -> None:
+        if self.training is None:
+            return
         self._let_go(False)
         self.window.say(tr("Cancelled. Teach goes on from where it was, or begins anew."))
 

@@ -9,12 +9,14 @@ from qgis.core import (
     QgsMapLayer,
     QgsProcessing,
     QgsProcessingContext,
+    QgsProcessingOutputFile,
     QgsProcessingOutputNumber,
     QgsProcessingOutputRasterLayer,
     QgsProcessingOutputVectorLayer,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterFile,
     QgsProcessingParameterFolderDestination,
+    QgsProcessingParameterRasterLayer,
     QgsProcessingParameterVectorDestination,
     QgsProject,
 )
@@ -23,9 +25,9 @@ from qgis.PyQt.QtCore import QTimer
 from ..client.schema import MASK, JobResult, ModelInfo, parse
 from ..compat import is_alive
 from ..frames import order as orders
-from ..frames.order import FramesOrder
+from ..frames.order import FramesOrder, Placing
 from ..i18n import tr
-from ..layers import flights, further
+from ..layers import flights, further, source
 from ..layers.results import Finished
 from .base import BackendAlgorithm, advanced, dress_later, model_of, model_parameter, number_of, number_parameter
 
@@ -61,6 +63,24 @@ class FramesAlgorithm(BackendAlgorithm):
         self.addParameter(QgsProcessingParameterBoolean("REFINE", refine, False))
         title = tr("Elevation of the ground above the sea, m (for frames that do not say their height above it)")
         self.addParameter(advanced(number_parameter("GROUND", title, -1000, 9000)))
+        title = tr("Terrain model (elevations above the sea; the ground is flat if empty)")
+        self.addParameter(advanced(QgsProcessingParameterRasterLayer("TERRAIN", title, optional=True)))
+        file, title = QgsProcessingParameterFile, tr("Lens calibration (OpenCV's JSON; the frames' tags if empty)")
+        self.addParameter(advanced(file("CALIBRATION", title, file.Behavior.File, "json", optional=True)))
+
+    def placing(self, parameters, context) -> Placing:
+        """What is asked for of these.
+
+        Raises:
+            SourceRefused: the terrain model is no file that the backend could open.
+        """
+        layer = self.parameterAsRasterLayer(parameters, "TERRAIN", context)
+        return Placing(
+            number_of(self, parameters, "GROUND", context),
+            source.from_layer(layer).path if layer is not None else "",
+            self.parameterAsString(parameters, "CALIBRATION", context),
+            self.parameterAsBool(parameters, "REFINE", context),
+        )
 
 
 class MapFrames(FramesAlgorithm):
@@ -106,6 +126,11 @@ class MapFrames(FramesAlgorithm):
         self.addParameter(advanced(number_parameter("THRESHOLD", threshold, 0.001, 0.999)))
         title = tr("Map frames far from the model's resolution anyway")
         self.addParameter(advanced(QgsProcessingParameterBoolean("ANY_RESOLUTION", title, False)))
+        for name, title in (
+            ("KMZ", tr("Also an overlay for Google Earth (map.kmz)")),
+            ("REPORT", tr("Also a report of one page (report.pdf)")),
+        ):
+            self.addParameter(QgsProcessingParameterBoolean(name, title, False))
         self.addParameter(QgsProcessingParameterBoolean("ADD", tr("Add the layers to the map"), True))
         self.addParameter(QgsProcessingParameterFolderDestination("OUTPUT", tr("Folder of the map")))
         for name, title in (
@@ -118,6 +143,8 @@ class MapFrames(FramesAlgorithm):
         kinds = QgsProcessing.SourceType
         self.addOutput(QgsProcessingOutputVectorLayer("SHARES", tr("Shares of the classes"), kinds.TypeVector))
         self.addOutput(QgsProcessingOutputVectorLayer("FOOTPRINTS", tr("Footprints"), kinds.TypeVectorPolygon))
+        self.addOutput(QgsProcessingOutputFile("KMZ_FILE", tr("Overlay for Google Earth")))
+        self.addOutput(QgsProcessingOutputFile("REPORT_FILE", tr("Report")))
         self.addOutput(QgsProcessingOutputNumber("FRAMES", tr("Frames that are mapped")))
         self.addOutput(QgsProcessingOutputNumber("FOUND_M2", tr("Area of all classes but the first, m²")))
 
@@ -128,12 +155,13 @@ class MapFrames(FramesAlgorithm):
             self.parameterAsString(parameters, "INPUT", context),
             self.parameterAsString(parameters, "OUTPUT", context),
             name,
+            self.placing(parameters, context),
             number_of(self, parameters, "GSD", context),
-            number_of(self, parameters, "GROUND", context),
             number_of(self, parameters, "THRESHOLD", context),
             self.parameterAsBool(parameters, "ANY_RESOLUTION", context),
             True,
-            self.parameterAsBool(parameters, "REFINE", context),
+            self.parameterAsBool(parameters, "KMZ", context),
+            self.parameterAsBool(parameters, "REPORT", context),
         )
         self._adds = self.parameterAsBool(parameters, "ADD", context) and context.project() is not None
 
@@ -146,6 +174,7 @@ class MapFrames(FramesAlgorithm):
         finished = Finished(self._order.name, self._order, result, self._model)
         outputs: Dict[str, Any] = {"OUTPUT": self._order.output, "FRAMES": made["frames"]}
         outputs["FOUND_M2"] = sum(item.area_m2 for item in result.classes[1:])
+        outputs.update({"KMZ_FILE": self._order.kmz_file, "REPORT_FILE": self._order.report_file})
         for kind, path in flights.files_of(made).items():
             outputs[_OUTPUTS[kind]] = path
             if self._adds:
@@ -171,6 +200,10 @@ class FrameFootprints(FramesAlgorithm):
     """The ground that frames show."""
 
     NAME = "framefootprints"
+
+    def __init__(self):
+        super().__init__()
+        self._placing = Placing()
 
     def displayName(self) -> str:
         """In the toolbox."""
@@ -198,13 +231,15 @@ class FrameFootprints(FramesAlgorithm):
         self.addOutput(QgsProcessingOutputNumber("FRAMES", tr("Frames that are placed")))
         self.addOutput(QgsProcessingOutputNumber("LEFT_OUT", tr("Frames that are left out")))
 
+    def prepare_command(self, parameters, context) -> None:
+        """Take the terrain model's path."""
+        self._placing = self.placing(parameters, context)
+
     def processAlgorithm(self, parameters, context, feedback) -> Dict[str, Any]:
         """Have the backend place them (QGIS calls this in a thread)."""
         folder = self.parameterAsString(parameters, "INPUT", context)
         path = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
-        ground = number_of(self, parameters, "GROUND", context)
-        refine = self.parameterAsBool(parameters, "REFINE", context)
-        made = self.carry_out(orders.outline(folder, path, ground, refine), feedback)
+        made = self.carry_out(orders.outline(folder, path, self._placing), feedback)
         if not made:
             return {}
         dress_later(context, path, flights.outline)

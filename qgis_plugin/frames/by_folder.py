@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from qgis.core import QgsCoordinateTransform, QgsCsException, QgsProject, QgsVectorLayer
 from qgis.PyQt.QtCore import QObject, QThread
@@ -18,6 +18,7 @@ from ..i18n import tr
 from ..layers import flights
 from ..layers.flights import Flight
 from ..layers.results import Finished
+from ..layers.source import SourceRefused
 from ..notify import FRAMES, Notifier, log
 from ..signals.background import Background
 from ..signals.command import Command
@@ -28,7 +29,7 @@ from .window import FramesWindow
 
 _DAMAGED = "job_damaged"  # what was kept cannot be gone on with
 _MAPPED = "Mapping frames"
-_NOTHING = ("", None)
+_NOTHING: List[str] = []
 
 
 class MapFrames(QObject):
@@ -52,7 +53,7 @@ class MapFrames(QObject):
         self.look: Optional[Command] = None
         self.run: Optional[Command] = None
         self.shown: Optional[QgsVectorLayer] = None
-        self._looked = _NOTHING  # the folder and the ground that the window shows, or is about to
+        self._looked = _NOTHING  # the command whose answer the window shows, or is about to
         self._order: Optional[FramesOrder] = None  # that is carried out
         self._begun: Optional[FramesOrder] = None  # that may be gone on with
         self._asked = ""  # the output that a question is about
@@ -105,16 +106,21 @@ class MapFrames(QObject):
 
     def _look(self) -> None:
         """Look at the frames of the folder that is named, if that was not done."""
-        folder, ground = self.window.folder_path(), self.window.ground_m()
-        if self.run is not None or (folder, ground) == self._looked:
+        folder = self.window.folder_path()
+        try:
+            command = orders.look(folder, self.window.placing.placing()) if folder else _NOTHING
+        except SourceRefused as error:
+            self.window.show_flight(None, str(error))
+            return
+        if self.run is not None or command == self._looked:
             return
         self._look_no_more()
         self._hide_footprints()
         self.window.show_flight(None)
-        self._looked = (folder, ground)
+        self._looked = command
         if not folder:
             return
-        look = Command(orders.look(folder, ground), self)
+        look = Command(command, self)
         look.stepped.connect(partial(self._stepped, look))
         look.finished.connect(partial(self._seen, look, folder))
         look.failed.connect(partial(self._not_seen, look))
@@ -189,7 +195,7 @@ class MapFrames(QObject):
             text = tr("{folder} holds a map already: {files}.")
             text = text.format(folder=order.output, files=", ".join(order.there))
             self._asked = order.output
-            self.window.ask(text, tr("&Replace it"), False)
+            self.window.ask(text, tr("Replace &it"), False)
         else:
             self._carry_out(order)
 
@@ -266,7 +272,7 @@ class MapFrames(QObject):
             return
         frames = tr("1 frame") if told.get("frames") == 1 else tr("{} frames").format(told.get("frames"))
         self.window.say(tr("{frames} are mapped into {folder}.").format(frames=frames, folder=order.output))
-        self.window.show_result(flights.title(MASK, order.name), finished.title, finished.result)
+        self.window.show_result(flights.title(MASK, order.name), finished.title, finished.result, order.report_file)
         thread = QThread.currentThread()
         self._background.call(
             lambda: flights.opened(files, finished, thread), partial(self._opened, order), self._complain

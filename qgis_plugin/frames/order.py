@@ -10,10 +10,34 @@ from typing import Any, Dict, List, Optional
 
 from ..client import environment
 
-FOOTPRINTS = "footprints.gpkg"
-FILES = ("mask.tif", "probability.tif", "rgb.tif", "agreement.tif", "shares.csv", FOOTPRINTS)
+FOOTPRINTS, KMZ, REPORT = "footprints.gpkg", "map.kmz", "report.pdf"
+FILES = ("mask.tif", "probability.tif", "rgb.tif", "agreement.tif", "shares.csv", FOOTPRINTS, KMZ, REPORT)
 """What a map of frames leaves in its folder."""
 _BEGUN = "frames/begun"
+
+
+@dataclass(frozen=True)
+class Placing:
+    """How frames are placed on the ground.
+
+    Attributes:
+        ground: its elevation above the sea, metres; None where the frames say their height above it.
+        terrain: a raster of its elevations; a flat ground if empty.
+        calibration: a file that says how the lens bends lines; the frames' own tags if empty.
+        refine: whether poses are refined by what neighbours both show.
+    """
+
+    ground: Optional[float] = None
+    terrain: str = ""
+    calibration: str = ""
+    refine: bool = False
+
+    def options(self) -> List[str]:
+        """Of the commands."""
+        found = [] if self.ground is None else ["--ground", str(self.ground)]
+        found += ["--calibration", self.calibration] if self.calibration else []
+        found += ["--dem", self.terrain] if self.terrain else []
+        return [*found, *(["--refine"] if self.refine else [])]
 
 
 @dataclass(frozen=True)
@@ -24,23 +48,25 @@ class FramesOrder:
         folder: with the frames.
         output: the folder of the map.
         model: a model's name, or its folder.
+        placing: of the frames.
         gsd: metres of the map's pixels; the model's if None.
-        ground: elevation of the ground above the sea, metres; None where the frames say their height above it.
         threshold: probability from which on a pixel is of class 1, of two; the model's own if None.
         any_resolution: whether frames far from the model's resolution are mapped.
         replace: whether files that are there may be replaced.
-        refine: whether the frames' poses are refined by what neighbours both show.
+        kmz: whether an overlay for Google Earth is made, too.
+        report: whether a page with map and shares is.
     """
 
     folder: str
     output: str
     model: str
+    placing: Placing = Placing()
     gsd: Optional[float] = None
-    ground: Optional[float] = None
     threshold: Optional[float] = None
     any_resolution: bool = False
     replace: bool = False
-    refine: bool = False
+    kmz: bool = False
+    report: bool = False
 
     @property
     def raster(self) -> str:
@@ -57,40 +83,51 @@ class FramesOrder:
         """The files of an earlier map that lie where this one goes."""
         return [name for name in FILES if (Path(self.output) / name).exists()]
 
+    @property
+    def report_file(self) -> str:
+        """Where the page goes; empty where none is wanted."""
+        return str(Path(self.output) / REPORT) if self.report else ""
+
+    @property
+    def kmz_file(self) -> str:
+        """Where the overlay goes; empty where none is wanted."""
+        return str(Path(self.output) / KMZ) if self.kmz else ""
+
     def to_json(self) -> Dict[str, Any]:
         """What the layers' history says."""
         return {"frames": dataclasses.asdict(self)}
 
     def command(self, *flags: str) -> List[str]:
         """What maps it, with the options `--resume` and `--keep` as they are wanted."""
-        command = ["frames", "map", self.folder, self.output, "--model", self.model, *_ground(self.ground)]
+        command = ["frames", "map", self.folder, self.output, "--model", self.model, *self.placing.options()]
         command += ["--gsd", str(self.gsd)] if self.gsd else []
         command += [] if self.threshold is None else ["--threshold", str(self.threshold)]
-        command += ["--any-resolution"] if self.any_resolution else []
-        command += ["--overwrite"] if self.replace else []
-        command += ["--refine"] if self.refine else []
+        for flag, wanted in (
+            ("--any-resolution", self.any_resolution),
+            ("--overwrite", self.replace),
+            ("--kmz", self.kmz),
+            ("--report", self.report),
+        ):
+            command += [flag] if wanted else []
         return [*command, "--footprints", str(Path(self.output) / FOOTPRINTS), *flags]
 
 
-def look(folder: str, ground: Optional[float]) -> List[str]:
-    """The command that says where frames lie."""
-    return ["frames", "list", folder, *_ground(ground)]
+def look(folder: str, placing: Placing) -> List[str]:
+    """The command that says where frames lie; not refined, for it is to answer soon."""
+    return ["frames", "list", folder, *dataclasses.replace(placing, refine=False).options()]
 
 
-def outline(folder: str, output: str, ground: Optional[float], refine: bool) -> List[str]:
-    """The command that writes footprints, of refined poses if so; a file that is there is replaced."""
-    return ["frames", "footprints", folder, output, *_ground(ground), *(["--refine"] if refine else []), "--overwrite"]
-
-
-def _ground(ground: Optional[float]) -> List[str]:
-    return [] if ground is None else ["--ground", str(ground)]
+def outline(folder: str, output: str, placing: Placing) -> List[str]:
+    """The command that writes footprints; a file that is there is replaced."""
+    return ["frames", "footprints", folder, output, *placing.options(), "--overwrite"]
 
 
 def begun() -> List[FramesOrder]:
     """What was begun and neither done nor dropped, the latest last; folders that are gone are forgotten."""
     try:
-        orders = [FramesOrder(**kept) for kept in json.loads(environment.setting(_BEGUN) or "[]")]
-    except (ValueError, TypeError):
+        kept = json.loads(environment.setting(_BEGUN) or "[]")
+        orders = [FramesOrder(**{**one, "placing": Placing(**one["placing"])}) for one in kept]
+    except (ValueError, TypeError, LookupError):
         return []
     return [order for order in orders if Path(order.output).is_dir()]
 

@@ -6,10 +6,9 @@ import os
 from pathlib import Path
 from typing import Optional
 
-from qgis.core import QgsProject
-from qgis.gui import QgsFileWidget
-from qgis.PyQt.QtCore import Qt, QTimer, pyqtSignal
-from qgis.PyQt.QtGui import QGuiApplication
+from qgis.gui import QgsCollapsibleGroupBox, QgsFileWidget
+from qgis.PyQt.QtCore import Qt, QTimer, QUrl, pyqtSignal
+from qgis.PyQt.QtGui import QDesktopServices, QGuiApplication
 from qgis.PyQt.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -32,13 +31,14 @@ from ..gui import format as fmt
 from ..gui.labels import note
 from ..gui.result_view import ResultView
 from ..i18n import tr
-from ..layers.classes import BACKGROUND
 from ..layers.flights import Flight
+from ..layers.source import SourceRefused
 from .order import FramesOrder
+from .placing import PlacingPicker
+from .summary import fitting, summary
 
 _TYPING_MS = 600
 _LISTED = 3  # frames that are left out are shown without scrolling
-_NO_GROUND = -1000.0  # metres: below any ground
 _FRAMES = (".jpg", ".jpeg")
 
 
@@ -46,7 +46,7 @@ class FramesWindow(QDialog):
     """Asks, and shows; it decides nothing. Takes a folder, or frames of it, that are dropped on it.
 
     Signals:
-        flight_chosen: another folder, or another ground.
+        flight_chosen: another folder, or another way to place its frames.
         run_clicked, cancel_clicked, resume_clicked, anew_clicked: the buttons; anew is without what is there already.
         closed: the window was.
     """
@@ -64,6 +64,7 @@ class FramesWindow(QDialog):
         self.setWindowTitle(tr("Map drone frames"))
         self.setAcceptDrops(True)
         self.flight: Optional[Flight] = None
+        self._report = ""
         self._build_inputs()
         self._build_progress()
         column = QVBoxLayout(self)
@@ -88,7 +89,7 @@ class FramesWindow(QDialog):
         self._typing.setInterval(_TYPING_MS)
         self._typing.timeout.connect(self.flight_chosen)
         self.folder.fileChanged.connect(self._folder_changed)
-        self.ground.valueChanged.connect(self._ground_changed)
+        self.placing.changed.connect(self._typing.start)
         self.model.currentIndexChanged.connect(self._describe)
         self._recall()
         self.set_idle()
@@ -99,10 +100,6 @@ class FramesWindow(QDialog):
     def folder_path(self) -> str:
         """The folder of the frames; empty where none is named."""
         return self.folder.filePath().strip()
-
-    def ground_m(self) -> Optional[float]:
-        """The ground's elevation; None where the frames say their height above it."""
-        return self.ground.value() if self.ground.value() > _NO_GROUND else None
 
     def order(self) -> Optional[FramesOrder]:
         """What the fields say; None where they do not say all, which is said then."""
@@ -118,14 +115,18 @@ class FramesWindow(QDialog):
         if complaint:
             self.say(complaint)
             return None
+        try:
+            placing = self.placing.placing()
+        except SourceRefused as error:
+            self.say(str(error))
+            return None
         return FramesOrder(
             folder,
             output,
             model.name,
+            placing,
             self.gsd.value() / 100 or None,
-            self.ground_m(),
-            any_resolution=self.any_resolution.isChecked(),
-            refine=self.refine.isChecked(),
+            **{name: box.isChecked() for name, box in self.boxes.items()},
         )
 
     def offer_models(self, chosen: str = "") -> None:
@@ -145,26 +146,19 @@ class FramesWindow(QDialog):
             ("output", self.output.filePath()),
             ("model", "" if model is None else model.name),
             ("gsd", str(self.gsd.value())),
-            ("ground", str(self.ground.value())),
-            *((name, "yes" if box.isChecked() else "") for name, box in self._boxes()),
+            *((name, "yes" if box.isChecked() else "") for name, box in self.boxes.items()),
         ):
             environment.set_setting(f"frames/{name}", value)
+        self.placing.remember()
 
     def _recall(self) -> None:
         """What was kept; the folder's signal asks for a look at it."""
         self.output.setFilePath(environment.setting("frames/output"))
-        for box, name in ((self.gsd, "gsd"), (self.ground, "ground")):
-            try:
-                box.setValue(float(environment.setting(f"frames/{name}")))
-            except ValueError:
-                continue
-        for name, box in self._boxes():
+        self.gsd.setValue(float(environment.setting("frames/gsd") or 0))
+        for name, box in self.boxes.items():
             box.setChecked(bool(environment.setting(f"frames/{name}")))
         last = environment.setting("frames/folder")
         self.folder.setFilePath(last if os.path.isdir(last) else "")
-
-    def _boxes(self):
-        return ("any_resolution", self.any_resolution), ("refine", self.refine)
 
     # what is shown
 
@@ -185,6 +179,7 @@ class FramesWindow(QDialog):
     def set_busy(self) -> None:
         """They are being mapped."""
         self.result.clear()
+        self.show_report.hide()
         self.inputs.setEnabled(False)
         self.run.setEnabled(False)
         self.cancel.setEnabled(True)
@@ -230,14 +225,16 @@ class FramesWindow(QDialog):
         self.left_out.addItems([f"{name}: {why}" if name not in why else why for name, why in left_out])
         self.left_out.addItems(flight.notes if flight is not None else [])
         self.left_out.setVisible(self.left_out.count() > 0)
-        self.summary.setText(why if flight is None else _summary(flight))
+        self.summary.setText(why if flight is None else summary(flight))
         self.summary.setVisible(bool(self.summary.text()))
         self._describe()
         QTimer.singleShot(0, self._grow)
 
-    def show_result(self, name: str, title: str, result) -> None:
-        """It is done: the shares of the classes."""
+    def show_result(self, name: str, title: str, result, report: str) -> None:
+        """It is done: the shares of the classes, and the page where there is one."""
         self.result.show_result(name, title, result)
+        self._report = report
+        self.show_report.setVisible(bool(report))
         QTimer.singleShot(0, self._grow)
 
     # Qt
@@ -274,11 +271,7 @@ class FramesWindow(QDialog):
         self.left_out = QListWidget()
         self.left_out.setWordWrap(True)
         self.left_out.setMaximumHeight(2 * _LISTED * self.fontMetrics().height())
-        self.ground, self.gsd = QDoubleSpinBox(), QDoubleSpinBox()
-        self.ground.setRange(_NO_GROUND, 9000)
-        self.ground.setSuffix(" m")
-        self.ground.setSpecialValueText(tr("[frames say their height above it]"))
-        self.ground.setValue(_NO_GROUND)
+        self.placing, self.gsd = PlacingPicker(), QDoubleSpinBox()
         self.gsd.setRange(0, 100_000)
         self.gsd.setDecimals(1)
         self.gsd.setSuffix(" cm")
@@ -287,9 +280,11 @@ class FramesWindow(QDialog):
         self.model_note.setObjectName("rotacubeFramesModelNote")
         self.model.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.model.setMinimumContentsLength(24)
-        self.any_resolution = QCheckBox(tr("Map frames far from the model's &resolution anyway"))
-        self.refine = QCheckBox(tr("Bring &together what neighbouring frames both show"))
-        self.refine.setToolTip(tr("Refines the frames' positions and directions; takes seconds a frame"))
+        self.boxes = {
+            "any_resolution": QCheckBox(tr("Map frames far from the model's resolution an&yway")),
+            "kmz": QCheckBox(tr("Also for Google Eart&h (KMZ)")),
+            "report": QCheckBox(tr("&Also a report of one page (PDF)")),
+        }
         self.inputs = QWidget()
         form = QFormLayout(self.inputs)
         form.setContentsMargins(0, 0, 0, 0)
@@ -297,21 +292,26 @@ class FramesWindow(QDialog):
             (tr("&Frames"), self.folder, "Folder"),
             ("", self.summary, ""),
             ("", self.left_out, "LeftOut"),
-            (tr("&Ground above the sea"), self.ground, "Ground"),
             (tr("&Model"), self.model, "Model"),
             ("", self.model_note, ""),
             (tr("Map's &pixels"), self.gsd, "Gsd"),
-            ("", self.refine, "Refine"),
-            ("", self.any_resolution, "AnyResolution"),
+            ("", self.boxes["any_resolution"], "AnyResolution"),
             (tr("&Output folder"), self.output, "Output"),
+            ("", self.boxes["kmz"], "Kmz"),
+            ("", self.boxes["report"], "AsReport"),
         ):
             form.addRow(label, widget)
             if name:
                 widget.setObjectName(f"rotacubeFrames{name}")
                 widget.setAccessibleName(label.replace("&", ""))
         self.left_out.setAccessibleName(tr("Frames that are left out, and what else to know of them"))
-        for box in (self.any_resolution, self.refine):
+        for box in self.boxes.values():
             box.setAccessibleName(box.text().replace("&", ""))
+        more = QgsCollapsibleGroupBox(tr("How they lie on the ground"))
+        more.setObjectName("rotacubeFramesMore")
+        more.setCollapsed(True)
+        QVBoxLayout(more).addWidget(self.placing)
+        form.insertRow(3, more)
         for widget in (self.folder, self.output):  # the edit has the focus
             form.labelForField(widget).setBuddy(widget.lineEdit())
             widget.lineEdit().setAccessibleName(widget.accessibleName())
@@ -329,7 +329,7 @@ class FramesWindow(QDialog):
         self.result.failed.connect(self.say)
 
     def _build_answers(self) -> QHBoxLayout:
-        self.resume = self._button(tr("&Go on with it"), "rotacubeFramesResume", self.resume_clicked)
+        self.resume = self._button(tr("Go on &with it"), "rotacubeFramesResume", self.resume_clicked)
         self.anew = self._button("", "rotacubeFramesAnew", self.anew_clicked)
         row = QHBoxLayout()
         for button in (self.resume, self.anew):
@@ -340,11 +340,13 @@ class FramesWindow(QDialog):
 
     def _build_buttons(self) -> QHBoxLayout:
         self.run = self._button(tr("&Run"), "rotacubeFramesRun", self.run_clicked)
+        self.show_report = self._button(tr("&Show report"), "rotacubeFramesReport", self._open_report)
+        self.show_report.hide()
         self.cancel = self._button(tr("&Cancel"), "rotacubeFramesCancel", self.cancel_clicked)
         close = self._button(tr("C&lose"), "rotacubeFramesClose", self.close)
         row = QHBoxLayout()
         row.addStretch(1)
-        for button in (self.run, self.cancel, close):
+        for button in (self.show_report, self.run, self.cancel, close):
             row.addWidget(button)
         return row
 
@@ -354,6 +356,9 @@ class FramesWindow(QDialog):
         button.setAutoDefault(False)  # Enter in a field is no click
         button.clicked.connect(act)
         return button
+
+    def _open_report(self) -> None:
+        QDesktopServices.openUrl(QUrl.fromLocalFile(self._report))
 
     def _beside(self) -> str:
         folder = Path(self.folder_path())
@@ -372,36 +377,13 @@ class FramesWindow(QDialog):
         self.output.lineEdit().setPlaceholderText(self._beside())
         self._typing.start()
 
-    def _ground_changed(self, *_about) -> None:
-        self._typing.start()
-
     def _describe(self, *_about) -> None:
         """What the model finds, and whether it fits the frames."""
         model: Optional[ModelInfo] = self.model.currentData()
         if model is None:
             self.model_note.clear()
             return
-        sought = ", ".join(item.name for item in model.classes if item.id != BACKGROUND)
-        text = tr("finds {classes} · {resolution} per pixel")
-        text = text.format(classes=sought, resolution=fmt.resolution(model.gsd))
-        low, high = model.gsd_range
-        if self.flight is not None and not low <= self.flight.gsd <= high:
-            far = tr("The frames' pixels are {}; the model is made for {} to {}. Frames that do not fit are left out.")
-            text += "\n" + far.format(*(fmt.resolution(size) for size in (self.flight.gsd, low, high)))
-        self.model_note.setText(text)
-
-
-def _summary(flight: Flight) -> str:
-    one = len(flight.frames) == 1
-    parts = [
-        tr("1 frame") if one else tr("{} frames").format(fmt.number(len(flight.frames))),
-        tr("{} m above the ground").format(fmt.number(flight.height, 0 if flight.height >= 10 else 1)),
-        tr("pixels of {} on the ground").format(fmt.resolution(flight.gsd)),
-        tr("{} ha").format(fmt.hectares(flight.area(QgsProject.instance()))),
-    ]
-    if flight.left_out:
-        parts.append(tr("{} left out").format(fmt.number(len(flight.left_out))))
-    return ", ".join(parts)
+        self.model_note.setText(fitting(model, self.flight))
 
 
 def _dropped(data) -> str:

@@ -206,12 +206,17 @@ def test_drone_frames_become_a_map_whose_layers_come_styled(provider, calls, tmp
     context, feedback = QgsProcessingContext(), Feedback()
     context.setProject(project)
     asked = {"INPUT": str(frames), "MODEL": "plants-potato", "GSD": 0.05, "GROUND": 430, "THRESHOLD": 0.4}
-    asked.update(ANY_RESOLUTION=True, REFINE=True, OUTPUT=str(out))
+    terrain, lens = make_raster(tmp_path / "terrain.tif"), tmp_path / "lens.json"
+    lens.touch()
+    asked.update(ANY_RESOLUTION=True, REFINE=True, KMZ=True, REPORT=True, OUTPUT=str(out))
+    asked.update(TERRAIN=terrain, CALIBRATION=str(lens))
     made, ok = run("mapframes", asked, feedback, context)
     assert ok and made["FRAMES"] == 3 and made["FOUND_M2"] == 40 and made["OUTPUT"] == str(out)
     (call,) = calls()
-    given = ["map", str(frames), str(out), "--model", "plants-potato", "--ground", "430.0", "--gsd", "0.05"]
-    given += ["--threshold", "0.4", "--any-resolution", "--overwrite", "--refine"]
+    given = ["map", str(frames), str(out), "--model", "plants-potato", "--ground", "430.0"]
+    given += ["--calibration", str(lens), "--dem", terrain, "--refine", "--gsd", "0.05", "--threshold", "0.4"]
+    given += ["--any-resolution", "--overwrite", "--kmz", "--report"]
+    assert made["KMZ_FILE"] == f"{out}/map.kmz" and made["REPORT_FILE"] == f"{out}/report.pdf"
     assert call["arguments"] == [*given, "--footprints", f"{out}/footprints.gpkg"]
     assert "Mapping frames" in feedback.lines and feedback.shares[-1] == 100
     loaded = {details.outputName: (path, details) for path, details in context.layersToLoadOnCompletion().items()}

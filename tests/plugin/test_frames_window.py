@@ -1,5 +1,6 @@
 """Drone frames in the window: looked at, shown, mapped, cancelled, gone on with; a stand-in for the backend."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ from qgis_plugin.client import environment
 from qgis_plugin.client.schema import BackendError
 from qgis_plugin.frames import order as orders
 from qgis_plugin.frames.by_folder import MapFrames
-from qgis_plugin.frames.order import FramesOrder
+from qgis_plugin.frames.order import FramesOrder, Placing
 from qgis_plugin.gui import format as fmt
 from qgis_plugin.layers import flights, results
 
@@ -109,7 +110,7 @@ def test_frames_are_looked_at_shown_and_mapped(desk, calls, folder, iface):
     assert shown.getFeature(2).attribute("frame") == "1.jpg" and shown.customProperty("skipMemoryLayersCheck") == 1
     assert iface.canvas.extent().contains(shown.extent())
     window.gsd.setValue(10)
-    window.any_resolution.setChecked(True)
+    window.boxes["any_resolution"].setChecked(True)
     click(desk, "Run")
     assert not window.inputs.isEnabled() and window.bar.isVisible()
     assert str(output) in environment.setting("frames/begun")
@@ -166,7 +167,7 @@ def test_a_run_that_was_cut_off_is_gone_on_with_also_in_a_new_window(desk, calls
     assert "goes on from where it was" in desk.window.said.text()
     wait(lambda: all(gone(call["pid"]) for call in calls()))
     monkeypatch.setenv("FAKE_CLI", "")
-    desk.window.any_resolution.setChecked(True)  # another request would not fit what is kept
+    desk.window.boxes["any_resolution"].setChecked(True)  # another request would not fit what is kept
     click(desk, "Run")
     assert desk.run is None and "begun and not finished" in desk.window.said.text()
     desk.window.close()
@@ -220,7 +221,7 @@ def test_a_look_is_cancelled_and_footprints_go_with_the_window(desk, calls, fold
     wait(lambda: desk.look is None, 20)
     assert desk.window.summary.text() == "Cancelled." and not desk.window.bar.isVisible()
     monkeypatch.setenv("FAKE_CLI", "")
-    desk.window.ground.setValue(12)
+    desk.window.placing.ground.setValue(12)
     wait(lambda: desk.shown is not None, 20)
     assert calls()[-1]["arguments"][-2:] == ["--ground", "12.0"]
     desk.window.close()
@@ -276,8 +277,10 @@ def test_settings_survive_and_names_are_told(desk, folder, iface):
     window = desk.window
     window.folder.setFilePath(str(folder))
     window.gsd.setValue(2.5)
-    window.ground.setValue(-3)
-    window.refine.setChecked(True)
+    window.placing.ground.setValue(-3)
+    window.placing.refine.setChecked(True)
+    window.placing.calibration.setFilePath("/lens.json")
+    window.boxes["report"].setChecked(True)
     window.model.setCurrentIndex(window.model.findText("Peanut", Qt.MatchFlag.MatchContains))
     name = window.model.currentData().name
     window.output.setFilePath("relative")
@@ -290,11 +293,13 @@ def test_settings_survive_and_names_are_told(desk, folder, iface):
     assert order is None and again.window.output.filePath() == "relative"
     again.window.output.setFilePath("")
     order = again.window.order()
-    assert (
-        order == FramesOrder(str(folder), str(folder.with_name("meadow_map")), name, 0.025, -3.0, refine=True)
-        and "--refine" in order.command()
-    )
-    names = [w.accessibleName() for w in (again.window.left_out, again.window.refine, again.window.bar)]
+    placing = Placing(-3.0, calibration="/lens.json", refine=True)
+    output = str(folder.with_name("meadow_map"))
+    assert order == FramesOrder(str(folder), output, name, placing, 0.025, report=True)
+    assert {"--refine", "--report", "--ground", "--calibration"} <= set(order.command())
+    orders.note_begun(dataclasses.replace(order, output=str(folder)))
+    assert orders.begun() == [dataclasses.replace(order, output=str(folder))]
+    names = [w.accessibleName() for w in (again.window.left_out, again.window.placing.refine, again.window.bar)]
     assert all(names) and again.window.folder.lineEdit().accessibleName() == "Frames"
     again.close()
 

@@ -120,7 +120,8 @@ def map_them(
     loaded = load_model(model)
     place = choose_place(precision)
     request = FramesRequest(
-        frames, output, model, gsd, ground, threshold, any_resolution, overwrite, resume, footprints
+        *(frames, output, model, gsd, ground, threshold, any_resolution, overwrite, resume),
+        footprints=footprints,
     )
     stop = stop_event()
 

@@ -16,7 +16,7 @@ from .compat import Level, is_alive
 
 RUN, BACKEND = "run", "backend"  # kinds: what became of a run or of the wish for one, how the backend is
 INTERRUPTED, ROOFS = "interrupted", "roofs"  # kinds: what an earlier backend has left, roofs by click
-LEARNING = "learning"  # kind: a model that is taught
+LEARNING, FRAMES = "learning", "frames"  # kinds: a model that is taught, drone frames that are mapped
 TITLE = "Rotacube"
 BUTTONS = 380  # pixels of a message bar that title and buttons take
 FITS = 70  # letters that a message bar shows at once; longer texts get a button "Show more"

@@ -14,6 +14,7 @@ from .client import environment
 from .client.supervisor import Supervisor
 from .compat import QAction, is_alive
 from .controller import Controller
+from .frames.by_folder import MapFrames
 from .gui.diagnostics import report
 from .gui.dock import RotacubeDock
 from .gui.options_page import OptionsPages
@@ -34,6 +35,7 @@ class RotacubePlugin:
         self.controller: Optional[Controller] = None
         self.roofs: Optional[RoofsByClick] = None
         self.teaching: Optional[TeachByPolygons] = None
+        self.frames: Optional[MapFrames] = None
         self.settings: Optional[SettingsDialog] = None
         self.provider: Optional[RotacubeProvider] = None
         self.options: Optional[OptionsPages] = None
@@ -72,10 +74,11 @@ class RotacubePlugin:
             self.iface.unregisterMainWindowAction(self.roofs.action)
             self.roofs.close()
             self.roofs.deleteLater()
-        if self.teaching is not None:
-            self.iface.rasterMenu().removeAction(self.teaching.action)
-            self.teaching.close()
-            self.teaching.deleteLater()
+        for window in (self.teaching, self.frames):
+            if window is not None:
+                self.iface.rasterMenu().removeAction(window.action)
+                window.close()
+                window.deleteLater()
         if self.controller is not None:
             self.controller.close()
             self.controller.deleteLater()
@@ -92,7 +95,7 @@ class RotacubePlugin:
         if self.provider is not None:
             QgsApplication.processingRegistry().removeProvider(self.provider)
         self.action = self.provider = self.dock = self.supervisor = self.controller = self.roofs = self.settings = None
-        self.teaching = self.options = None
+        self.teaching = self.frames = self.options = None
         i18n.remove()
 
     def _make_dock(self) -> None:
@@ -113,6 +116,8 @@ class RotacubePlugin:
         self.teaching.learned.connect(self.controller.models_changed)
         self.dock.model_picker.teach_clicked.connect(self.teaching.show)
         self.iface.rasterMenu().addAction(self.teaching.action)
+        self.frames = MapFrames(self.iface, self.dock.model_picker.current_name)
+        self.iface.rasterMenu().addAction(self.frames.action)
 
     def _report(self) -> str:
         return report(self.supervisor, self.controller.info)

@@ -9,6 +9,7 @@ from qgis.core import QgsProcessingProvider
 from qgis.PyQt.QtGui import QIcon
 
 from .. import paths
+from .frames import FrameFootprints, MapFrames
 from .grid import TreatmentGrid
 from .mapping import ExtractRooftops, MapRaster, MapSpecies
 from .masks import ClassStatistics, Polygonise
@@ -18,6 +19,7 @@ from .training import FineTune, ImportModel, MakeTiles
 ALGORITHMS = (
     *(MapRaster, ExtractRooftops, MapSpecies, ClassifyScenes),
     *(Polygonise, ClassStatistics, TreatmentGrid),
+    *(MapFrames, FrameFootprints),
     *(MakeTiles, FineTune, ImportModel),
 )
 

@@ -27,6 +27,21 @@ def progress(done: int, total: int, seconds_left: Optional[float]) -> str:
     return text + ", " + tr("{time} left").format(time=duration(seconds_left))
 
 
+def frames(what: str, done: float, total: float, seconds_left: Optional[float]) -> str:
+    """How far the backend is with drone frames: frame by frame, then by the share of a step."""
+    known = {
+        "Looking at frames": tr("looking at frame {done} of {total}"),
+        "Looking for features": tr("looking for features in frame {done} of {total}"),
+        "Matching frames": tr("matching frames, pair {done} of {total}"),
+        "Mapping frames": tr("mapping frame {done} of {total}"),
+    }
+    if total <= 1 and what not in known:
+        return step(what, done / max(1e-9, total))
+    text = known.get(what, f"{what}, {{done}} / {{total}}")
+    text = text.format(done=number(min(done + 1, total)), total=number(total))
+    return text if seconds_left is None else text + ", " + tr("{} left").format(duration(seconds_left))
+
+
 def estimate(found: Estimate, seconds: Optional[float]) -> str:
     """What a run comes to: `so many tiles, so much on the disk, so long`; what is not known is left out."""
     tiles = tr("1 tile") if found.tiles == 1 else tr("{} tiles").format(number(found.tiles))
@@ -47,6 +62,7 @@ def step(what: str, share: float) -> str:
         "Outlining patches": tr("outlining patches"),
         "Drawing outlines": tr("drawing outlines"),
         "Counting zones": tr("counting zones"),
+        "Joining frames": tr("joining frames"),
         "Resampling to the raster's grid": tr("resampling to the raster's grid"),
     }
     return f"{known.get(what, what)}, {per_cent(share, 1)}"

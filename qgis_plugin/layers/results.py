@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Iterable, List, Optional
+from typing import Any, Dict, Iterable, List, Optional, Protocol
 
 from qgis.core import (
     QgsDataProvider,
@@ -24,7 +24,7 @@ from qgis.core import (
 from qgis.PyQt.QtCore import QThread
 
 from .. import paths
-from ..client.schema import MASK, BackendError, JobRequest, JobResult, ModelInfo, Product, parse
+from ..client.schema import MASK, BackendError, JobResult, ModelInfo, Product, parse
 from ..i18n import tr
 from . import classes, source
 
@@ -41,12 +41,27 @@ class ResultUnreadable(BackendError):
         super().__init__("result_unreadable", message)
 
 
+class Asked(Protocol):
+    """What the layers' metadata need of what was asked for."""
+
+    @property
+    def raster(self) -> str:
+        """What was mapped."""
+
+    @property
+    def model(self) -> str:
+        """By what name the model was called."""
+
+    def to_json(self) -> Dict[str, Any]:
+        """All of it."""
+
+
 @dataclass(frozen=True)
 class Finished:
-    """A finished job and what it was made from."""
+    """A finished job and what it was made from; `request` is a `JobRequest`, or what is asked of a flight."""
 
     source_name: str
-    request: JobRequest
+    request: Asked
     result: JobResult
     model: ModelInfo
 
@@ -107,7 +122,7 @@ def renew(layer: QgsRasterLayer, finished: Finished, project: QgsProject) -> Non
     _dress(layer, finished)
     node = project.layerTreeRoot().findLayer(layer.id())
     if node is not None:
-        _list_classes_only(node)
+        list_classes_only(node)
         layer.legendChanged.emit()
     layer.triggerRepaint()
 
@@ -123,7 +138,7 @@ def add(layer: QgsRasterLayer, project: QgsProject) -> None:
     root = project.layerTreeRoot()
     group = root.findGroup(GROUP) or root.insertGroup(0, GROUP)
     node = QgsLayerTreeLayer(layer)
-    _list_classes_only(node)
+    list_classes_only(node)
     group.insertChildNode(0, node)
     group.setExpanded(False)  # the layer panel opens a group only on a change, and only when something is in it
     group.setExpanded(True)
@@ -179,7 +194,7 @@ def kept(layer: Optional[QgsMapLayer]) -> Optional[Kept]:
     return None
 
 
-def _list_classes_only(node: QgsLayerTreeLayer) -> None:
+def list_classes_only(node: QgsLayerTreeLayer) -> None:
     """Leave the band's name out of the legend: there is but one band."""
     entries = node.layer().legend().createLayerTreeModelLegendNodes(node)
     order = [n for n, entry in enumerate(entries) if isinstance(entry, QgsRasterSymbolLegendNode)]

@@ -140,8 +140,9 @@ class TeachByPolygons(QObject):
         self._task.cancel_clicked.connect(self.cancel)
         self._task.start()
 
-    def _stepped(self, what: str, share: float, seconds_left: Optional[float]) -> None:
+    def _stepped(self, what: str, done: float, total: float, seconds_left: Optional[float]) -> None:
         if self.training is not None and not self.training.cancelling:
+            share = done / max(1e-9, total)
             self.window.set_step(what, share, seconds_left)
             self._task.tell(round(1000 * share), 1000)
 
@@ -151,6 +152,8 @@ class TeachByPolygons(QObject):
             self.window.set_measuring(text)
 
     def _finished(self, learned: Learned) -> None:
+        if self.training is None:  # the plugin was unloaded meanwhile
+            return
         self._let_go(True)
         self.window.show_learned(learned)
         self.window.offer_models(learned.model.name)
@@ -160,12 +163,16 @@ class TeachByPolygons(QObject):
         self.learned.emit(learned.model.name)
 
     def _failed(self, error: BackendError) -> None:
+        if self.training is None:
+            return
         self._let_go(False)
         self.window.say(error.message)
         if not self.window.isVisible():
             self._notify.error(error.message, kind=LEARNING)
 
     def _cancelled(self) -> None:
+        if self.training is None:
+            return
         self._let_go(False)
         self.window.say(tr("Cancelled. Teach goes on from where it was, or begins anew."))
 

@@ -12,6 +12,8 @@ import rasterio
 from affine import Affine
 from flights import Shot, noise, save, survey
 
+from rotacube.cli import frames as commands
+from rotacube.errors import JobCancelled, JobInterrupted
 from rotacube.inference.frames_request import PRODUCTS
 
 
@@ -75,6 +77,11 @@ def test_footprints_and_a_map_are_written(call, frames, model_folder, tmp_path):
     assert next(line["left_out"] for line in told if "left_out" in line)[0]["frame"] == "1.jpg"
     with rasterio.open(tmp_path / "out" / "mask.tif") as file:
         assert file.crs.to_epsg() == 32632
+    made = next(line["result"] for line in told if "result" in line)
+    assert made["also"] == {"photo": "out/rgb.tif", "agreement": "out/agreement.tif"}
+    assert made["frames"] == 2 and made["gsd"][0] == made["gsd"][1] and len(made["classes"]) == 2
+    assert all((tmp_path / product["path"]).is_file() for product in made["products"])
+    assert [product["kind"] for product in made["products"]] == ["mask", "probability", "statistics"]
     again = call("frames", "map", frames, "out", "--model", model_folder)
     assert again.code == 2 and "there already" in again.err
 
@@ -97,6 +104,46 @@ def test_an_overlay_and_a_report_of_the_map_say_which_frames_it_is_of(call, fram
     assert again.code == 2 and "map.kmz' is there already" in again.err
     assert sorted((tmp_path / "out").iterdir()) == before
     assert call(*asked, "--overwrite").code == 0
+
+
+def test_a_program_is_told_where_frames_lie(call, frames):
+    told = [json.loads(line) for line in call("--progress", "json", "frames", "list", frames).out.splitlines()]
+    result = next(line["result"] for line in told if "result" in line)
+    assert result["frames"] == json.loads(call("frames", "list", frames, "--json").out) and result["notes"] == []
+    assert len(result["frames"][0]["corners"]) == 4
+
+
+def test_a_cancelled_run_is_kept_where_that_is_wanted(call, frames, model_folder, tmp_path, monkeypatch):
+    class Stop:
+        left = 0
+
+        def is_set(self):
+            self.left -= 1
+            return self.left < 0
+
+    stop = Stop()
+    monkeypatch.setattr(commands, "stop_event", lambda: stop)
+    out = tmp_path / "out"
+    footprints = out / "footprints.gpkg"
+
+    def run(left, **more):
+        stop.left = left
+        commands.map_them(frames, out, str(model_folder), precision="float32", footprints=footprints, **more)
+
+    with pytest.raises(JobCancelled):
+        run(20)  # frames are looked at, one is mapped
+    assert not out.exists()
+    with pytest.raises(JobInterrupted, match="is kept"):
+        run(20, keep=True)
+    assert [path.name for path in out.iterdir()] == [".mask.tif.rotacube-job"]
+    run(10**6, keep=True, resume=True)
+    there = {path.name for path in out.iterdir()}
+    assert there == {"mask.tif", "probability.tif", "rgb.tif", "agreement.tif", "shares.csv", "footprints.gpkg"}
+    assert pyogrio.read_info(footprints)["features"] == 2
+    run(10**6, overwrite=True)
+    for name in ("footprints.gpkg", "none/f.gpkg", "f.shp"):
+        refused = call("frames", "map", frames, "other", "--model", model_folder, "--footprints", f"out/{name}")
+        assert refused.code == 2 and not (tmp_path / "other").exists(), name
 
 
 def test_a_folder_without_images_is_a_sentence(call, tmp_path):

@@ -74,6 +74,31 @@ def test_rooftops_are_mapped_and_a_mask_is_measured_and_laid_out_in_cells(proces
 
 
 @pytest.mark.timeout(300)
+def test_drone_frames_are_outlined_and_mapped(process, backend_python, tmp_path):
+    frames, layer, out = tmp_path / "frames", tmp_path / "frames.gpkg", tmp_path / "map"
+    frames.mkdir()
+    draw = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r}); from pathlib import Path; "
+    draw += "from flights import Shot, noise, save, survey; shots = survey(Shot(size=(200, 150)), lines=1, shots=3); "
+    draw += "[save(Path(sys.argv[1]) / f'{n}.jpg', s, 'EPSG:32632', noise(s)) for n, s in enumerate(shots)]"
+    run_backend(backend_python, "-c", draw, str(frames))
+    (frames / "1.jpg").write_bytes((frames / "1.jpg").read_bytes()[:9000])
+    code, said = process("run", "rotacube:framefootprints", f"--INPUT={frames}", f"--OUTPUT={layer}")
+    assert code == 0 and "Left out: '1.jpg' is damaged" in said and "LEFT_OUT:\t1" in said, said
+    with sqlite3.connect(layer) as database:
+        rows = database.execute("select frame, height_m from frames").fetchall()
+    assert rows == [("0.jpg", 40.0), ("2.jpg", 40.0)]
+    given = (f"--INPUT={frames}", "--MODEL=tiny", "--ANY_RESOLUTION=true", f"--OUTPUT={out}")
+    code, said = process("run", "rotacube:mapframes", *given)
+    assert code == 0 and "FRAMES:\t2" in said and "Mapping frames" in said, said
+    there = {path.name for path in out.iterdir()}
+    assert there == {"mask.tif", "probability.tif", "rgb.tif", "agreement.tif", "shares.csv", "footprints.gpkg"}
+    shutil.rmtree(frames)
+    frames.mkdir()
+    code, said = process("run", "rotacube:mapframes", *given)
+    assert code != 0 and "There is no image in" in said and "Traceback" not in said, said
+
+
+@pytest.mark.timeout(300)
 def test_bad_input_is_a_sentence_and_an_exit_code(process, town, tmp_path):
     damaged = tmp_path / "damaged.tif"
     damaged.write_bytes(town.read_bytes()[: town.stat().st_size // 3])

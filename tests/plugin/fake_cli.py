@@ -45,11 +45,12 @@ request = json.loads(Path(rest[0]).read_text()) if command == "job" else None
 note(command=command, arguments=rest, request=request)
 if MODE == "hang":
     threading.Thread(target=ended_by_parent, daemon=True).start()
+WHAT = {"list": "Looking at frames", "map": "Mapping frames"}.get((rest or [""])[0], "Mapping")
 total = 10**6 if MODE in ("hang", "deaf") else 4
 for done in range(1, total + 1):
     if command == "train":
         tell(step=done, loss=1 / done)
-    tell(what="Mapping", done=done, total=total, unit="tiles", seconds_left=None)
+    tell(what=WHAT, done=done, total=total, unit="tiles", seconds_left=None)
     time.sleep(0.02)
     if MODE == "fail" and done == 2:
         sentence = "'x.tif' is damaged or cut short. Copy or download the file again."
@@ -87,6 +88,41 @@ elif command == "models" and os.environ.get("FAKE_MODELS"):
     name = json.loads((Path(rest[1]) / "model.json").read_text())["name"]
     shutil.copytree(rest[1], target := Path(os.environ["FAKE_MODELS"]) / name)
     tell(result={"name": name, "folder": str(target)})
+elif command == "frames" and rest[0] == "list":
+    from osgeo import osr
+
+    crs = osr.SpatialReference()
+    crs.ImportFromEPSG(32632)
+    corners = [[500000.0, 5200000.0], [500040.0, 5200000.0], [500040.0, 5200030.0], [500000.0, 5200030.0]]
+    pose = {"longitude": 9.0, "latitude": 46.95, "height_m": 40.0, "yaw_deg": 10.0, "tilt_deg": 1.0, "gsd_m": 0.017}
+    placed = [
+        {**pose, "frame": f"{n}.jpg", "corners": [[x + 20 * n, y] for x, y in corners], "crs": crs.ExportToWkt()}
+        for n in range(3)
+    ]
+    told = [*placed, {"frame": "3.jpg", "left_out": "'3.jpg' is blurred."}]
+    tell(result={"frames": told, "notes": ["3 of 3 frames were saved again."]})
+elif command == "frames" and rest[0] == "footprints":
+    shutil.copy(os.environ["FAKE_LAYER"], rest[2])
+    tell(said="Left out: '3.jpg' is blurred.")
+    tell(result={"frames": 3, "left_out": 1})
+elif command == "frames":
+    (folder := Path(rest[2])).mkdir(exist_ok=True)
+    for name in ("mask.tif", "probability.tif", "rgb.tif", "agreement.tif"):
+        shutil.copy(os.environ["FAKE_RASTER"], folder / name)
+    (folder / "shares.csv").write_text("zone,class\n,roof\n")
+    shutil.copy(os.environ["FAKE_LAYER"], footprints := rest[rest.index("--footprints") + 1])
+    files = {"mask": "mask.tif", "probability": "probability.tif", "statistics": "shares.csv"}
+    products = [
+        {"kind": kind, "format": "csv" if kind == "statistics" else "cog", "path": str(folder / name), "href": ""}
+        for kind, name in files.items()
+    ]
+    also = {"photo": str(folder / "rgb.tif"), "agreement": str(folder / "agreement.tif"), "footprints": footprints}
+    tell(
+        result={
+            **{"products": products, "width": 3, "height": 3, "gsd": [0.1, 0.1], "classes": CLASSES},
+            **{"nodata_pixels": 0, "seconds": 1.0, "device": "cpu", "notes": [], "frames": 3, "also": also},
+        }
+    )
 elif command == "grid":
     shutil.copy(os.environ["FAKE_LAYER"], rest[1])
     tell(result={"cells": 9, "treated": 4, "treated_m2": 36.0, "angle_deg": 12.5, "litres": None})

@@ -202,6 +202,60 @@ def test_cells_to_treat_are_red_the_others_outlines(provider, calls, tmp_path):
     assert "weed: " in layer.mapTipTemplate() and "l/ha" in layer.mapTipTemplate()
 
 
+def test_drone_frames_become_a_map_whose_layers_come_styled(provider, calls, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_RASTER", make_raster(tmp_path / "made.tif"))
+    project, frames, out = QgsProject.instance(), tmp_path / "meadow", tmp_path / "out"
+    context, feedback = QgsProcessingContext(), Feedback()
+    context.setProject(project)
+    asked = {"INPUT": str(frames), "MODEL": "plants-potato", "GSD": 0.05, "GROUND": 430, "THRESHOLD": 0.4}
+    terrain, lens = make_raster(tmp_path / "terrain.tif"), tmp_path / "lens.json"
+    lens.touch()
+    asked.update(ANY_RESOLUTION=True, REFINE=True, KMZ=True, REPORT=True, OUTPUT=str(out))
+    asked.update(TERRAIN=terrain, CALIBRATION=str(lens))
+    made, ok = run("mapframes", asked, feedback, context)
+    assert ok and made["FRAMES"] == 3 and made["FOUND_M2"] == 40 and made["OUTPUT"] == str(out)
+    (call,) = calls()
+    given = ["map", str(frames), str(out), "--model", "plants-potato", "--ground", "430.0"]
+    given += ["--calibration", str(lens), "--dem", terrain, "--refine", "--gsd", "0.05", "--threshold", "0.4"]
+    given += ["--any-resolution", "--overwrite", "--kmz", "--report"]
+    assert made["KMZ_FILE"] == f"{out}/map.kmz" and made["REPORT_FILE"] == f"{out}/report.pdf"
+    assert call["arguments"] == [*given, "--footprints", f"{out}/footprints.gpkg"]
+    assert "Mapping frames" in feedback.lines and feedback.shares[-1] == 100
+    loaded = {details.outputName: (path, details) for path, details in context.layersToLoadOnCompletion().items()}
+    assert loaded.keys() == {"MASK", "PROBABILITY", "PHOTO", "AGREEMENT", "SHARES", "FOOTPRINTS"}
+    renderers = {}
+    for name, (path, details) in loaded.items():
+        assert made[name] == path and details.name.startswith("meadow ")
+        opened = QgsRasterLayer(path, details.name) if path.endswith(".tif") else QgsVectorLayer(path, details.name)
+        project.addMapLayer(opened)
+        details.postProcessor().postProcessLayer(opened, context, feedback)
+        renderers[name] = type(opened.renderer()).__name__
+        assert results.is_mask(opened) == (name == "MASK")
+    assert renderers["MASK"] == "QgsPalettedRasterRenderer" and renderers["PHOTO"] == "QgsMultiBandColorRenderer"
+    assert renderers["PROBABILITY"] == renderers["AGREEMENT"] == "QgsSingleBandPseudoColorRenderer"
+    root = project.layerTreeRoot()
+    wait(lambda: len(root.children()) == 1)  # once QGIS has added them all
+    (group,) = root.findGroup("Rotacube").findGroups()
+    order = [node.name().removeprefix("meadow ") for node in group.children()]
+    assert order == ["frames", "mask", "probability", "agreement", "photo", "shares"] and group.name() == "meadow"
+    assert [node.itemVisibilityChecked() for node in group.children()] == [False, True, False, False, True, False]
+    project.clear()
+    context = QgsProcessingContext()
+    context.setProject(project)
+    asked = {"INPUT": str(frames), "MODEL": "plants-potato", "ADD": False, "OUTPUT": "TEMPORARY_OUTPUT"}
+    made, ok = run("mapframes", asked, feedback, context)
+    assert ok and Path(made["MASK"]).is_file() and not context.layersToLoadOnCompletion()
+    assert len(calls()[1]["arguments"]) == 8  # nothing that was not asked for
+
+
+def test_footprints_of_frames_are_drawn_and_those_left_out_told(provider, calls, tmp_path):
+    out, feedback = str(tmp_path / "f.gpkg"), Feedback()
+    made, ok = run("framefootprints", {"INPUT": str(tmp_path), "GROUND": 3, "OUTPUT": out}, feedback)
+    assert ok and made == {"OUTPUT": out, "FRAMES": 3, "LEFT_OUT": 1}
+    assert calls()[0]["arguments"] == ["footprints", str(tmp_path), out, "--ground", "3.0", "--overwrite"]
+    assert any("blurred" in line for line in feedback.lines)
+
+
 def test_tiles_training_and_import(provider, calls, tmp_path):
     raster, drawn, folder = make_raster(tmp_path / "r.tif"), str(tmp_path / "roofs.gpkg"), tmp_path / "tiles"
     folder.mkdir()
@@ -246,6 +300,9 @@ def test_what_is_wrong_is_a_sentence(provider, calls, tmp_path, monkeypatch):
     asked = {"INPUT": raster, "MODEL": "rooftop-lite", "MASK": str(tmp_path / "m.tif")}
     fails(monkeypatch, "mapraster", asked, "^'x.tif' is damaged or cut short. Copy or download", "fail")
     fails(monkeypatch, "mapraster", asked, "ended unexpectedly .exit code 3.", "crash")
+    flight = {"INPUT": str(tmp_path), "MODEL": "rooftop-lite", "OUTPUT": str(tmp_path / "map")}
+    fails(monkeypatch, "mapframes", flight, "damaged or cut short", "fail")
+    assert not (tmp_path / "map").exists()
     fails(monkeypatch, "mapraster", {**asked, "MODEL": "nobody"}, "no model “nobody”. Installed are: rooftop-lite")
     fails(monkeypatch, "mapraster", {**asked, "MASK": str(tmp_path / "m.png")}, "does not write m.png")
     no_crs = make_raster(tmp_path / "nowhere.tif", crs=None)

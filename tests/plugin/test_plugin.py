@@ -32,7 +32,7 @@ def test_load_and_unload_twice(iface, python_of_the_fake):
 def load_and_unload(iface):
     plugin = qgis_plugin.classFactory(iface)
     plugin.initGui()
-    assert len(iface.toolbar) == 2 and len(iface.menu.actions()) == 3
+    assert len(iface.toolbar) == 2 and len(iface.menu.actions()) == 4
     assert not plugin.action.icon().isNull() and not plugin.roofs.action.icon().isNull()
     assert iface.registered == [plugin.roofs.action, plugin.action]
     plugin.action.trigger()

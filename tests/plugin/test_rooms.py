@@ -11,7 +11,7 @@ ROOMS = (
     ("__init__",),
     ("plugin",),
     ("controller", "algorithms"),
-    ("roofs", "learning"),
+    ("roofs", "learning", "frames"),
     ("runs", "interrupted", "estimates", "opening", "backend_watch"),
     ("gui",),
     ("run",),

@@ -16,6 +16,8 @@ from rotacube.cli.terminal import err, out, progress, say, stop_event, tell
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rotacube.inference.frames import FramesMap
+    from rotacube.inference.frames_request import FramesRequest
     from rotacube.raster.frames import Flight, LeftOut
     from rotacube.raster.refine import Refinement
 
@@ -63,6 +65,7 @@ def list_frames(
         found = {"frames": rows, "refinement": dataclasses.asdict(refinement)} if refinement else rows
         print(json.dumps(found, indent=1, ensure_ascii=False))
         return
+    tell(result={"frames": _rows(flight), "notes": list(flight.notes)})
     table = Table("frame", "longitude", "latitude", "height m", "yaw", "tilt", "pixel cm")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -93,6 +96,7 @@ def footprints(
     check_footprints(output, overwrite)
     flight, _ = _flight(frames, ground, calibration, dem, refine)
     write_footprints(flight, output, overwrite)
+    tell(result={"frames": len(flight.frames), "left_out": len(flight.left_out)})
     _say_of(flight)
     say(f"{output}: {len(flight.frames)} footprints.")
 
@@ -122,6 +126,13 @@ def map_them(
         bool, typer.Option("--report", help="Also report.pdf: one page with map, shares and how it came about.")
     ] = False,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    footprints: Annotated[
+        Path | None,
+        typer.Option(help="Also the ground that each mapped frame shows: .gpkg or .fgb.", show_default=False),
+    ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="What was found is kept where the run is cancelled, for --resume.")
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what the same command has left when it was cut off.")
     ] = False,
@@ -130,6 +141,7 @@ def map_them(
     """Map each frame, and put the maps together: mask, probability, photo, agreement, and shares of the classes. Ctrl-C
     cancels and leaves nothing behind.
     """
+    from rotacube.errors import JobInterrupted
     from rotacube.memory import set_allocator
 
     set_allocator()  # before PyTorch takes any
@@ -146,10 +158,17 @@ def map_them(
         refine=refine,
         calibration=calibration,
         dem=dem,
+        footprints=footprints,
     )
     further = [name for name, asked in ((KMZ, kmz), (REPORT, report)) if asked]
     check_handouts(request, further)
     stop = stop_event()
+
+    def cancelled() -> bool:
+        if keep and stop.is_set():
+            raise JobInterrupted("Cancelled; what was found is kept, and --resume goes on with it.")
+        return stop.is_set()
+
     with progress() as show:
         result = map_frames(
             request,
@@ -158,8 +177,9 @@ def map_them(
             on_frame=lambda what, done, total, left: show(what, done, total, "frames", left),
             on_step=show_share(show),
             on_start=lambda needs: err.print(str(needs), markup=False, highlight=False, soft_wrap=True),
-            cancelled=stop.is_set,
+            cancelled=cancelled,
         )
+    _tell_made(request, result)
     show_classes(result.classes)
     _say_left_out(result.left_out)
     say(
@@ -200,6 +220,33 @@ def _flight(
         return refined(
             flight, on_frame=lambda what, done, total: show(what, done, total, "frames"), cancelled=stop.is_set
         )
+
+
+def _tell_made(request: FramesRequest, result: FramesMap) -> None:
+    """Tell a program what there is now, in the words of the HTTP interface's `JobResult`."""
+    from rotacube.inference.run import MapResult, Product
+    from rotacube.server.translate import to_result
+
+    forms = {"mask": "cog", "probability": "cog", "statistics": "csv"}
+    made = MapResult(
+        tuple(Product(kind, request.path(kind), form) for kind, form in forms.items()),
+        result.width,
+        result.height,
+        (result.gsd, result.gsd),
+        result.classes,
+        result.nodata_pixels,
+        result.seconds,
+        result.place,
+        result.notes,
+    )
+    also = {"photo": request.path("rgb"), "agreement": request.path("agreement"), "footprints": request.footprints}
+    tell(
+        result={
+            **to_result(made).model_dump(mode="json"),
+            "frames": result.frames,
+            "also": {kind: str(path) for kind, path in also.items() if path is not None},
+        }
+    )
 
 
 def _rows(flight: Flight) -> list[dict[str, object]]:

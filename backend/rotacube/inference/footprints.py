@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,20 +27,26 @@ def check_footprints(output: Path, overwrite: bool) -> str:
     return output.suffix.lower()[1:]
 
 
-def write_footprints(flight: Flight, output: Path, overwrite: bool = False) -> None:
+def write_footprints(
+    flight: Flight,
+    output: Path,
+    overwrite: bool = False,
+    note: Callable[[Path, Path], object] = lambda output, part: None,
+) -> None:
     """Write the ground that each frame shows, with what is known of its camera.
 
     Args:
         flight: the frames.
         output: .gpkg or .fgb.
         overwrite: whether a file that is there may be replaced.
+        note: is told the path and the part that is about to take it.
 
     Raises:
         OutputUnwritable: the layer cannot be written.
     """
     form = check_footprints(output, overwrite)
     sweep(output.resolve().parent)
-    destination = Destination(output, overwrite)
+    destination = Destination(output, overwrite, note)
     try:
         part = destination.part("polygons", f".{form}")
         writer = LayerWriter(part, DRIVERS[form], "frames", flight.crs, {"ROTACUBE_VERSION": __version__})

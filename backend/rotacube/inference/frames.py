@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -39,6 +39,7 @@ from rotacube.inference.accord import Accord
 from rotacube.inference.device import Place, choose_place
 from rotacube.inference.engine import Engine
 from rotacube.inference.findings import FULL, Finding
+from rotacube.inference.footprints import write_footprints
 from rotacube.inference.frame_store import FrameStore
 from rotacube.inference.frames_request import PRODUCTS, FramesRequest, checked, folder_for, may_replace_product
 from rotacube.inference.needs import Needs, needs_of_frames
@@ -151,6 +152,9 @@ def map_frames(
         with _kept(store):
             left_out = run.find(Engine.of(model, place), on_frame)
             totals = run.write([*flight.left_out, *left_out])
+            if request.footprints is not None:
+                may_replace = may_replace_product(request, request.footprints)
+                write_footprints(_without(flight, left_out), request.footprints, may_replace, store.note)
         store.drop()
     seconds = time.monotonic() - start
     log.info("%s: %d frames mapped in %.1f s on %s", request.output, len(flight.frames), seconds, place)
@@ -167,6 +171,12 @@ def map_frames(
         str(place),
         [*([card.notice] if card.notice else []), *flight.notes],
     )
+
+
+def _without(flight: Flight, left_out: Sequence[LeftOut]) -> Flight:
+    """A flight without some of its frames."""
+    gone = {frame.path for frame in left_out}
+    return replace(flight, frames=[frame for frame in flight.frames if frame.path not in gone])
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rotacube.errors import OptionsRefused, OutputUnwritable
+from rotacube.inference.footprints import check_footprints
 from rotacube.inference.request import check_labels_pixels, with_cuts
 from rotacube.inference.store import folder_of, placed_by
 from rotacube.models.card import ModelCard
@@ -44,6 +45,7 @@ class FramesRequest:
         refine: whether the frames' poses are refined by what neighbours both show.
         calibration: a JSON file that says how the camera's lens bends lines; what the frames' tags say if None.
         dem: a terrain model that GDAL reads, heights above the sea; the ground is flat if None.
+        footprints: a layer of the ground that each mapped frame shows, .gpkg or .fgb; none if None.
     """
 
     folder: Path
@@ -58,6 +60,7 @@ class FramesRequest:
     refine: bool = False
     calibration: Path | None = None
     dem: str | None = None
+    footprints: Path | None = None
 
     def path(self, product: str) -> Path:
         """Where a product goes, a key of `PRODUCTS`."""
@@ -88,6 +91,8 @@ def folder_for(request: FramesRequest) -> Iterator[None]:
         for product in PRODUCTS:
             path = request.path(product)
             check_output(path, may_replace_product(request, path), References(), (path.suffix,))
+        if request.footprints is not None:
+            check_footprints(request.footprints, may_replace_product(request, request.footprints))
         sweep(request.output.resolve())
         yield
     finally:

@@ -1,0 +1,1 @@
+"""Drone frames: looked at, shown on the map, mapped."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import itertools
+import json
 import math
 import re
 from html.parser import HTMLParser
@@ -20,6 +22,7 @@ from rotacube.errors import JobCancelled, LayerRefused, OptionsRefused, OutputUn
 from rotacube.handout import report as module
 from rotacube.handout.content import LISTED, picture_of, scale_bar
 from rotacube.handout.figures import area_text, share_text
+from rotacube.handout.paper import EDGE, HEIGHT, WIDTH, Paper
 from rotacube.handout.report import ReportRequest, report_of
 from rotacube.inference.of_mask import MaskRequest, of_mask, opened_mask
 from rotacube.inference.shares import Estimate
@@ -141,16 +144,38 @@ def test_intervals_are_those_of_the_table(write_mask, tmp_path):
 @pytest.mark.parametrize(
     ("height", "width", "classes"), [(300, 500, 1), (500, 400, 8), (20, 4000, 3), (4000, 20, 3), (90, 90, 40)]
 )
-def test_every_mask_fits_one_page(height, width, classes, write_mask, tmp_path):
+def test_every_mask_fits_one_page(height, width, classes, write_mask, tmp_path, monkeypatch):
+    drawn, write = [], Paper.text
+
+    def noted(self, x, y, text, size, *, bold=False, align="left", **more):
+        long = self.length(text, size, bold)
+        left = x - long * {"left": 0, "center": 0.5, "right": 1}[align]
+        drawn.append((left, left + long, y, text))
+        write(self, x, y, text, size, bold=bold, align=align, **more)
+
+    monkeypatch.setattr(Paper, "text", noted)
     values = np.random.default_rng(0).integers(0, classes, (height, width)).astype(np.uint8)
     names = [f"class {n} " + "of a very long name " * 9 for n in range(classes)]
-    mask = write_mask(values, names=names, ROTACUBE_NOTICE="a long notice " * 99, ROTACUBE_RASTER="/long/path" * 30)
-    report_of(ReportRequest(mask, tmp_path / "a.pdf"))
+    terms = {f"ROTACUBE_{name}": "many words " * 99 for name in ("NOTICE", "LICENCE", "ATTRIBUTION")}
+    mask = write_mask(values, names=names, ROTACUBE_RASTER="/long/path" * 30, **terms)
+    of_mask(MaskRequest(mask, "statistics", tmp_path / "s.json"))
+    table = json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))
+    table["assumptions"] = ["taken for granted " * 99]
+    for row in table["rows"]:
+        row |= {f"share_{end}": row["share"] for end in ("low", "high")}
+        row |= {f"area_{end}_m2": row["area_m2"] for end in ("low", "high")}
+    (tmp_path / "s.json").write_text(json.dumps(table), encoding="utf-8")
+    report_of(ReportRequest(mask, tmp_path / "a.pdf", statistics=tmp_path / "s.json"))
     found = (tmp_path / "a.pdf").read_bytes()
     assert found.startswith(b"%PDF") and len(re.findall(rb"/Type /Page\b(?!s)", found)) == 1
     width, height = (float(n) for n in re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", found).groups())
     assert (width * 25.4 / 72, height * 25.4 / 72) == (pytest.approx(210, abs=0.1), pytest.approx(297, abs=0.1))
     assert b"/FontFile2" in found and b"/Type3" not in found
+    left, right, foot, _ = zip(*drawn, strict=True)
+    assert min(left) >= EDGE - 1 and max(right) <= WIDTH - EDGE + 1 and max(foot) <= HEIGHT - EDGE + 1
+    lines = sorted((round(y, 2), x, end, text) for x, end, y, text in drawn if text)
+    for (one, _, end, text), (other, start, _, after) in itertools.pairwise(lines):
+        assert one != other or end <= start + 0.1, (text, after)
     report_of(ReportRequest(mask, tmp_path / "a.html"))
     rows = [row for row in read(tmp_path / "a.html").rows if len(row) == 7][1:]
     assert len(rows) == min(classes, LISTED)

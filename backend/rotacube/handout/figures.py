@@ -120,7 +120,8 @@ def _estimate(row: dict[str, Any], name: str, unit: str) -> Estimate:
 
 def area_text(area: Estimate, whole: float) -> tuple[str, str, str]:
     """As mapped, as estimated, and the interval, in hectares where the whole has one, else in square metres."""
-    size, digits = (HECTARE, 4 if whole < 10 * HECTARE else 2) if whole >= HECTARE else (1.0, 1)
+    size = HECTARE if whole >= HECTARE else 1.0
+    digits = 1 if size == 1 else 4 if whole < 10 * HECTARE else 2 if whole < 1000 * HECTARE else 0
     found, best, low, high = (None if value is None else f"{value / size:,.{digits}f}" for value in area)
     return found or "", best or "", f"{low} to {high}" if low and high else "–"
 

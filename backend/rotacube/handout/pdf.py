@@ -18,6 +18,8 @@ ROW = 4.6
 SWATCH = 2.8
 NAME, INTERVAL, BAR = 47.0, 23.0, 30.0
 """Millimetres of a class's name, of an interval and of the bars in the table."""
+LINES, NAMES = 4, (80.0, 60.0, 45.0, 36.0, 26.0)
+"""Of the legend, and millimetres of names in it; the first that make no more lines."""
 MARKS, GAP = 11.0, 4.0
 """Millimetres for scale bar and north arrow below the map, and between what follows."""
 LEAST = 60.0
@@ -78,17 +80,26 @@ def _map(paper: Paper, content: Content, top: float, high: float) -> float:
 
 
 def _legend_lines(paper: Paper, content: Content) -> list[list[tuple[float, str, str]]]:
-    """Of each line of the legend the places, colours and texts; with the share of each class."""
+    """Of each line of the legend the places, colours and texts; names are as long as few lines let them be."""
+    for longest in NAMES:
+        found = _lines_of(paper, content, longest)
+        if len(found) <= LINES:
+            break
+    return found
+
+
+def _lines_of(paper: Paper, content: Content, longest: float) -> list[list[tuple[float, str, str]]]:
+    """The legend with names of so many millimetres at most, and the share of each class."""
     lines: list[list[tuple[float, str, str]]] = [[]]
     x = EDGE
     for row in content.rows:
-        text = f"{paper.fitted(row.name, TEXT, 80.0)}  {100 * row.share.best:.1f} %"
-        wide = SWATCH + 1.4 + paper.length(text, TEXT) + 6.0
-        if lines[-1] and x + wide - 6.0 > WIDTH - EDGE:
+        text = f"{paper.fitted(row.name, TEXT, longest)}  {100 * row.share.best:.1f} %"
+        wide = SWATCH + 1.4 + paper.length(text, TEXT)
+        if lines[-1] and x + wide > WIDTH - EDGE:
             lines.append([])
             x = EDGE
         lines[-1].append((x, content.colour(row), text))
-        x += wide
+        x += wide + 6.0
     return lines
 
 
@@ -133,9 +144,7 @@ def _table(paper: Paper, content: Content, top: float) -> float:
         for end, text, (_, there) in zip(ends, texts, wide, strict=True):
             paper.text(end, foot, text if there else "", SMALL if "to" in text else TEXT, align="right")
         middle = foot - 1.0
-        paper.box(
-            bar, middle - 1.3, room * row.share.best / most, 2.6, "#e8e8e4" if row.background else row.color, PALE
-        )
+        paper.box(bar, middle - 1.3, room * row.share.best / most, 2.6, colour, PALE)
         if row.share.low is not None and row.share.high is not None:
             low, high = (bar + room * end / most for end in (row.share.low, row.share.high))
             paper.line([(low, middle), (high, middle)], 0.9)

@@ -15,13 +15,11 @@ from qgis.PyQt.QtWidgets import (
     QDialog,
     QDoubleSpinBox,
     QFormLayout,
-    QFrame,
     QHBoxLayout,
     QLabel,
     QListWidget,
     QProgressBar,
     QPushButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -30,7 +28,7 @@ from ..client import cards, environment
 from ..client.schema import ModelInfo
 from ..compat import is_alive
 from ..gui import format as fmt
-from ..gui.labels import note
+from ..gui.labels import note, scrolling
 from ..gui.result_view import ResultView
 from ..i18n import tr
 from ..layers.flights import Flight
@@ -84,7 +82,8 @@ class FramesWindow(QDialog):
         shown.addWidget(self.result)
         shown.addStretch(1)
         column = QVBoxLayout(self)
-        column.addWidget(self._build_scroll(), 1)
+        self.scroll = scrolling(self.page)
+        column.addWidget(self.scroll, 1)
         column.addWidget(self.said)
         column.addLayout(self._build_answers())
         column.addWidget(self.bar)
@@ -333,16 +332,6 @@ class FramesWindow(QDialog):
         self.bar.setAccessibleName(tr("Progress"))
         self.result = ResultView()
         self.result.failed.connect(self.say)
-
-    def _build_scroll(self) -> QScrollArea:
-        self.scroll = QScrollArea()
-        self.scroll.setFrameShape(QFrame.Shape.NoFrame)
-        self.scroll.setWidgetResizable(True)
-        self.scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.scroll.setWidget(self.page)
-        bar = self.scroll.verticalScrollBar().sizeHint().width()
-        self.scroll.setMinimumWidth(self.page.minimumSizeHint().width() + bar)
-        return self.scroll
 
     def _build_answers(self) -> QHBoxLayout:
         self.resume = self._button(tr("Go on &with it"), "rotacubeFramesResume", self.resume_clicked)

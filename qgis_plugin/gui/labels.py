@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QPalette
-from qgis.PyQt.QtWidgets import QLabel
+from qgis.PyQt.QtWidgets import QFrame, QLabel, QScrollArea, QWidget
 
 
 def note(text: str = "") -> QLabel:
@@ -17,3 +18,14 @@ def note(text: str = "") -> QLabel:
     palette.setColor(QPalette.ColorGroup.Inactive, QPalette.ColorRole.WindowText, color)
     label.setPalette(palette)
     return label
+
+
+def scrolling(page: QWidget) -> QScrollArea:
+    """A page that scrolls up and down where it is higher than its room; it is as wide as it needs."""
+    scroll = QScrollArea()
+    scroll.setFrameShape(QFrame.Shape.NoFrame)
+    scroll.setWidgetResizable(True)
+    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    scroll.setWidget(page)
+    scroll.setMinimumWidth(page.minimumSizeHint().width() + scroll.verticalScrollBar().sizeHint().width())
+    return scroll

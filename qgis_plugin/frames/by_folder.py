@@ -271,7 +271,7 @@ class MapFrames(QObject):
             self._complain(error)
             return
         frames = tr("1 frame") if told.get("frames") == 1 else tr("{} frames").format(told.get("frames"))
-        self.window.say(tr("{frames} are mapped into {folder}.").format(frames=frames, folder=order.output))
+        self.window.say(tr("Mapped into {folder}: {frames}.").format(frames=frames, folder=order.output))
         self.window.show_result(flights.title(MASK, order.name), finished.title, finished.result, order.report_file)
         thread = QThread.currentThread()
         self._background.call(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterable, List, Optional
 
 from ..client import environment
 
@@ -120,6 +121,16 @@ def look(folder: str, placing: Placing) -> List[str]:
 def outline(folder: str, output: str, placing: Placing) -> List[str]:
     """The command that writes footprints; a file that is there is replaced."""
     return ["frames", "footprints", folder, output, *placing.options(), "--overwrite"]
+
+
+def folder_among(paths: Iterable[str]) -> str:
+    """The first folder among paths, or that a frame among them lies in; empty where there is none."""
+    for path in paths:
+        if os.path.isdir(path):
+            return path
+        if path.lower().endswith((".jpg", ".jpeg")) and os.path.isfile(path):
+            return os.path.dirname(path)
+    return ""
 
 
 def begun() -> List[FramesOrder]:

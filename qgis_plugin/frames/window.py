@@ -28,18 +28,17 @@ from ..client import cards, environment
 from ..client.schema import ModelInfo
 from ..compat import is_alive
 from ..gui import format as fmt
-from ..gui.labels import note
+from ..gui.labels import note, scrolling
 from ..gui.result_view import ResultView
 from ..i18n import tr
 from ..layers.flights import Flight
 from ..layers.source import SourceRefused
-from .order import FramesOrder
+from .order import FramesOrder, folder_among
 from .placing import PlacingPicker
 from .summary import fitting, summary
 
 _TYPING_MS = 600
 _LISTED = 3  # frames that are left out are shown without scrolling
-_FRAMES = (".jpg", ".jpeg")
 
 
 class FramesWindow(QDialog):
@@ -67,8 +66,10 @@ class FramesWindow(QDialog):
         self._report = ""
         self._build_inputs()
         self._build_progress()
-        column = QVBoxLayout(self)
-        column.addWidget(
+        self.page = QWidget()
+        shown = QVBoxLayout(self.page)
+        shown.setContentsMargins(0, 0, 0, 0)
+        shown.addWidget(
             note(
                 tr(
                     "One map of a drone's photos, without an orthomosaic: each is placed by the position, height and "
@@ -77,12 +78,15 @@ class FramesWindow(QDialog):
                 )
             )
         )
-        for widget in (self.inputs, self.said):
-            column.addWidget(widget)
+        shown.addWidget(self.inputs)
+        shown.addWidget(self.result)
+        shown.addStretch(1)
+        column = QVBoxLayout(self)
+        self.scroll = scrolling(self.page)
+        column.addWidget(self.scroll, 1)
+        column.addWidget(self.said)
         column.addLayout(self._build_answers())
         column.addWidget(self.bar)
-        column.addWidget(self.result)
-        column.addStretch(1)
         column.addLayout(self._build_buttons())
         self._typing = QTimer(self)
         self._typing.setSingleShot(True)
@@ -241,12 +245,12 @@ class FramesWindow(QDialog):
 
     def dragEnterEvent(self, event) -> None:
         """A folder, or a frame of it, may be dropped (Qt calls this)."""
-        if self.inputs.isEnabled() and _dropped(event.mimeData()):
+        if self.inputs.isEnabled() and folder_among(url.toLocalFile() for url in event.mimeData().urls()):
             event.acceptProposedAction()
 
     def dropEvent(self, event) -> None:
         """It was (Qt calls this)."""
-        self.folder.setFilePath(_dropped(event.mimeData()))
+        self.folder.setFilePath(folder_among(url.toLocalFile() for url in event.mimeData().urls()))
         event.acceptProposedAction()
 
     def hideEvent(self, event) -> None:
@@ -311,6 +315,7 @@ class FramesWindow(QDialog):
         more.setObjectName("rotacubeFramesMore")
         more.setCollapsed(True)
         QVBoxLayout(more).addWidget(self.placing)
+        more.collapsedStateChanged.connect(lambda *_about: QTimer.singleShot(0, self._grow))
         form.insertRow(3, more)
         for widget in (self.folder, self.output):  # the edit has the focus
             form.labelForField(widget).setBuddy(widget.lineEdit())
@@ -364,14 +369,17 @@ class FramesWindow(QDialog):
         folder = Path(self.folder_path())
         return str(folder.with_name(f"{folder.name}_map")) if folder.name else ""
 
-    def _grow(self) -> None:
-        """As high as what is shown needs, as far as the screen is."""
-        if is_alive(self):
-            needed = self.layout().totalHeightForWidth(self.width())
-            window = self.windowHandle()
-            screen = window.screen() if window is not None else QGuiApplication.primaryScreen()
-            most = screen.availableGeometry().bottom() - self.y()
-            self.resize(self.width(), max(self.height(), min(needed, most)))
+    def _grow(self, *_about) -> None:
+        """As high as what is shown needs, as far as the screen is; the rest scrolls."""
+        if not is_alive(self):
+            return
+        window, view = self.windowHandle(), self.scroll.viewport()
+        screen = window.screen() if window is not None else QGuiApplication.primaryScreen()
+        lacking = self.page.layout().totalHeightForWidth(view.width()) - view.height()
+        most = screen.availableGeometry().bottom() - self.y()
+        self.resize(self.width(), max(self.height(), min(self.height() + lacking, most)))
+        if self.result.isVisible():
+            self.scroll.ensureWidgetVisible(self.result, 0, 0)
 
     def _folder_changed(self) -> None:
         self.output.lineEdit().setPlaceholderText(self._beside())
@@ -384,14 +392,3 @@ class FramesWindow(QDialog):
             self.model_note.clear()
             return
         self.model_note.setText(fitting(model, self.flight))
-
-
-def _dropped(data) -> str:
-    """The folder that is dropped, or that a dropped frame lies in; empty where there is none."""
-    for url in data.urls() if data.hasUrls() else []:
-        path = url.toLocalFile()
-        if os.path.isdir(path):
-            return path
-        if path.lower().endswith(_FRAMES) and os.path.isfile(path):
-            return os.path.dirname(path)
-    return ""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
+from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QColor, QPalette
-from qgis.PyQt.QtWidgets import QLabel, QWidget
+from qgis.PyQt.QtWidgets import QFrame, QLabel, QScrollArea, QWidget
 
 CONTRAST = 4.5
 """Of text that is to be read, with what is behind it (WCAG 2.1, 1.4.3)."""
@@ -51,3 +52,14 @@ def _luminance(color: QColor) -> float:
     """Relative luminance of sRGB, 0 to 1."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in color.getRgbF()[:3]]
     return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear))
+
+
+def scrolling(page: QWidget) -> QScrollArea:
+    """A page that scrolls up and down where it is higher than its room; it is as wide as it needs."""
+    scroll = QScrollArea()
+    scroll.setFrameShape(QFrame.Shape.NoFrame)
+    scroll.setWidgetResizable(True)
+    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    scroll.setWidget(page)
+    scroll.setMinimumWidth(page.minimumSizeHint().width() + scroll.verticalScrollBar().sizeHint().width())
+    return scroll

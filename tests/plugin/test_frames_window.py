@@ -130,7 +130,7 @@ def test_frames_are_looked_at_shown_and_mapped(desk, calls, folder, iface):
     assert results.kept(mask).title.startswith("meadow – ") and iface.active is mask
     assert '{"frames": {"folder"' in "".join(mask.metadata().history())
     assert window.result.isVisible() and window.result.table.item(1, 0).text() == "roof"
-    assert "3 frames are mapped" in window.said.text() and orders.begun() == []
+    assert window.said.text() == f"Mapped into {output}: 3 frames." and orders.begun() == []
 
 
 def test_a_map_that_is_there_is_replaced_when_that_is_agreed(desk, calls, folder):

@@ -19,7 +19,6 @@ from qgis.PyQt.QtWidgets import (
     QLabel,
     QListWidget,
     QProgressBar,
-    QPushButton,
     QVBoxLayout,
     QWidget,
 )
@@ -28,7 +27,7 @@ from ..client import cards, environment
 from ..client.schema import ModelInfo
 from ..compat import is_alive
 from ..gui import format as fmt
-from ..gui.labels import note, scrolling
+from ..gui.labels import in_row, note, push_button, scrolling
 from ..gui.result_view import ResultView
 from ..i18n import tr
 from ..layers.flights import Flight
@@ -334,33 +333,19 @@ class FramesWindow(QDialog):
         self.result.failed.connect(self.say)
 
     def _build_answers(self) -> QHBoxLayout:
-        self.resume = self._button(tr("Go on &with it"), "rotacubeFramesResume", self.resume_clicked)
-        self.anew = self._button("", "rotacubeFramesAnew", self.anew_clicked)
-        row = QHBoxLayout()
+        self.resume = push_button(tr("Go on &with it"), "rotacubeFramesResume", self.resume_clicked)
+        self.anew = push_button("", "rotacubeFramesAnew", self.anew_clicked)
         for button in (self.resume, self.anew):
-            row.addWidget(button)
             button.hide()
-        row.addStretch(1)
-        return row
+        return in_row(self.resume, self.anew)
 
     def _build_buttons(self) -> QHBoxLayout:
-        self.run = self._button(tr("&Run"), "rotacubeFramesRun", self.run_clicked)
-        self.show_report = self._button(tr("&Show report"), "rotacubeFramesReport", self._open_report)
+        self.run = push_button(tr("&Run"), "rotacubeFramesRun", self.run_clicked)
+        self.show_report = push_button(tr("&Show report"), "rotacubeFramesReport", self._open_report)
         self.show_report.hide()
-        self.cancel = self._button(tr("&Cancel"), "rotacubeFramesCancel", self.cancel_clicked)
-        close = self._button(tr("C&lose"), "rotacubeFramesClose", self.close)
-        row = QHBoxLayout()
-        row.addStretch(1)
-        for button in (self.show_report, self.run, self.cancel, close):
-            row.addWidget(button)
-        return row
-
-    def _button(self, text: str, name: str, act) -> QPushButton:
-        button = QPushButton(text)
-        button.setObjectName(name)
-        button.setAutoDefault(False)  # Enter in a field is no click
-        button.clicked.connect(act)
-        return button
+        self.cancel = push_button(tr("&Cancel"), "rotacubeFramesCancel", self.cancel_clicked)
+        close = push_button(tr("C&lose"), "rotacubeFramesClose", self.close)
+        return in_row(self.show_report, self.run, self.cancel, close, at_end=True)
 
     def _open_report(self) -> None:
         QDesktopServices.openUrl(QUrl.fromLocalFile(self._report))

@@ -6,7 +6,7 @@ from html import escape
 
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QColor, QPalette
-from qgis.PyQt.QtWidgets import QFrame, QLabel, QScrollArea, QWidget
+from qgis.PyQt.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QScrollArea, QWidget
 
 CONTRAST = 4.5
 """Of text that is to be read, with what is behind it (WCAG 2.1, 1.4.3)."""
@@ -63,3 +63,21 @@ def scrolling(page: QWidget) -> QScrollArea:
     scroll.setWidget(page)
     scroll.setMinimumWidth(page.minimumSizeHint().width() + scroll.verticalScrollBar().sizeHint().width())
     return scroll
+
+
+def push_button(text: str, name: str, act) -> QPushButton:
+    """A button that does something when it is clicked, and not by Enter in a field."""
+    button = QPushButton(text)
+    button.setObjectName(name)
+    button.setAutoDefault(False)
+    button.clicked.connect(act)
+    return button
+
+
+def in_row(*buttons: QPushButton, at_end: bool = False) -> QHBoxLayout:
+    """Buttons beside each other, at the beginning of their line or at its end."""
+    row = QHBoxLayout()
+    for button in buttons:
+        row.addWidget(button)
+    row.insertStretch(0 if at_end else -1, 1)
+    return row

@@ -18,7 +18,6 @@ from qgis.PyQt.QtWidgets import (
     QLabel,
     QLineEdit,
     QProgressBar,
-    QPushButton,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -29,7 +28,7 @@ from ..client.schema import ModelInfo
 from ..compat import POLYGON_LAYERS, RASTER_LAYERS
 from ..gui import format as fmt
 from ..gui.curve import LossCurve
-from ..gui.labels import note
+from ..gui.labels import in_row, note, push_button
 from ..gui.polygon_picker import PolygonPicker
 from ..i18n import tr
 from ..layers import polygons, source
@@ -236,33 +235,19 @@ class LearnWindow(QDialog):
         self.figures.hide()
 
     def _build_answers(self) -> QHBoxLayout:
-        self.resume = self._button(tr("&Go on with it"), "rotacubeLearnResume", self.resume_clicked)
-        self.anew = self._button(tr("&Drop it and begin anew"), "rotacubeLearnAnew", self.anew_clicked)
-        row = QHBoxLayout()
+        self.resume = push_button(tr("&Go on with it"), "rotacubeLearnResume", self.resume_clicked)
+        self.anew = push_button(tr("&Drop it and begin anew"), "rotacubeLearnAnew", self.anew_clicked)
         for button in (self.resume, self.anew):
-            row.addWidget(button)
             button.hide()
-        row.addStretch(1)
-        return row
+        return in_row(self.resume, self.anew)
 
     def _build_buttons(self) -> QHBoxLayout:
-        self.start = self._button(tr("&Teach"), "rotacubeLearnStart", self.start_clicked)
-        self.cancel = self._button(tr("&Cancel"), "rotacubeLearnCancel", self.cancel_clicked)
-        self.report = self._button(tr("&Report…"), "rotacubeLearnReport", self._open_report)
+        self.start = push_button(tr("&Teach"), "rotacubeLearnStart", self.start_clicked)
+        self.cancel = push_button(tr("&Cancel"), "rotacubeLearnCancel", self.cancel_clicked)
+        self.report = push_button(tr("&Report…"), "rotacubeLearnReport", self._open_report)
         self.report.hide()
-        close = self._button(tr("C&lose"), "rotacubeLearnClose", self.close)
-        row = QHBoxLayout()
-        row.addStretch(1)
-        for button in (self.report, self.start, self.cancel, close):
-            row.addWidget(button)
-        return row
-
-    def _button(self, text: str, name: str, act) -> QPushButton:
-        button = QPushButton(text)
-        button.setObjectName(name)
-        button.setAutoDefault(False)  # Enter in a field is no click
-        button.clicked.connect(act)
-        return button
+        close = push_button(tr("C&lose"), "rotacubeLearnClose", self.close)
+        return in_row(self.report, self.start, self.cancel, close, at_end=True)
 
     def _open_report(self) -> None:
         QDesktopServices.openUrl(QUrl.fromLocalFile(self._report))

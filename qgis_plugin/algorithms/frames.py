@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import Any, Dict, List
 
@@ -152,8 +153,8 @@ class MapFrames(FramesAlgorithm):
         """Take what is asked for; the folder of the map is known later."""
         name, self._model = model_of(self, parameters, context)
         self._order = FramesOrder(
-            self.parameterAsString(parameters, "INPUT", context),
-            self.parameterAsString(parameters, "OUTPUT", context),
+            os.path.abspath(self.parameterAsString(parameters, "INPUT", context)),
+            os.path.abspath(self.parameterAsString(parameters, "OUTPUT", context)),
             name,
             self.placing(parameters, context),
             number_of(self, parameters, "GSD", context),

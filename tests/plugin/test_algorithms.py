@@ -248,6 +248,20 @@ def test_drone_frames_become_a_map_whose_layers_come_styled(provider, calls, tmp
     assert len(calls()[1]["arguments"]) == 8  # nothing that was not asked for
 
 
+def test_a_map_of_frames_goes_on_in_a_model(provider, calls, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_RASTER", make_raster(tmp_path / "made.tif"))
+    source, model = QgsProcessingModelChildParameterSource, QgsProcessingModelAlgorithm("m", "m")
+    frames, polygons = (QgsProcessingModelChildAlgorithm(f"rotacube:{name}") for name in ("mapframes", "polygonise"))
+    given = {"INPUT": str(tmp_path), "MODEL": "plants-potato", "OUTPUT": str(tmp_path / "map")}
+    for key, value in given.items():
+        frames.addParameterSources(key, [source.fromStaticValue(value)])
+    polygons.addParameterSources("INPUT", [source.fromChildOutput(model.addChildAlgorithm(frames), "MASK")])
+    polygons.addParameterSources("OUTPUT", [source.fromStaticValue(str(tmp_path / "patches.gpkg"))])
+    model.addChildAlgorithm(polygons)
+    assert model.run({}, QgsProcessingContext(), Feedback())[1]
+    assert calls()[1]["arguments"][0] == str(tmp_path / "map" / "mask.tif") and (tmp_path / "patches.gpkg").exists()
+
+
 def test_footprints_of_frames_are_drawn_and_those_left_out_told(provider, calls, tmp_path):
     out, feedback = str(tmp_path / "f.gpkg"), Feedback()
     made, ok = run("framefootprints", {"INPUT": str(tmp_path), "GROUND": 3, "OUTPUT": out}, feedback)

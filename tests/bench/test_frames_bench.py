@@ -59,7 +59,7 @@ def test_every_row_has_a_value_a_target_and_a_verdict(small, tmp_path, monkeypat
 
 
 def test_a_part_is_measured_in_a_process_of_its_own(tmp_path):
-    module.line(tmp_path / "frames", 2, (96, 72), GSD)
+    module.lines(tmp_path / "frames", 2, (96, 72), GSD)
     assert 0 < module.measured("peak", tmp_path / "frames", cores=1)["MiB"] < 2000
 
 

@@ -98,5 +98,7 @@ class Votes:
 
 
 def _bytes(values: NDArray[np.generic], seen: NDArray[np.bool_]) -> Bytes:
-    kept: Bytes = np.where(seen, np.rint(values), NODATA).astype(np.uint8)
+    whole = values if np.issubdtype(values.dtype, np.integer) else np.rint(values)
+    kept: Bytes = whole.astype(np.uint8)
+    kept[~seen] = NODATA
     return kept

@@ -97,8 +97,8 @@ class CogWriter:
                 tiled=True,
                 blockxsize=BLOCK,
                 blockysize=BLOCK,
-                compress="DEFLATE",
-                zlevel=1,
+                compress="ZSTD",
+                zstd_level=1,
                 BIGTIFF="IF_SAFER",
                 SPARSE_OK=True,
             )

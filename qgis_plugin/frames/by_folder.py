@@ -28,7 +28,6 @@ from .order import FramesOrder
 from .window import FramesWindow
 
 _DAMAGED = "job_damaged"  # what was kept cannot be gone on with
-_MAPPED = "Mapping frames"
 _NOTHING: List[str] = []
 
 
@@ -57,7 +56,7 @@ class MapFrames(QObject):
         self._order: Optional[FramesOrder] = None  # that is carried out
         self._begun: Optional[FramesOrder] = None  # that may be gone on with
         self._asked = ""  # the output that a question is about
-        self._found = self._project_gone = False
+        self._project_gone = False
         self._task: Optional[RunTask] = None
         QgsProject.instance().cleared.connect(self._project_cleared)
 
@@ -236,7 +235,7 @@ class MapFrames(QObject):
             self.window.say(error.message)
             return
         self.run, self._order = run, order
-        self._found, self._project_gone = "--resume" in flags, False
+        self._project_gone = False
         orders.note_begun(order)
         self._notify.withdraw(FRAMES)
         self.window.remember()
@@ -248,7 +247,6 @@ class MapFrames(QObject):
     def _stepped(self, command: Command, what: str, done: float, total: float, seconds_left: Optional[float]) -> None:
         if command not in (self.look, self.run) or command.cancelling:
             return
-        self._found = self._found or (what == _MAPPED and done > 0)
         self.window.set_step(command is self.look, what, done, total, seconds_left)
         if command is self.run:
             self._task.tell(round(1000 * done / max(1e-9, total)), 1000)
@@ -293,8 +291,6 @@ class MapFrames(QObject):
     def _failed(self, error: BackendError) -> None:
         if self.run is None:
             return
-        if not self._found:
-            orders.forget(self._order)
         self._let_go(False)
         self._complain(error)
         if error.code == _DAMAGED:
@@ -308,11 +304,9 @@ class MapFrames(QObject):
     def _cancelled(self) -> None:
         if self.run is None:
             return
-        if not self._found:
-            orders.forget(self._order)
-        said = tr("Cancelled. Run goes on from where it was, or begins anew.") if self._found else tr("Cancelled.")
         self._let_go(False)
-        self.window.say(said)
+        kept = orders.begun_at(self._order.output) is not None
+        self.window.say(tr("Cancelled. Run goes on from where it was, or begins anew.") if kept else tr("Cancelled."))
 
     def _let_go(self, done: bool) -> None:
         run, self.run = self.run, None

@@ -14,6 +14,8 @@ from ..client import environment
 FOOTPRINTS, KMZ, REPORT = "footprints.gpkg", "map.kmz", "report.pdf"
 FILES = ("mask.tif", "probability.tif", "rgb.tif", "agreement.tif", "shares.csv", FOOTPRINTS, KMZ, REPORT)
 """What a map of frames leaves in its folder."""
+KEPT = ".mask.tif.rotacube-job"
+"""In that folder, while it is made: what a run with `--resume` goes on with."""
 _BEGUN = "frames/begun"
 
 
@@ -134,13 +136,13 @@ def folder_among(paths: Iterable[str]) -> str:
 
 
 def begun() -> List[FramesOrder]:
-    """What was begun and neither done nor dropped, the latest last; folders that are gone are forgotten."""
+    """What can be gone on with, the latest last."""
     try:
         kept = json.loads(environment.setting(_BEGUN) or "[]")
         orders = [FramesOrder(**{**one, "placing": Placing(**one["placing"])}) for one in kept]
     except (ValueError, TypeError, LookupError):
         return []
-    return [order for order in orders if Path(order.output).is_dir()]
+    return [order for order in orders if (Path(order.output) / KEPT).is_dir()]
 
 
 def begun_at(output: str) -> Optional[FramesOrder]:

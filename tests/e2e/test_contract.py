@@ -81,3 +81,13 @@ def test_every_path_that_the_plugin_uses_is_there(openapi):
 def test_final_states_are_the_contracts(openapi, messages):
     states = openapi["components"]["schemas"]["JobInfo"]["properties"]["state"]["enum"]
     assert set(messages.FINAL_STATES) == set(states) - {"queued", "running"}
+
+
+def test_what_a_cut_off_map_of_frames_leaves_is_known_to_the_plugin(backend_python):
+    code = "from pathlib import Path; from rotacube.inference.frames_request import PRODUCTS; "
+    code += "from rotacube.inference.store import folder_of; "
+    code += "print(folder_of(Path('out') / PRODUCTS['mask']).name, *PRODUCTS.values())"
+    kept, *files = run_backend(backend_python, "-c", code).split()
+    order = (REPO / "qgis_plugin" / "frames" / "order.py").read_text(encoding="utf-8")
+    assert f'KEPT = "{kept}"' in order and len(files) > 4
+    assert [name for name in files if f'"{name}"' not in order] == []

@@ -161,7 +161,7 @@ def test_a_run_that_was_cut_off_is_gone_on_with_also_in_a_new_window(desk, calls
     look(desk, folder)
     monkeypatch.setenv("FAKE_CLI", "hang")
     click(desk, "Run")
-    wait(lambda: desk._found, 20)
+    wait(lambda: desk.window.said.text().startswith("Mapping frame "), 20)  # where it hangs
     (folder.with_name("meadow_map") / orders.KEPT).mkdir(parents=True)  # as the backend leaves it
     click(desk, "Cancel")
     assert "Cancelling" in desk.window.said.text()

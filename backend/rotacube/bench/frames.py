@@ -259,9 +259,8 @@ def rows(folder: Path) -> list[list[str]]:
         peaks.append(measured("peak", folder / f"peak{count}", 1))
     few, many = peaks
     ratio = many["MiB"] / few["MiB"]
-    more = (
-        f"{many['MiB']:.0f} over {few['MiB']:.0f} MiB; {many['beyond']:.0f} over {few['beyond']:.0f} beyond the program"
-    )
+    beyond = f"{many['beyond']:.0f} over {few['beyond']:.0f} beyond the program"
+    more = f"{many['MiB']:.0f} over {few['MiB']:.0f} MiB, {beyond}"
     add(f"most memory, {MANY} frames over {FEW}", ratio, 2, "<= 1.1", ratio <= 1.1, more)
     lines(folder / "timed", TIMED, LARGE, load_model(MODEL).card.gsd, each=4)
     found = measured("timed", folder / "timed")

@@ -280,7 +280,8 @@ def page(table: Sequence[Sequence[str]]) -> str:
         "alike in all frames, and more or less from place to place and from frame to frame; its card is measured at "
         "two to four other places of the same kind. The truth of a flight are the classes of the ground under the "
         f"map's pixels. Seconds are medians of {ROUNDS} rounds, side by side; the network alone has a frame's tiles "
-        "in memory, and goes the faster of two ways, as in [map.md](map.md)."
+        "in memory, and goes the faster of two ways, as in [map.md](map.md). CPU time is what counts where other "
+        "programs ran meanwhile."
     )
     text = [
         "# Maps of drone frames",

@@ -41,7 +41,7 @@ from rotacube.models.store import LoadedModel, load_model
 from rotacube.raster.array_source import ArraySource
 from rotacube.raster.write import NODATA
 
-FLIGHTS, THINNED, PLACED, SEED = 200, 20, 5, 70_000
+FLIGHTS, THINNED, PLACED, SEED = 200, 20, 5, 90_000
 """How many are flown for intervals, with every second frame left out, for places; the seed of the first."""
 NOISE = (2.0, 1.0, 0.01)
 """Of the tags: pixels of the position along each axis, degrees of yaw, share of the height."""

@@ -27,7 +27,7 @@ def counted(views, box, classes=3):
 
 def by_pairs(views, box):
     """The same, cell by cell and pair by pair."""
-    pairs, apart = 0, np.zeros(3, int)
+    pairs, (apart, other_, nowhere) = 0, np.zeros((3, 3), int)
     for top in range(box.top, box.bottom - CELL + 1, CELL):
         for left in range(box.left, box.right - CELL + 1, CELL):
             cell, there = Box(top, left, top + CELL, left + CELL), []
@@ -40,7 +40,13 @@ def by_pairs(views, box):
                         pairs += 1
                         number = one[CELL // 2, CELL // 2]
                         apart[number] += number not in other
-    return pairs, apart.tolist()
+                        other_ += np.arange(3) != other[CELL // 2, CELL // 2]
+                        nowhere += [kind not in other for kind in range(3)]
+    return pairs, apart.tolist(), other_.tolist(), nowhere.tolist()
+
+
+def all_of(accord):
+    return accord.pairs, accord.apart.tolist(), accord.other.tolist(), accord.nowhere.tolist()
 
 
 def test_pairs_are_those_that_are_counted_one_by_one():
@@ -51,10 +57,9 @@ def test_pairs_are_those_that_are_counted_one_by_one():
         found = coarse.repeat(9, 0).repeat(9, 1)[: window.height, : window.width]
         views.append((window, found, rng.random(found.shape) > 0.002))
     accord = counted(views, box)
-    assert (accord.pairs, accord.apart.tolist()) == by_pairs(views, box)
+    assert all_of(accord) == by_pairs(views, box)
     assert accord.pairs > 100 and accord.apart.all()
-    again = counted(views[::-1], box)
-    assert again.pairs == accord.pairs and (again.apart == accord.apart).all()
+    assert all_of(counted(views[::-1], box)) == all_of(accord)
 
 
 def test_views_that_lie_some_pixels_off_each_other_agree():
@@ -107,9 +112,19 @@ def test_what_views_say_is_measured_in_the_same_words_as_what_is_expected():
     accord = accord_of(0.2)
     # Cells are of one class, two views err independently: 1 - the sum of squares of the rates of each true class.
     rates = np.full((3, 3), 0.1) + np.eye(3) * 0.7
-    for number, rate in enumerate(accord.apart / accord.pairs):
+    for number, rate in enumerate(accord.rates):
         expected = np.array(TRUTH) @ (rates[:, number] * (1 - rates[:, number]))
         assert rate == pytest.approx(expected, rel=0.08)
+
+
+def test_errors_finer_than_a_cell_are_not_hidden_by_the_rest_of_it():
+    """Squares of 2 pixels are wrong: most cells have both classes somewhere, and disagree all the same."""
+    rng, box = np.random.default_rng(0), Box(0, 0, 512, 512)
+    seen, views = np.ones((512, 512), bool), []
+    for _ in range(4):
+        views.append((box, (rng.random((256, 256)) < 0.2).repeat(2, 0).repeat(2, 1).astype(int), seen))
+    accord = counted(views, box, classes=2)
+    np.testing.assert_allclose(accord.rates[1], 0.2 * 0.8, rtol=0.15)
 
 
 def test_few_views_say_nothing():

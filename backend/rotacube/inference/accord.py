@@ -23,6 +23,8 @@ FEWEST = 100
 """Pairs of views that say anything."""
 SELDOM = 1e-3
 """Disagreement that counts as none."""
+SURPRISING = 2.0
+"""Standard deviations: one of forty places of the same kind has more."""
 WIDEST = 3.0
 """The largest factor: beyond it nothing is known anyhow."""
 
@@ -36,16 +38,30 @@ class Accord:
     Attributes:
         pairs: of a view and another one, over all cells.
         apart: (classes,) those in which the first finds a class in the cell's middle, the second nowhere in the cell.
+        other: (classes,) those in which the second does not find the class in the middle.
+        nowhere: (classes,) those in which it finds it nowhere in the cell.
     """
 
     def __init__(self, classes: int) -> None:
-        self.pairs, self.apart = 0, np.zeros(classes, np.int64)
+        self.pairs = 0
+        self.apart, self.other, self.nowhere = (np.zeros(classes, np.int64) for _ in range(3))
+
+    @property
+    def rates(self) -> NDArray[np.float64]:
+        """Of all pairs those that disagree on each class (classes,), frames that lie some pixels off aside.
+
+        That a class which a view misses in the middle lies elsewhere in its cell hides disagreement: taken to be as
+        often as in all cells that have another class in their middle.
+        """
+        hidden = self.other / np.maximum(1, self.nowhere)
+        result: NDArray[np.float64] = self.apart / max(1, self.pairs) * hidden
+        return result
 
     def widening(self, usual: NDArray[np.float64], rates: NDArray[np.float64]) -> tuple[tuple[float, ...], list[str]]:
         """By how much the spread between places is widened for each class, and sentences on that.
 
         The logarithm of how often views disagree on a class lies z standard deviations above the median of the draws;
-        the factor is z, at least 1.
+        the factor is z where that is surprising, else 1.
 
         Args:
             usual: (K,), shares of the classes.
@@ -56,10 +72,11 @@ class Accord:
         """
         if self.pairs < FEWEST:
             return (), []
-        apart = self.apart / self.pairs
+        apart = self.rates
         expected = np.einsum("i,dik->dk", usual, rates * (1 - rates))
         middle, high = np.log(SELDOM + np.quantile(expected, (0.5, 0.84), axis=0))
-        wider = np.clip((np.log(SELDOM + apart) - middle) / np.maximum(high - middle, 1e-9), 1.0, WIDEST)
+        z = (np.log(SELDOM + apart) - middle) / np.maximum(high - middle, 1e-9)
+        wider = np.where(z > SURPRISING, np.minimum(z, WIDEST), 1.0)
         said = (
             f"Of two views of the same ground {100 * apart.sum():.1f}% disagree; were each to err by itself as on "
             f"validation, {100 * float(np.median(expected.sum(1))):.1f}% would"
@@ -111,8 +128,11 @@ class Cells:
 
     def tell(self, accord: Accord) -> None:
         """Add the pairs of all views that were counted."""
-        accord.pairs += int((self._views * (self._views - 1)).sum())
-        accord.apart += (self._middle * (self._views - self._anywhere)).sum((1, 2))
+        nowhere, others = self._views - self._anywhere, self._views - 1
+        accord.pairs += int((self._views * others).sum())
+        accord.apart += (self._middle * nowhere).sum((1, 2))
+        accord.nowhere += (others * nowhere).sum((1, 2))
+        accord.other += (others * (self._views - self._middle)).sum((1, 2))
 
 
 def _any(values: NDArray[np.bool_]) -> NDArray[np.bool_]:

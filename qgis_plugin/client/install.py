@@ -224,13 +224,23 @@ class BackendSetup(QObject):
         for key, value in environment.clean_environment(os.environ).items():
             variables.insert(key, value)
         process.setProcessEnvironment(variables)
-        process.readyReadStandardOutput.connect(lambda: self._read(process))
-        process.finished.connect(lambda code, status: self._ended(process, code == 0))
-        process.errorOccurred.connect(
-            lambda error: self._ended(process, False) if error == QProcess.ProcessError.FailedToStart else None
-        )
+        # methods, of which Qt lets go with this object: a function would be called while it is taken apart
+        process.readyReadStandardOutput.connect(self._readable)
+        process.finished.connect(self._exited)
+        process.errorOccurred.connect(self._failed)
         self._process = process
         process.start(command[0], command[1:])
+
+    def _readable(self) -> None:
+        if self._process is not None:
+            self._read(self._process)
+
+    def _exited(self, code: int, status: QProcess.ExitStatus) -> None:
+        self._ended(code == 0)
+
+    def _failed(self, error: QProcess.ProcessError) -> None:
+        if error == QProcess.ProcessError.FailedToStart:
+            self._ended(False)
 
     def _read(self, process: QProcess) -> None:
         text = self._rest + bytes(process.readAllStandardOutput()).decode("utf-8", "replace")
@@ -247,8 +257,9 @@ class BackendSetup(QObject):
         if self._pip.order and self._step == 3:
             self._begin_step(4, tr("Installing"))
 
-    def _ended(self, process: QProcess, ok: bool) -> None:
-        if self._over or process is not self._process:
+    def _ended(self, ok: bool) -> None:
+        process = self._process
+        if self._over or process is None:
             return
         self._read(process)
         self._heard(self._rest)

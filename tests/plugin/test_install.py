@@ -1,10 +1,12 @@
 """Setting up the managed environment, with a stand-in for Python and pip."""
 
+import gc
 import time
 
 import fake_python
 import pytest
 from fixtures import wait
+from qgis.PyQt.QtTest import QTest
 from qgis_plugin import paths
 from qgis_plugin.client import environment, install, packages
 from qgis_plugin.client.gpu import Gpu
@@ -170,3 +172,13 @@ def test_set_up_can_be_cancelled(tmp_path):
     told.job.cancel()
     assert time.monotonic() - before < 1 and not told.ends
     assert not environment.managed_is_complete()
+
+
+def test_one_that_nobody_holds_any_more_ends_quietly(tmp_path):
+    """Its process ends with it, and nothing is called of what is taken apart: an error there would end QGIS."""
+    held = [Told(fake_python.make(tmp_path, "echo begun; exec sleep 60"))]
+    wait(lambda: "begun" in held[0].lines)
+    held.clear()
+    for _ in range(3):
+        gc.collect()
+    QTest.qWait(50)

@@ -14,15 +14,13 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import rasterio
-import shapely
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 
-from rotacube import __version__
 from rotacube.errors import (
     FramesRefused,
     JobCancelled,
@@ -39,14 +37,15 @@ from rotacube.inference.accord import Accord
 from rotacube.inference.device import Place, choose_place
 from rotacube.inference.engine import Engine
 from rotacube.inference.findings import FULL, Finding
+from rotacube.inference.flight_facts import manifest_of, needs_of_flight, tags_of
 from rotacube.inference.footprints import write_footprints
 from rotacube.inference.frame_store import FrameStore
-from rotacube.inference.frames_request import PRODUCTS, FramesRequest, checked, folder_for, may_replace_product
-from rotacube.inference.needs import Needs, needs_of_frames
+from rotacube.inference.frames_request import FramesRequest, checked, folder_for, may_replace_product
+from rotacube.inference.needs import Needs
 from rotacube.inference.outputs import KINDS, ClassTotal, Output, Setting, Totals, opened
 from rotacube.inference.outputs.overlaps import Agreement, Photo
 from rotacube.inference.request import provenance
-from rotacube.inference.store import FRAMES, folder_of, left_of
+from rotacube.inference.store import folder_of
 from rotacube.inference.votes import Votes, frame_parts
 from rotacube.logits import probabilities
 from rotacube.models.card import ROOFS, ModelCard
@@ -65,8 +64,7 @@ from rotacube.raster.write import NODATA
 
 LONGEST = 2**24
 """Pixels along a side of the map; frames that lie so far apart are no flight."""
-NAMED = 20
-"""Frames that were left out whose names stand in the products."""
+
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -143,11 +141,11 @@ def map_frames(
                 f"A map of {grid.width:,} x {grid.height:,} pixels is too large. Choose larger pixels (--gsd), or "
                 "fewer frames."
             )
-        needs = _needs(request, flight, grid, card)
+        needs = needs_of_flight(request, flight, grid, card)
         on_start(needs)
         needs.check()
         store = FrameStore(folder_of(request.path("mask")), grid.extent, frame_parts(card))
-        store.begin(_manifest(request, flight, grid, card, place, store.names), resume=request.resume)
+        store.begin(manifest_of(request, flight, grid, card, place, store.names), resume=request.resume)
         run = _Run(request, flight, grid, card, store, on_step, cancelled)
         with _kept(store):
             left_out = run.find(Engine.of(model, place), on_frame)
@@ -286,7 +284,7 @@ class _Run:
 
     def write(self, left_out: Sequence[LeftOut]) -> Totals:
         """Let the frames vote, and write the products."""
-        tags = provenance(str(self.request.folder), self.card) | _tags(self.flight, left_out)
+        tags = provenance(str(self.request.folder), self.card) | tags_of(self.flight, left_out)
         # Neither roofs are told apart nor borders known across frames: what is found are classes.
         task = self.card.task if self.card.task != ROOFS else "classes of frames"
         card = self.card.model_copy(update={"task": task, "further": []})
@@ -350,24 +348,6 @@ def _ahead(items: Iterator[Finding]) -> Generator[Finding, None, None]:
             yield item
 
 
-def _needs(request: FramesRequest, flight: Flight, grid: MapGrid, card: ModelCard) -> Needs:
-    """What the run needs on the disk, by the ground that the frames show."""
-    outlines = shapely.polygons([frame.corners for frame in flight.frames])
-    pixel = abs(grid.transform.determinant)
-    seen, covered = (float(area) / pixel for area in (shapely.area(outlines).sum(), shapely.union_all(outlines).area))
-    kept = left_of(folder_of(request.path("mask"))).size
-    return needs_of_frames(request.output.resolve(), PRODUCTS, seen, covered, len(card.classes) - 1, kept)
-
-
-def _tags(flight: Flight, left_out: Sequence[LeftOut]) -> dict[str, str]:
-    """How many frames the map is of, and which were left out; of many the first ones."""
-    lost = sorted(frame.path.name for frame in left_out)
-    used = len(flight.frames) + len(flight.left_out) - len(lost)
-    more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
-    named = {"ROTACUBE_FRAMES_LEFT_OUT": f"{len(lost)}: {', '.join(lost[:NAMED])}{more}"} if lost else {}
-    return {"ROTACUBE_FRAMES": str(used), **named}
-
-
 def _matrix(grid: MapGrid) -> NDArray[np.float64]:
     """A grid's transform as a matrix (3, 3)."""
     return np.array(tuple(grid.transform)).reshape(3, 3)
@@ -383,32 +363,3 @@ def _colours(frame: Frame, gsd: float) -> NDArray[np.uint8]:
     except GDAL_ERRORS as error:
         raise RasterUnreadable("It was readable before, and is not any more.") from error
     return found
-
-
-def _manifest(
-    request: FramesRequest,
-    flight: Flight,
-    grid: MapGrid,
-    card: ModelCard,
-    place: Place,
-    names: list[str],
-) -> dict[str, Any]:
-    """All that is kept depends on, under names that a person knows."""
-    frames = {
-        frame.path.name: [
-            *(frame.path.stat().st_size, frame.path.stat().st_mtime_ns),
-            *map(str, [*frame.to_map.ravel(), frame.pose.lens]),
-        ]
-        for frame in flight.frames
-    }
-    changed = card.model_dump(mode="json", exclude={"accuracy"})
-    return {
-        "version": __version__,
-        "the raster": [str(request.folder.resolve()), frames, grid.crs, list(grid.transform)],
-        FRAMES: len(flight.frames),
-        "how it is read": request.any_resolution,
-        "the area": [0, 0, grid.height, grid.width],
-        "the model": changed,
-        "where it runs": str(place),
-        "what is kept": names,
-    }

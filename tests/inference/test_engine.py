@@ -9,9 +9,11 @@ import torch
 from rotacube.errors import JobCancelled, ModelDamaged, RasterUnreadable
 from rotacube.inference.device import Place
 from rotacube.inference.engine import Engine
+from rotacube.models.store import load_model
 from rotacube.networks.registry import create_model
 from rotacube.raster.array_source import ArraySource
 from rotacube.raster.grid import Box
+from rotacube.training.datasets.sets import read_set
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +152,21 @@ def test_threads_are_given_back(source, cpu):
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def test_on_real_imagery_nothing_is_seen_of_the_borders_of_tiles(data_root, cpu):
+    """From one pixel to the next the logits change there as elsewhere; without overlap, more."""
+    (area,) = (a for a in read_set(data_root, "banepa", "test", classes=["background", "roof"]))
+    shape = (700, 500)
+    model = load_model("rooftop-lite")
+    pixels = (area.image[:, : shape[0], : shape[1]] / 255).astype(np.float32)
+    source = ArraySource(pixels, np.ones(shape, bool), model.card.normalisation)
+    ratios = []
+    for overlap in (64, 0):
+        engine = Engine(model.network, tile=256, overlap=overlap, outputs=1, place=cpu)
+        logits = whole(engine.strips(source), shape)[0]["logits"][0]
+        borders = [b for start in range(0, shape[0], 256 - overlap) for b in {start, start + 256} if 0 < b < shape[0]]
+        steps = np.abs(np.diff(logits, axis=0)).mean(1)
+        at = np.array(borders) - 1
+        ratios.append(steps[at].mean() / np.delete(steps, at).mean())
+    assert ratios[0] < 1.1 < ratios[1]

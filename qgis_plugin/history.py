@@ -12,12 +12,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Dict, List
 
+from qgis.core import QgsApplication
+
 from .client.schema import MASK, BackendError, JobRequest, JobResult, ModelInfo, parse
 from .layers.results import Finished
 
 KEPT = 100
 """Runs in the file; the oldest go."""
 NAME = "history.json"
+
+
+def in_profile() -> Path:
+    """The plugin's folder in the profile of the QGIS that runs."""
+    return Path(QgsApplication.qgisSettingsDirPath()) / "rotacube"
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Dict, List, Optional
 
-from qgis.core import QgsApplication
 from qgis.gui import QgsMapCanvas
 from qgis.PyQt.QtCore import QObject, QUrl, pyqtSignal
 from qgis.PyQt.QtGui import QDesktopServices
 
+from . import history
 from .canvas.live import LiveTiles
 from .client.schema import InterruptedJob, JobRequest
 from .compat import is_alive
@@ -67,7 +67,7 @@ class Runs(QObject):
         self._task: Optional[RunTask] = None
         self._current: Optional[Run] = None
         self.live: Optional[LiveTiles] = None
-        self._history = History(Path(QgsApplication.qgisSettingsDirPath()) / "rotacube")
+        self._history = History(history.in_profile())
         self._kept: Dict[str, str] = {}  # what the history calls a run of the list
         self._background = Background(self)
         view.asked.connect(self._asked)

@@ -9,11 +9,12 @@ import fake_backend
 import numpy as np
 import pytest
 from osgeo import gdal, osr
-from qgis.core import QgsApplication, QgsProject, QgsRasterLayer, QgsSettings
+from qgis.core import QgsProject, QgsRasterLayer, QgsSettings
 from qgis.gui import QgsGui, QgsLayerTreeMapCanvasBridge, QgsMapCanvas, QgsMessageBar
 from qgis.PyQt.QtCore import QObject, Qt, pyqtSignal
 from qgis.PyQt.QtTest import QSignalSpy, QTest
 from qgis.PyQt.QtWidgets import QApplication, QMainWindow, QMenu, QVBoxLayout, QWidget
+from qgis_plugin import history
 from qgis_plugin.client.environment import clean_environment
 from qgis_plugin.client.http import Client
 from qgis_plugin.client.schema import ModelInfo, parse
@@ -164,9 +165,10 @@ def iface(qgis_app):
 
 
 @pytest.fixture(autouse=True)
-def clean_settings(qgis_app):
+def clean_settings(qgis_app, tmp_path_factory, monkeypatch):
     QgsSettings().remove("rotacube")
-    (Path(QgsApplication.qgisSettingsDirPath()) / "rotacube" / "history.json").unlink(missing_ok=True)
+    profile = tmp_path_factory.mktemp("profile")
+    monkeypatch.setattr(history, "in_profile", lambda: profile)
     yield
     QgsSettings().remove("rotacube")
 

@@ -1,14 +1,14 @@
 """Finished runs are listed after a restart: opened, found in their folder, forgotten; whatever the file has become."""
 
 import json
-from pathlib import Path
 
 import pytest
 from fixtures import MODEL, Desk, wait
-from qgis.core import QgsApplication, QgsProject, QgsRasterLayer
+from qgis.core import QgsProject, QgsRasterLayer
 from qgis.PyQt.QtCore import QDate, QLocale, Qt
 from qgis.PyQt.QtGui import QDesktopServices
 from qgis.PyQt.QtTest import QTest
+from qgis_plugin import history
 from qgis_plugin.client.schema import ClassArea, JobRequest, JobResult, Product, ProductRequest
 from qgis_plugin.gui.jobs_view import FOLDER, LEFT, MESSAGE, OPEN, PAST, REMOVE, JobsView, Row
 from qgis_plugin.history import KEPT, History
@@ -152,7 +152,7 @@ def test_runs_are_there_after_a_restart(again, tmp_path, monkeypatch):
 
 
 def test_a_new_run_into_the_file_takes_the_place_of_the_old_one(again, tmp_path):
-    History(Path(QgsApplication.qgisSettingsDirPath()) / "rotacube").add(finished(tmp_path / "mask.tif"))
+    History(history.in_profile()).add(finished(tmp_path / "mask.tif"))
     d = again()
     wait(lambda: len(listed(d)) == 1)
     d.ready()

@@ -12,7 +12,7 @@ ROOMS = (
     ("plugin",),
     ("controller", "algorithms"),
     ("roofs", "learning", "frames"),
-    ("runs", "interrupted", "estimates", "opening", "backend_watch"),
+    ("runs", "history", "interrupted", "estimates", "opening", "map_area", "backend_watch"),
     ("gui",),
     ("run",),
     ("canvas",),

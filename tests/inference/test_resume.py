@@ -14,7 +14,7 @@ import numpy as np
 import pyogrio
 import pytest
 import rasterio
-from products import NAMES, contents, fill_disk
+from products import NAMES, contents, fill_disk, same
 
 from rotacube.errors import JobDamaged, JobInterrupted, OutputUnwritable
 from rotacube.inference import pieces as pieces_module
@@ -67,7 +67,7 @@ def kill(raster, model, folder, after):
     (folder / "tests_resume.py").unlink()
 
 
-def cut_off(raster, model_folder, model, cpu, folder, after):
+def cut_off(raster, model_folder, model, cpu, folder, after, **more):
     """A run that is interrupted after so many strips; it costs no process."""
 
     def interrupted(self, finding, add=Store.add):
@@ -77,7 +77,7 @@ def cut_off(raster, model_folder, model, cpu, folder, after):
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(JobInterrupted):
         patch.setattr(Store, "add", interrupted)
-        run_map(request_of(raster, model_folder, folder), model, place=cpu)
+        run_map(request_of(raster, model_folder, folder, **more), model, place=cpu)
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +105,20 @@ def test_a_killed_run_goes_on(after, unbroken, scene_path, model_folder, tiny_mo
     assert [tile.done for tile in tiles] == list(range(1, tiles[0].total + 1))
     rows = 5  # of 7 tiles each
     assert sum(batches) <= 7 * (rows - after + 1), "at most one strip is worked out twice"
+
+
+def test_killed_while_it_tidies_up_and_again_it_goes_on(
+    scene_path, model_folder, tiny_model, cpu, tmp_path, unbroken, monkeypatch
+):
+    """All products are in their place, and only the manifest is gone: they are still the run's own, also later."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "drop", lambda self: (self.folder / MANIFEST).unlink(missing_ok=True))
+        run_map(request_of(scene_path, model_folder, tmp_path), tiny_model, place=cpu)
+    job = folder_of(tmp_path / NAMES["mask"])
+    (job / OWNER).unlink()
+    cut_off(scene_path, model_folder, tiny_model, cpu, tmp_path, 1, resume=True)
+    run_map(request_of(scene_path, model_folder, tmp_path, resume=True), tiny_model, place=cpu)
+    assert same(contents(tmp_path), unbroken) and not job.exists()
 
 
 def test_what_is_not_resumed_starts_anew(scene_path, model_folder, tiny_model, cpu, tmp_path, unbroken):

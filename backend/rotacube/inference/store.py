@@ -10,7 +10,7 @@ import contextlib
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,8 +105,8 @@ class Store:
 
     def _take_over(self, manifest: dict[str, Any]) -> None:
         text = self._read_text(MANIFEST)
-        if not text:  # it was killed before its first strip
-            shutil.rmtree(self.folder)
+        if not text:  # it was killed before its first strip, or while it tidied up: what it has placed is its own still
+            self._clear((PLACED,))
             return
         try:
             old = json.loads(text)
@@ -123,12 +123,16 @@ class Store:
                 f"The run in '{self.folder}' cannot go on: {', '.join(changed)} changed since. Run without resuming, "
                 "which starts anew."
             )
+        self._clear((MANIFEST, PLACED), self.keeps)
+        self.boxes.sort(key=lambda box: (box.left, box.top))
+
+    def _clear(self, names: Sequence[str], keeps: Callable[[Path], bool] = lambda path: False) -> None:
+        """Remove what is in the folder, but for files of these names and those that are kept."""
         for path in self.folder.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
-            elif not self.keeps(path) and path.name not in (MANIFEST, PLACED):
+            elif path.name not in names and not keeps(path):
                 path.unlink()
-        self.boxes.sort(key=lambda box: (box.left, box.top))
 
     def keeps(self, path: Path) -> bool:
         """Whether a file that a killed run has left is gone on with; it is one of `boxes` then."""

@@ -8,15 +8,13 @@ map's is.
 from __future__ import annotations
 
 import csv
-import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +29,11 @@ from rotacube.bench.flights import FILM, GSD, HOME, Ground, Place, Plan, World, 
 from rotacube.bench.machine import describe_machine, describe_torch
 from rotacube.bench.map import in_pairs, network_alone, tiles_of
 from rotacube.bench.memory import high_water
-from rotacube.files import write_text
+from rotacube.bench.parts import apart, carry_out
 from rotacube.inference.device import Place as Device
 from rotacube.inference.device import choose_place
 from rotacube.inference.frames import map_frames
 from rotacube.inference.frames_request import FramesRequest
-from rotacube.memory import set_allocator
 from rotacube.models.store import LoadedModel, load_model
 from rotacube.raster.array_source import ArraySource
 from rotacube.raster.write import NODATA
@@ -220,15 +217,7 @@ PARTS: dict[str, Callable[[Path], dict[str, float]]] = {
 }
 
 
-def measured(part: str, folder: Path, cores: int = 0) -> dict[str, float]:
-    """A part's figures, from a process of its own, on so many cores; all of them if 0."""
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    if cores:
-        env["OMP_NUM_THREADS"] = str(cores)
-    command = [sys.executable, "-m", "rotacube.bench.frames", "--part", part, str(folder), str(cores)]
-    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+measured = partial(apart, "rotacube.bench.frames")
 
 
 def rows(folder: Path) -> list[list[str]]:
@@ -296,19 +285,5 @@ def page(table: Sequence[Sequence[str]]) -> str:
     return "\n".join([*text, *("| " + " | ".join(row) + " |" for row in table)]) + "\n"
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Measure a part in this process, or everything, and write the page."""
-    if arguments[0] == "--part":
-        set_allocator()
-        if int(arguments[3]):
-            os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[: int(arguments[3])]))
-        print(json.dumps(PARTS[arguments[1]](Path(arguments[2]))))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        table = rows(Path(folder))
-    print(*table, sep="\n")
-    write_text(Path(arguments[0]), page(table))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    carry_out(sys.argv[1:], PARTS, rows, page)

@@ -6,16 +6,15 @@ The rasters are made, blocks of colour under noise; products are timed on imager
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +26,12 @@ from torch import Tensor, nn
 
 from rotacube.bench.machine import describe_machine, describe_torch
 from rotacube.bench.memory import high_water
+from rotacube.bench.parts import apart, carry_out
 from rotacube.bench.roofs import measure
-from rotacube.files import write_text
 from rotacube.inference.cluster import Cluster
 from rotacube.inference.device import Place, choose_place
 from rotacube.inference.outputs import format_of
 from rotacube.inference.run import MapRequest, Product, run_map
-from rotacube.memory import set_allocator
 from rotacube.models.card import ModelCard
 from rotacube.models.store import LoadedModel, load_model
 from rotacube.raster.file_source import FileSource
@@ -229,16 +227,7 @@ PARTS: dict[str, Callable[[Path], dict[str, float]]] = {
 }
 
 
-def measured(part: str, raster: Path, cores: int = 0) -> dict[str, float]:
-    """A part's figures, from a process of its own, on so many cores; all of them if 0."""
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    if cores:
-        env["OMP_NUM_THREADS"] = str(cores)
-    command = [sys.executable, "-m", "rotacube.bench.map", "--part", part, str(raster), str(cores)]
-    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout)
-    print(part, found, file=sys.stderr)  # it takes minutes
-    return found
+measured = partial(apart, "rotacube.bench.map")
 
 
 def rows(folder: Path) -> list[list[str]]:
@@ -322,19 +311,5 @@ def page(table: Sequence[Sequence[str]]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in table)]) + "\n"
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Measure a part in this process, or everything, and write the page."""
-    if arguments[0] == "--part":
-        set_allocator()
-        if int(arguments[3]):
-            os.sched_setaffinity(0, range(int(arguments[3])))
-        print(json.dumps(PARTS[arguments[1]](Path(arguments[2]))))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        table = rows(Path(folder))
-    print(*table, sep="\n")
-    write_text(Path(arguments[0]), page(table))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    carry_out(sys.argv[1:], PARTS, rows, page)

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from rotacube.inference.needs import Needs
     from rotacube.inference.outputs.totals import ClassTotal
     from rotacube.inference.run import MapRequest, MapResult, Tile
+    from rotacube.raster.reading import Reading
+
+BANDS = typer.Option(help="The raster's bands in the model's order, such as 4,3,2.")
+NODATA = typer.Option(help="Nodata where every band has this value, such as 0 for black borders.")
+NETWORK = typer.Option("--allow-network", help="Let the raster make requests over the network.")
 
 
 def map_raster(
@@ -36,17 +41,12 @@ def map_raster(
     area: Annotated[
         str, typer.Option(help="A layer of polygons to map within; outside is nodata.", show_default=False)
     ] = "",
-    bands: Annotated[str | None, typer.Option(help="The raster's bands in the model's order, such as 4,3,2.")] = None,
-    nodata: Annotated[
-        list[float] | None,
-        typer.Option(help="Nodata where every band has this value, such as 0 for black borders."),
-    ] = None,
+    bands: Annotated[str | None, BANDS] = None,
+    nodata: Annotated[list[float] | None, NODATA] = None,
     any_resolution: Annotated[
         bool, typer.Option("--any-resolution", help="Map a raster far from the resolution that the model is made for.")
     ] = False,
-    allow_network: Annotated[
-        bool, typer.Option("--allow-network", help="Let the raster make requests over the network.")
-    ] = False,
+    allow_network: Annotated[bool, NETWORK] = False,
     probability: Annotated[
         Path | None, typer.Option(help="Also the probability of each class but the first: .tif.", show_default=False)
     ] = None,
@@ -96,14 +96,7 @@ def map_raster(
     set_allocator()  # before PyTorch takes any
     from rotacube.inference.outputs import format_of
     from rotacube.inference.run import MapRequest, Product
-    from rotacube.raster.reading import NodataRange, Reading
 
-    reading = Reading(
-        bands=band_list(bands),
-        nodata=tuple(NodataRange(value, value) for value in nodata or ()),
-        any_resolution=any_resolution,
-        allow_network=allow_network,
-    )
     asked = {"mask": output, "probability": probability, "polygons": polygons, "statistics": statistics}
     request = MapRequest(
         raster,
@@ -111,7 +104,7 @@ def map_raster(
         tuple(Product(kind, path, format_of(kind, path.name)) for kind, path in asked.items() if path is not None),
         bounds,
         bounds_crs,
-        reading,
+        reading_of(bands, nodata, any_resolution, allow_network),
         overwrite,
         threshold=threshold,
         smallest=smallest,
@@ -189,6 +182,18 @@ def show_classes(classes: Sequence[ClassTotal]) -> None:
             f"{c.pixels:,}",
         )
     out.print(table)
+
+
+def reading_of(bands: str | None, nodata: list[float] | None, any_resolution: bool, allow_network: bool) -> Reading:
+    """What the options of a raster say of how it is read."""
+    from rotacube.raster.reading import NodataRange, Reading
+
+    return Reading(
+        bands=band_list(bands),
+        nodata=tuple(NodataRange(value, value) for value in nodata or ()),
+        any_resolution=any_resolution,
+        allow_network=allow_network,
+    )
 
 
 def band_list(text: str | None) -> tuple[int, ...] | None:

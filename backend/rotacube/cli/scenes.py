@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from rotacube.cli.job import read_as
-from rotacube.cli.map import band_list
+from rotacube.cli.map import BANDS, NETWORK, NODATA, reading_of
 from rotacube.cli.terminal import out, progress, say, stop_event, tell
 
 if TYPE_CHECKING:
@@ -42,17 +42,12 @@ def scenes(
     least: Annotated[
         float, typer.Option(help="Percent of a scene that must have data; scenes with less are left out.")
     ] = 50.0,
-    bands: Annotated[str | None, typer.Option(help="The raster's bands in the model's order, such as 4,3,2.")] = None,
-    nodata: Annotated[
-        list[float] | None,
-        typer.Option(help="Nodata where every band has this value, such as 0 for black borders."),
-    ] = None,
+    bands: Annotated[str | None, BANDS] = None,
+    nodata: Annotated[list[float] | None, NODATA] = None,
     any_resolution: Annotated[
         bool, typer.Option("--any-resolution", help="Take a raster far from the resolution that the model is made for.")
     ] = False,
-    allow_network: Annotated[
-        bool, typer.Option("--allow-network", help="Let the raster make requests over the network.")
-    ] = False,
+    allow_network: Annotated[bool, NETWORK] = False,
     reading: Annotated[
         Path | None,
         typer.Option(
@@ -71,7 +66,7 @@ def scenes(
     from rotacube.inference.scenes import SceneRequest, classify_scenes
     from rotacube.models.store import load_model
 
-    read = _read_as(reading) if reading is not None else _reading(bands, nodata, any_resolution, allow_network)
+    read = _read_as(reading) if reading is not None else reading_of(bands, nodata, any_resolution, allow_network)
     request = SceneRequest(raster, model, output, size, cells, cell_field, bounds, bounds_crs, least, read, overwrite)
     loaded = load_model(model)
     stop = stop_event()
@@ -84,17 +79,6 @@ def scenes(
             cancelled=stop.is_set,
         )
     _show(result, output)
-
-
-def _reading(bands: str | None, nodata: list[float] | None, any_resolution: bool, allow_network: bool) -> Reading:
-    from rotacube.raster.reading import NodataRange, Reading
-
-    return Reading(
-        bands=band_list(bands),
-        nodata=tuple(NodataRange(value, value) for value in nodata or ()),
-        any_resolution=any_resolution,
-        allow_network=allow_network,
-    )
 
 
 def _read_as(file: Path) -> Reading:

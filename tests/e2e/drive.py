@@ -1,5 +1,7 @@
 """Runs inside QGIS (`qgis --code`): installs the plugin from its zip and uses it as a person would.
 
+Long, since QGIS runs one file.
+
 The environment variable ROTACUBE_PLAN names a JSON file:
 
     zip, raster, out        the plugin, the raster, the folder for mask, screenshots and result.json

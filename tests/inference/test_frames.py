@@ -1,4 +1,7 @@
-"""A flight becomes one map: true in place and in shares, whatever the frames' order, and whole after a crash."""
+"""A flight becomes one map: true in place and in shares, whatever the frames' order, and whole after a crash.
+
+Long, since most of it looks at one flight that is mapped once.
+"""
 
 from __future__ import annotations
 

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 from skimage.measure import label
+from skimage.morphology import local_maxima
+from skimage.segmentation import watershed
 
 from rotacube.training.datasets.targets import border_of, depth_of
 from rotacube.training.metrics import compare_roofs
-from rotacube.vector.instances import separate_roofs
+from rotacube.vector.instances import SMOOTH, separate_roofs
 
 
 def terrace(count=5, wide=24, deep=40):
@@ -62,3 +65,27 @@ def test_any_mask_is_covered_by_connected_roofs(number, saddle, weight):
     np.testing.assert_array_equal(found > 0, mask)
     assert np.unique(found[found > 0]).tolist() == list(range(1, found.max() + 1))
     assert all(label(found == one, connectivity=1).max() == 1 for one in range(1, found.max() + 1))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([2.0, 4.0, 8.0]))
+def test_basins_are_those_of_a_watershed(seed, grain):
+    """Without joining, each peak's basin is that of scikit-image's flooding, but for pixels where both are as near."""
+    rng = np.random.default_rng(seed)
+    depth = gaussian_filter(rng.random((90, 110)), grain)
+    depth = ((depth - depth.min()) / np.ptp(depth)).astype(np.float32)
+    roof = gaussian_filter(rng.random(depth.shape), 6) > 0.5
+    found = separate_roofs(roof, depth, saddle=0.0)
+    height = np.where(roof, gaussian_filter(depth, SMOOTH), -1)
+    wanted = watershed(-height, label(local_maxima(height, connectivity=1) & roof, connectivity=1), mask=roof)
+    assert found.max() == wanted.max()
+    pairs, count = np.unique(np.stack([found[roof], wanted[roof]]), axis=1, return_counts=True)
+    largest = [count[pairs[0] == number].max() for number in range(1, found.max() + 1)]
+    assert sum(largest) >= 0.97 * roof.sum()
+
+
+def test_level_ground_is_one_roof():
+    roof = np.zeros((40, 60), bool)
+    roof[5:30, 5:20] = roof[10:35, 30:55] = True
+    assert separate_roofs(roof, roof.astype(np.float32)).max() == 2
+    assert separate_roofs(roof, np.zeros(roof.shape, np.float32)).max() == 2

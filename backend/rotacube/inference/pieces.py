@@ -7,6 +7,7 @@ what a block takes for one piece with its neighbour's is one. Memory is that of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from skimage.measure import label
 
+from rotacube.inference.ahead import ahead
 from rotacube.inference.findings import CHANCE, FULL, LABELS
 from rotacube.inference.scratch import read_array, write_array
 from rotacube.inference.store import Store
@@ -145,7 +147,6 @@ class Pieces:
             step: is told the share that is done; what it raises ends the work.
         """
         self.folder.mkdir(exist_ok=True)
-        chances = [name for name in self.store.names if name.startswith(CHANCE)]
         tables: list[NDArray[np.int64]] = []
         sums: list[NDArray[np.float64]] = []  # of each piece the probability, the rows and the columns
         pairs: list[NDArray[np.int64]] = []
@@ -153,29 +154,47 @@ class Pieces:
         edges: dict[tuple[int, int, str], NDArray[np.int64]] = {}
         count = 0
         self._offsets = []
-        for index, core in enumerate(self.blocks):
-            window = Box(core.top - MARGIN, core.left - MARGIN, core.bottom + MARGIN, core.right + MARGIN)
-            window = window & self.store.area
-            names = list(dict.fromkeys([*self.splitter.names, LABELS, *chances]))
-            parts = dict(zip(names, self.store.read(window, names), strict=True))
-            seen = kinds = np.zeros(parts[LABELS].shape, np.int32)
-            if _something(parts[LABELS]):
-                seen, kinds = self.splitter.split(parts)
-            cut = core.within(window)
-            ids, total = _renumbered(seen[cut])
-            self._offsets.append(count)
-            write_array(self._path(index), ids[None], 0)
-            if total:
-                table, added = _measured(ids, kinds[cut], {name: parts[name][cut] for name in chances}, core, index)
+        with closing(ahead(self._split, range(len(self.blocks)))) as blocks:
+            for index, (seen, ids, table, added, beside) in enumerate(blocks):
+                core, window = self.blocks[index], self._window(index)
+                self._offsets.append(count)
                 tables.append(table)
                 sums.append(added)
-                touching.append(_neighbours(ids) + count)
-            for same, other in _joins(seen, ids, count, core, window, edges):
-                pairs.append(same)
-                touching.append(other)
-            count += total
-            step((index + 1) / len(self.blocks))
+                touching.append(beside + count)
+                for same, other in _joins(seen, ids, count, core, window, edges):
+                    pairs.append(same)
+                    touching.append(other)
+                count += len(table)
+                step((index + 1) / len(self.blocks))
         return self._joined(count, tables, sums, pairs, touching)
+
+    def _window(self, index: int) -> Box:
+        """What is seen of a block when it is split."""
+        core = self.blocks[index]
+        window = Box(core.top - MARGIN, core.left - MARGIN, core.bottom + MARGIN, core.right + MARGIN)
+        return window & self.store.area
+
+    def _split(self, index: int) -> tuple[Ids, Ids, NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+        """Split a block, and keep the numbers of its pieces.
+
+        Returns:
+            The pieces as its window sees them, (H, W); the block's own, (H, W), numbered from 1 without gaps; of these
+            what `_measured` says, (N, 7) and (N, 3); the pairs of them that touch, (M, 2).
+        """
+        core, window = self.blocks[index], self._window(index)
+        chances = [name for name in self.store.names if name.startswith(CHANCE)]
+        names = list(dict.fromkeys([*self.splitter.names, LABELS, *chances]))
+        parts = dict(zip(names, self.store.read(window, names), strict=True))
+        seen = kinds = np.zeros(parts[LABELS].shape, np.int32)
+        if _something(parts[LABELS]):
+            seen, kinds = self.splitter.split(parts)
+        cut = core.within(window)
+        ids, total = _renumbered(seen[cut])
+        write_array(self._path(index), ids[None], 0)
+        if not total:
+            return seen, ids, np.zeros((0, 7), np.int64), np.zeros((0, 3)), np.zeros((0, 2), np.int64)
+        table, added = _measured(ids, kinds[cut], {name: parts[name][cut] for name in chances}, core, index)
+        return seen, ids, table, added, _neighbours(ids)
 
     def _joined(
         self,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import product
@@ -25,6 +24,7 @@ from scipy import ndimage
 from skimage.measure import label
 
 from rotacube.errors import JobCancelled, OptionsRefused, RasterEmpty
+from rotacube.inference.ahead import ahead
 from rotacube.inference.engine import Engine
 from rotacube.inference.findings import CHANCE, FULL, finding_of, names_of
 from rotacube.inference.outputs.polygons import bearing, measures
@@ -228,8 +228,8 @@ class View:
                 raise JobCancelled("The work was cancelled.")
             return self._roofs_of(place, card, region, parts, cancelled)
 
-        with ThreadPoolExecutor(2) as pool:
-            for place, found in zip(todo, pool.map(block, todo), strict=True):
+        with closing(ahead(block, todo)) as blocks:
+            for place, found in zip(todo, blocks, strict=True):
                 if found is not None:
                     self._blocks[(*place, *cuts)] = found
         while len(self._blocks) > BLOCKS:

@@ -153,6 +153,16 @@ STUDIES = {
 _scenes = lru_cache(maxsize=1)(read_scenes)  # all folds and variants see the same
 
 
+def folder_of(study: str, variant: str, folder: Path) -> Path:
+    """The folder of a variant's runs: one for all studies in which it is the same."""
+    known = STUDIES[study]
+    for name, other in STUDIES.items():
+        for same, made in other.variants.items():
+            if (other.base, other.options, made) == (known.base, known.options, known.variants[variant]):
+                return folder / name / same.replace(" ", "-")
+    raise AssertionError(f"'{variant}' is a variant of '{study}'")
+
+
 def run(study: str, variant: str, seed: int, folder: Path, root: Path, place: Place, changes: Sequence[str]) -> Figures:
     """Train and measure one variant with one seed, unless that was done.
 
@@ -166,7 +176,7 @@ def run(study: str, variant: str, seed: int, folder: Path, root: Path, place: Pl
         changes: of the recipe, "key=value".
     """
     known = STUDIES[study]
-    own = folder / study / variant.replace(" ", "-") / str(seed)
+    own = folder_of(study, variant, folder) / str(seed)
     result = own / "result.json"
     if result.is_file():
         done: Figures = json.loads(result.read_text(encoding="utf-8"))
@@ -222,7 +232,7 @@ def page(folder: Path) -> str:
         rows = {
             variant: [
                 json.loads(path.read_text(encoding="utf-8"))
-                for path in sorted((folder / name / variant.replace(" ", "-")).glob("*/result.json"))
+                for path in sorted(folder_of(name, variant, folder).glob("*/result.json"))
             ]
             for variant in study.variants
         }

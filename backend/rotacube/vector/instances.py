@@ -6,8 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from skimage.measure import label
-from skimage.morphology import local_maxima
-from skimage.segmentation import watershed
 
 Floats = NDArray[np.float32]
 SMOOTH = 1.5
@@ -25,8 +23,9 @@ def separate_roofs(
 ) -> NDArray[np.int32]:
     """Number the roofs of a mask: a watershed on how deep a pixel lies in its roof, whose shallow saddles are no walls.
 
-    Each peak of the depth has a basin. From the deepest saddle on, two neighbours become one unless the saddle lies
-    well below the lower of their peaks (its dynamics; Grimaud, "A new measure of contrast: the dynamics", 1992).
+    Each peak of the depth has a basin: the pixels from which steepest ascent ends on it. From the highest saddle on,
+    two neighbours become one unless the saddle lies well below the lower of their peaks (its dynamics; Grimaud, "A new
+    measure of contrast: the dynamics", 1992).
     Without depth each connected piece is one roof.
 
     Args:
@@ -48,17 +47,54 @@ def separate_roofs(
         ids: NDArray[np.int32] = label(roof, connectivity=1).astype(np.int32)
     else:
         inner = gaussian_filter(depth if border is None else depth * (1 - weight * border), SMOOTH)
-        inner[~roof] = -1
-        peaks = label(local_maxima(inner, connectivity=1) & roof, connectivity=1)
-        ids = _without_saddles(watershed(-inner, peaks, mask=roof).astype(np.int32), inner, saddle)
+        ids = _without_saddles(*_basins(inner, roof), saddle)
     return _numbered(_without_small(ids, smallest))
 
 
-def _without_saddles(basins: NDArray[np.int32], height: Floats, least: float) -> NDArray[np.int32]:
+def _basins(height: Floats, roof: NDArray[np.bool_]) -> tuple[NDArray[np.int32], Floats, Floats]:
+    """The basins of a height within a mask.
+
+    Pixels that are equally high may have several basins, which no saddle parts.
+
+    Args:
+        height: (H, W).
+        roof: (H, W).
+
+    Returns:
+        (H, W), the number of each pixel's basin from 1 on, 0 outside; (H, W), the height within, -1 outside; the height
+        of each basin's peak by its number.
+    """
+    inner = np.full((roof.shape[0] + 2, roof.shape[1] + 2), -1, np.float32)  # nothing beside a pixel is left out
+    inner[1:-1, 1:-1] = np.where(roof, height, -1)
+    flat = inner.ravel()
+    at = np.flatnonzero(flat >= 0)
+    place = np.zeros(flat.size, np.int32)
+    place[at] = np.arange(len(at), dtype=np.int32)
+    highest, ahead = flat[at], np.arange(len(at), dtype=np.int32)
+    for step in (-inner.shape[1], -1, 1, inner.shape[1]):
+        beside = flat[at + step]
+        up = beside > highest
+        highest[up] = beside[up]
+        ahead[up] = place[at[up] + step]
+    for step in (-inner.shape[1], -1):  # on level ground back to where it begins
+        level = (ahead == np.arange(len(at))) & (flat[at + step] == highest)
+        ahead[level] = place[at[level] + step]
+    while True:
+        far = ahead[ahead]
+        if (far == ahead).all():
+            break
+        ahead = far
+    tops = np.flatnonzero(ahead == np.arange(len(at)))
+    number = np.zeros(len(at), np.int32)
+    number[tops] = np.arange(1, len(tops) + 1)
+    basins = np.zeros(inner.shape, np.int32)
+    basins.ravel()[at] = number[ahead]
+    return basins[1:-1, 1:-1], inner[1:-1, 1:-1], np.append(np.float32(-1), flat[at[tops]])
+
+
+def _without_saddles(basins: NDArray[np.int32], height: Floats, peak: Floats, least: float) -> NDArray[np.int32]:
     """Basins, (H, W), joined where the saddle between them lies less than `least` below the lower of their peaks."""
-    count = int(basins.max()) + 1
-    peak = np.full(count, -1, np.float32)
-    np.maximum.at(peak, basins.ravel(), height.ravel())
+    count = len(peak)
     sides, heights = [], []
     for one, other in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
         meet = (basins[one] != basins[other]) & (basins[one] > 0) & (basins[other] > 0)
@@ -93,9 +129,12 @@ def _without_small(ids: NDArray[np.int32], smallest: int) -> NDArray[np.int32]:
 
 def _numbered(ids: NDArray[np.int32]) -> NDArray[np.int32]:
     """The same roofs, numbered without gaps in the order of their first pixels."""
-    order = np.unique(ids.ravel(), return_index=True)
-    numbers = np.zeros(int(ids.max()) + 1, np.int32)
-    present = [number for _, number in sorted(zip(order[1], order[0], strict=True)) if number]
-    numbers[present] = np.arange(1, len(present) + 1)
+    at = np.flatnonzero(ids)[::-1]
+    first = np.full(int(ids.max(initial=0)) + 1, ids.size)
+    first[ids.ravel()[at]] = at  # of each number the last that is written, its first pixel, stays
+    order = np.argsort(first, kind="stable")
+    numbers = np.zeros(len(first), np.int32)
+    numbers[order] = np.arange(1, len(first) + 1)
+    numbers[first == ids.size] = 0
     found: NDArray[np.int32] = numbers[ids]
     return found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
+from rotacube.inference.ahead import ahead
 from rotacube.inference.findings import CHANCE, Finding
 from rotacube.inference.outputs.base import Setting
 from rotacube.inference.pieces import Piece, PieceBlock
@@ -64,10 +67,11 @@ class Polygons:
         try:
             self._writer.add(_NOTHING.shapes, self._fields(table, _NOTHING, _NOTHING.shapes, _NOTHING.ids, 1.0))
             done = 0
-            for block in pieces.each(table):
-                self.setting.step("Drawing outlines", done / len(table.number))
-                self._add(table, block)
-                done += len(block.own)
+            with closing(ahead(partial(self._drawn, table), pieces.each(table))) as drawn:
+                for shapes, fields, count in drawn:
+                    self.setting.step("Drawing outlines", done / len(table.number))
+                    self._writer.add(shapes, fields)
+                    done += count
             self._writer.finish()
             self.setting.step("Drawing outlines", 1.0)
         except (*GDAL_ERRORS, RuntimeError) as error:
@@ -77,7 +81,8 @@ class Polygons:
         """Move it into place."""
         self.destination.place(self._part)
 
-    def _add(self, table: Piece, block: PieceBlock) -> None:
+    def _drawn(self, table: Piece, block: PieceBlock) -> tuple[NDArray[np.object_], dict[str, NDArray[Any]], int]:
+        """The polygons of a block on the map, with their fields; and of how many pieces they are."""
         grid, box = self.setting.grid, block.box
         there = np.bincount(block.ids.ravel()) > 0
         there[block.own] = there[0] = False
@@ -88,7 +93,7 @@ class Polygons:
             drawn = simplify(block.ids, TOLERANCE, fixed=others)
         shapes, of = shapely.get_parts(drawn.shapes, return_index=True)  # what is in pieces becomes several polygons
         fields = self._fields(table, drawn, shapes, of, grid.pixel_area(box))
-        self._writer.add(on_map(shapes, grid.transform, box.left, box.top), fields)
+        return on_map(shapes, grid.transform, box.left, box.top), fields, len(block.own)
 
     def _fields(
         self, table: Piece, drawn: Regularised, shapes: NDArray[np.object_], of: NDArray[np.int64], ground: float

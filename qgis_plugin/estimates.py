@@ -101,7 +101,7 @@ class Estimates(QObject):
         if self._stale:  # something else is wanted by now
             self._rest.start()
         elif found is not None:
-            seconds = pace(order.model.name, self._device())
+            seconds = pace(order.model.name, self._device(), order.turns)
             self._dock.show_estimate(found, None if seconds is None else seconds * found.tiles)
 
 
@@ -109,16 +109,20 @@ def remember_pace(finished: Finished, tiles: int) -> None:
     """Keep how long a tile of a run has taken, all that it made included."""
     if tiles >= ENOUGH and finished.result.seconds > 0:
         value = f"{finished.result.seconds / tiles:.6g} {_kind(finished.result.device)}"
-        QgsSettings().setValue(f"{_PACE}/{finished.model.name}", value)
+        QgsSettings().setValue(_key(finished.model.name, finished.request.to_json().get("turns", 1)), value)
 
 
-def pace(model: str, device: str) -> Optional[float]:
-    """Seconds a tile of the last run with a model on such a device; None where there was none."""
-    seconds, _, kind = str(QgsSettings().value(f"{_PACE}/{model}", "") or "").partition(" ")
+def pace(model: str, device: str, turns: int = 1) -> Optional[float]:
+    """Seconds a tile, looked at so often, of the last run with a model on such a device; None where there was none."""
+    seconds, _, kind = str(QgsSettings().value(_key(model, turns), "") or "").partition(" ")
     try:
         return float(seconds) if kind and kind == _kind(device) else None
     except ValueError:
         return None
+
+
+def _key(model: str, turns: int) -> str:
+    return f"{_PACE}/{model}" + (f"/{turns}" if turns > 1 else "")
 
 
 def _kind(device: str) -> str:

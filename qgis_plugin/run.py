@@ -48,10 +48,20 @@ class Order:
     threshold: Optional[float] = None  # probability from which on a pixel is of class 1; the model's own if None
     smallest: Optional[float] = None  # square metres of the smallest roof or patch; the model's own if None
     grid: str = ON_MODEL  # whose pixels mask and probability have
+    turns: int = 1  # how often each tile is looked at
     zone_field: str = ""  # of the polygons, with their names
     replace: bool = False  # whether the user agreed to overwrite a file
     any_resolution: bool = False  # whether the user agreed to map what the model is not made for
     allow_network: bool = False  # whether the user agreed to requests that the raster makes
+
+
+def views_of_a_tile() -> Tuple[Tuple[int, str], ...]:
+    """How often a tile can be looked at, each in words."""
+    return (
+        (1, tr("One")),
+        (4, tr("Four, turned (4 times as long)")),
+        (8, tr("Eight, turned and mirrored (8 times as long)")),
+    )
 
 
 def build_request(
@@ -102,6 +112,7 @@ def build_request(
         threshold=order.threshold,
         smallest=order.smallest,
         within=within,
+        turns=order.turns,
         grid=order.grid,
         zones=zones,
         zone_field=order.zone_field if zones else "",

@@ -26,7 +26,7 @@ from ..client.cards import ROOFTOPS, SCENES
 from ..client.schema import MASK, ON_MODEL, ON_SOURCE, JobRequest, JobResult, ModelInfo, ProductRequest, parse
 from ..i18n import tr
 from ..layers import further, results
-from ..run import Order, build_request
+from ..run import Order, build_request, views_of_a_tile
 from .base import (
     BackendAlgorithm,
     advanced,
@@ -95,6 +95,8 @@ class MapAlgorithm(BackendAlgorithm):
             grids = [tr("The model's"), tr("The raster's own")]  # in the order of _GRIDS
             title = tr("Pixels of mask and probability (polygons and statistics are those of the model's)")
             add(advanced(QgsProcessingParameterEnum("GRID", title, grids, defaultValue=0)))
+        views = [text for _, text in views_of_a_tile()]
+        add(advanced(QgsProcessingParameterEnum("TURNS", tr("Views of a tile, averaged"), views, defaultValue=0)))
         for name, title in (
             ("BLACK", tr("Black borders are no data")),
             ("ANY_RESOLUTION", tr("Map a raster far from the model's resolution anyway")),
@@ -117,6 +119,7 @@ class MapAlgorithm(BackendAlgorithm):
             layer,
             self._model,
             area=area,
+            turns=views_of_a_tile()[self.parameterAsEnum(parameters, "TURNS", context)][0],
             black_is_nodata=self.parameterAsBool(parameters, "BLACK", context),
             replace=True,
             any_resolution=self.parameterAsBool(parameters, "ANY_RESOLUTION", context),

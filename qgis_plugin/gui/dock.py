@@ -89,6 +89,7 @@ class RotacubeDock(QgsDockWidget):
             threshold=self.settings.threshold(),
             smallest=self.settings.smallest(),
             grid=self.settings.grid(),
+            turns=self.settings.turns(),
             zone_field=self.settings.zone_field(),
             replace=self.output_was_confirmed(),
             any_resolution=self.layer_picker.any_resolution(),

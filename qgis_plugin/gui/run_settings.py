@@ -15,6 +15,7 @@ from ..i18n import tr
 from ..layers.further import POLYGONS, STATISTICS
 from ..layers.ground import pixel_size
 from ..layers.polygons import naming_fields
+from ..run import views_of_a_tile
 from . import format as fmt
 from .labels import note
 
@@ -46,6 +47,7 @@ class RunSettings(QWidget):
         self.smallest_box.setSuffix(" m²")
         self.smallest_box.setToolTip(tr("Smaller roofs are left out, smaller patches go to what lies around them"))
         self._build_grid()
+        self._build_turns()
         self.names = QgsFieldComboBox()
         self.names.setObjectName("rotacubeZoneNames")
         self.names.setAllowEmptyFieldName(True)
@@ -61,6 +63,7 @@ class RunSettings(QWidget):
             (tr("Threshold"), self.threshold_box),
             (tr("Smallest"), self.smallest_box),
             (tr("Resolution"), self.grid_box),
+            (tr("Views of a tile"), self.turns_box),
             (tr("Zone names"), self.names),
         ):
             label = QLabel(text)
@@ -80,6 +83,7 @@ class RunSettings(QWidget):
             self.threshold_box.valueChanged,
             self.smallest_box.valueChanged,
             self.grid_box.currentIndexChanged,
+            self.turns_box.currentIndexChanged,
             self.names.fieldChanged,
         ):
             signal.connect(self._changed)
@@ -98,6 +102,10 @@ class RunSettings(QWidget):
     def grid(self) -> str:
         """Whose pixels mask and probability have: `ON_MODEL` or `ON_SOURCE`."""
         return self.grid_box.currentData()
+
+    def turns(self) -> int:
+        """How often each tile is looked at."""
+        return self.turns_box.currentData()
 
     def zone_field(self) -> str:
         """The field with the zones' names; empty without."""
@@ -118,6 +126,7 @@ class RunSettings(QWidget):
         self.smallest_box.setSingleStep(1 if model.smallest >= 1 else 10 ** (1 - self.smallest_box.decimals()))
         _begin_at(self.smallest_box, model.smallest)
         self.grid_box.setCurrentIndex(0)
+        self.turns_box.setCurrentIndex(0)
         self.grid_box.setItemText(0, tr("The model's ({})").format(fmt.resolution(model.gsd)))
         self._changed()
 
@@ -145,7 +154,8 @@ class RunSettings(QWidget):
 
     def _changed(self, *_about) -> None:
         own = self.grid() == ON_SOURCE
-        said = self.threshold() is not None or self.smallest() is not None or own or self.zone_field()
+        cuts = self.threshold() is not None or self.smallest() is not None
+        said = cuts or own or self.turns() > 1 or self.zone_field()
         self._show_row(self.grid_note, own and (POLYGONS in self._kinds or STATISTICS in self._kinds))
         self.button.setText(tr("More settings (changed)") if said else tr("More settings"))
         self.changed.emit()
@@ -171,6 +181,17 @@ class RunSettings(QWidget):
         )
         self.grid_note = note(tr("Polygons and statistics are those of the model's resolution all the same."))
         self.grid_note.setObjectName("rotacubeGridNote")
+
+    def _build_turns(self) -> None:
+        self.turns_box = QComboBox()
+        self.turns_box.setObjectName("rotacubeTurns")
+        for turns, text in views_of_a_tile():
+            self.turns_box.addItem(text, turns)
+        self.turns_box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.turns_box.setMinimumContentsLength(8)
+        self.turns_box.setToolTip(
+            tr("Each tile is shown to the model from several sides, and its answers are averaged: surer, and slower")
+        )
 
 
 def _spin_box(name: str, decimals: int, step: float, low: float, high: float) -> QgsDoubleSpinBox:

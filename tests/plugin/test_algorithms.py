@@ -126,6 +126,7 @@ def test_a_map_is_asked_for_as_the_layer_shows_it_and_styled(provider, calls, tm
         "SMALLEST": 6,
         "BLACK": True,
         "GRID": 1,
+        "TURNS": 1,
         "AREA": str(tmp_path / "roofs.gpkg"),
         "MASK": QgsProcessingOutputLayerDefinition(str(tmp_path / "mask.tif"), project),
         "POLYGONS": QgsProcessingOutputLayerDefinition(str(tmp_path / "out.gpkg"), project),
@@ -134,7 +135,7 @@ def test_a_map_is_asked_for_as_the_layer_shows_it_and_styled(provider, calls, tm
     assert ok and made["FOUND_M2"] == 40 and made["MASK"] == str(tmp_path / "mask.tif")
     (call,) = calls()
     request = call["request"]
-    assert request["grid"] == "source"
+    assert request["grid"] == "source" and request["turns"] == 4
     assert request["bands"] == [3, 2, 1] and request["nodata"] == [{"low": 0, "high": 0, "band": None}]
     assert request["smallest"] == 6 and "threshold" not in request and request["within"] == str(tmp_path / "roofs.gpkg")
     assert request["bounds"][2] == pytest.approx(box.center().x()) and request["overwrite"]

@@ -1,5 +1,6 @@
 """What a run would come to is said before it is made, and nothing is made for it."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,10 @@ def test_a_few_tiles_tell_nothing(qgis_app):
     assert pace(MODEL.name, "cpu") is None
     remember_pace(job, 10)
     assert pace(MODEL.name, "cpu, float32") == pytest.approx(0.15)
+    assert pace(MODEL.name, "cpu", 4) is None
+    job = dataclasses.replace(job, request=dataclasses.replace(job.request, turns=4))
+    remember_pace(dataclasses.replace(job, result=dataclasses.replace(result, seconds=6.0)), 10)
+    assert pace(MODEL.name, "cpu", 4) == pytest.approx(0.6) and pace(MODEL.name, "cpu") == pytest.approx(0.15)
     QgsSettings().setValue(f"rotacube/pace/{MODEL.name}", "nonsense cpu")
     assert pace(MODEL.name, "cpu") is None
 

@@ -63,6 +63,23 @@ def test_the_short_way_says_nothing(desk, sent):
     assert request.threshold is None and request.smallest is None and request.zone_field == ""
 
 
+def test_a_tile_is_looked_at_from_more_sides_by_keyboard(desk, sent):
+    d = desk()
+    d.ready()
+    settings = unfolded(d)
+    assert settings.turns() == 1
+    settings.turns_box.setFocus()
+    QTest.keyClick(settings.turns_box, Qt.Key.Key_Down)
+    assert settings.turns_box.currentText().startswith("Four, turned")
+    assert settings.button.text() == "More settings (changed)"
+    d.run()
+    d.until_idle()
+    assert sent[0].turns == 4
+    d.dock.model_picker.set_models([MODEL, SPECIES])
+    d.dock.model_picker.choose(SPECIES.name)
+    assert settings.turns() == 1
+
+
 def test_cuts_are_sent_and_forgotten_with_the_model(desk, sent):
     d = desk()
     d.ready()
@@ -108,10 +125,11 @@ def test_keys_unfold_and_reach_every_field(desk):
     QTest.keyClick(settings.button, Qt.Key.Key_Space)
     assert settings.body.isVisible()
     order = []
-    for _ in range(4):
+    for _ in range(5):
         QTest.keyClick(d.iface.window.focusWidget(), Qt.Key.Key_Tab)
         order.append(d.iface.window.focusWidget())
-    assert order == [settings.threshold_box, settings.smallest_box, settings.grid_box, d.dock.run_button]
+    boxes = [settings.threshold_box, settings.smallest_box, settings.grid_box, settings.turns_box]
+    assert order == [*boxes, d.dock.run_button]
 
 
 def test_the_layers_own_resolution_is_sent_and_what_stays_on_the_models_is_said(desk, sent, asked):

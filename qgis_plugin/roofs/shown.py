@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Iterable, List, Optional
 
-from qgis.core import QgsGeometry, QgsMapSettings, QgsPointXY
+from qgis.core import QgsGeometry, QgsMapSettings
 from qgis.gui import QgsMapCanvas, QgsMapCanvasItem
-from qgis.PyQt.QtCore import QPoint, QPointF, QRectF, QSizeF, Qt
+from qgis.PyQt.QtCore import QPoint, QRectF, Qt
 from qgis.PyQt.QtGui import QColor, QImage, QPainter, QPen
 from qgis.PyQt.QtWidgets import QLabel
 
 from ..canvas.bands import POLYGON, band
 from ..canvas.live import FRAME
+from ..canvas.picture import Picture, blank
 from ..compat import is_alive
 from ..signals.background import Background
 from .known import Known, politely
@@ -78,9 +79,7 @@ class Outlines(QgsMapCanvasItem):
     def __init__(self, canvas: QgsMapCanvas):
         super().__init__(canvas)
         self._canvas = canvas
-        self._image: Optional[QImage] = None
-        self._corner = QgsPointXY()  # of the picture on the map
-        self._scale, self._rotation = 1.0, 0.0
+        self._picture: Optional[Picture] = None
         self._rect = QRectF()
         self._turn = 0
         self._background = Background()
@@ -106,12 +105,7 @@ class Outlines(QgsMapCanvasItem):
         """Follow pan and zoom until a new picture is there (the canvas calls this)."""
         self.prepareGeometryChange()
         self.setPos(0, 0)
-        self._rect = QRectF()
-        if self._image is not None and self._rotation == self._canvas.rotation():
-            ratio = self._scale / self._canvas.mapUnitsPerPixel()
-            corner = QPointF(self.toCanvasCoordinates(self._corner))
-            size = QSizeF(self._image.size()) * (ratio / self._image.devicePixelRatio())
-            self._rect = QRectF(corner, size)
+        self._rect = QRectF() if self._picture is None else self._picture.place(self, self._canvas)
         self.update()
 
     def boundingRect(self) -> QRectF:
@@ -120,23 +114,19 @@ class Outlines(QgsMapCanvasItem):
 
     def paint(self, painter: QPainter, option=None, widget=None) -> None:
         """Draw the picture."""
-        if self._image is not None and not self._rect.isEmpty():
-            painter.drawImage(self._rect, self._image)
+        if self._picture is not None and not self._rect.isEmpty():
+            painter.drawImage(self._rect, self._picture.image)
 
     def _drawn(self, turn: int, settings: QgsMapSettings, image: Optional[QImage]) -> None:
         if turn != self._turn:
             return
-        self._image = image
-        self._corner = settings.mapToPixel().toMapCoordinates(0, 0)
-        self._scale, self._rotation = settings.mapUnitsPerPixel(), settings.rotation()
+        self._picture = None if image is None else Picture(image, settings)
         self.updatePosition()
 
 
 def picture(outlines: Iterable[QgsGeometry], settings: QgsMapSettings) -> QImage:
     """Outlines as a map with these settings shows them; for any thread."""
-    image = QImage(settings.outputSize() * settings.devicePixelRatio(), QImage.Format.Format_ARGB32_Premultiplied)
-    image.setDevicePixelRatio(settings.devicePixelRatio())
-    image.fill(Qt.GlobalColor.transparent)
+    image = blank(settings)
     painter = QPainter(image)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     turned = settings.mapToPixel().transform()

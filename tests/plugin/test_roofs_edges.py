@@ -274,7 +274,7 @@ def test_the_cursor_is_answered_at_once_among_many_roofs(town):
     for first in range(0, len(infos), 1000):
         t.known.add(batch(infos[first : first + 1000], placing(t.layer.crs())))
     t.roofs._known_changed()
-    wait(lambda: t.roofs._outlines._image is not None)
+    wait(lambda: t.roofs._outlines._picture is not None)
     spots = [t.pixel(i, j) for i in range(8) for j in range(5)] * 5
     took = []
     for spot in spots:

@@ -59,6 +59,7 @@ def views_of_a_tile() -> Tuple[Tuple[int, str], ...]:
     """How often a tile can be looked at, each in words."""
     return (
         (1, tr("One")),
+        (2, tr("Two, one turned (twice as long)")),
         (4, tr("Four, turned (4 times as long)")),
         (8, tr("Eight, turned and mirrored (8 times as long)")),
     )

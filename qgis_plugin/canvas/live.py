@@ -29,6 +29,7 @@ from ..layers.ground import transform_between
 from .picture import Picture, blank
 
 FRAME = QColor("#ff7a1a")
+GRID = QColor(255, 255, 255, 90)
 PIXEL_BUDGET = 10_000_000
 """Of previews, 40 MB; beyond it all of them are halved."""
 SLICE = 0.006
@@ -44,7 +45,7 @@ class _Tile:
 
 
 class LiveTiles(QgsMapCanvasItem):
-    """Draws previews where they lie, whatever the canvas shows and in whichever CRS.
+    """Draws previews under a light grid where they lie, whatever the canvas shows and in whichever CRS.
 
     Each is drawn once for a view, some at a time, into a picture: a map of thousands leaves the main thread free. Until
     the picture of a new view is whole, the one before it is shown in its place.
@@ -242,3 +243,6 @@ def _draw(painter: QPainter, tile: _Tile, onto: QgsMapToPixel, whole: QRectF) ->
     if QTransform.quadToQuad(frame, quad, transform):
         painter.setTransform(transform)
         painter.drawImage(QPointF(0, 0), tile.image)
+        painter.resetTransform()
+        painter.setPen(QPen(GRID, 1))
+        painter.drawPolygon(quad)

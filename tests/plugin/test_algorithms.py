@@ -126,7 +126,7 @@ def test_a_map_is_asked_for_as_the_layer_shows_it_and_styled(provider, calls, tm
         "SMALLEST": 6,
         "BLACK": True,
         "GRID": 1,
-        "TURNS": 1,
+        "TURNS": 2,
         "AREA": str(tmp_path / "roofs.gpkg"),
         "MASK": QgsProcessingOutputLayerDefinition(str(tmp_path / "mask.tif"), project),
         "POLYGONS": QgsProcessingOutputLayerDefinition(str(tmp_path / "out.gpkg"), project),

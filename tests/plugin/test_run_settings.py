@@ -70,11 +70,11 @@ def test_a_tile_is_looked_at_from_more_sides_by_keyboard(desk, sent):
     assert settings.turns() == 1
     settings.turns_box.setFocus()
     QTest.keyClick(settings.turns_box, Qt.Key.Key_Down)
-    assert settings.turns_box.currentText().startswith("Four, turned")
+    assert settings.turns_box.currentText().startswith("Two, one turned")
     assert settings.button.text() == "More settings (changed)"
     d.run()
     d.until_idle()
-    assert sent[0].turns == 4
+    assert sent[0].turns == 2
     d.dock.model_picker.set_models([MODEL, SPECIES])
     d.dock.model_picker.choose(SPECIES.name)
     assert settings.turns() == 1

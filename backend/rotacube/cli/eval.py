@@ -32,18 +32,23 @@ def evaluate(
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures, as JSON.")] = None,
     panels: Annotated[Path | None, typer.Option(help="Also write image, truth and prediction, a PNG a tile.")] = None,
     turned: Annotated[bool, typer.Option(help="Also measure the images turned by 37 and by 90 degrees.")] = True,
+    turns: Annotated[
+        int, typer.Option(help="Look at each tile 1, 2, 4 or 8 times, as 'rotacube map --turns' does.")
+    ] = 1,
     skip_damaged: Annotated[bool, typer.Option("--skip-damaged", help="Leave out tiles that are damaged.")] = False,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
 ) -> None:
     """Measure a model on labelled imagery, through the same reading and tiling as a map."""
     from rotacube.files import write_text
     from rotacube.inference.device import choose_place
+    from rotacube.inference.request import check_turns
     from rotacube.models.store import load_model
     from rotacube.training.datasets.areas import Faults, write_picture
     from rotacube.training.evaluate import TURN, measure, measure_turned
     from rotacube.training.panels import panel
 
     loaded, place, faults = load_model(model), choose_place(precision), Faults(skip=skip_damaged)
+    check_turns(turns, loaded.card)
     shown = 0
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True) as bar:
@@ -57,7 +62,7 @@ def evaluate(
                 write_picture(panels / f"{answer.area.name}-{shown:04d}.png", panel(answer, loaded.card))
 
         areas = partial(_areas, loaded.card, dataset, split, data, gsd)
-        figures = measure(loaded, areas(faults), place, on_answer=show)
+        figures = measure(loaded, areas(faults), place, turns=turns, on_answer=show)
         if turned:
             bar.update(task, description=f"Turned by {TURN:g} degrees, and by 90")
             for name, more in measure_turned(loaded, areas(Faults(True)), place).items():

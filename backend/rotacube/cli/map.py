@@ -78,7 +78,7 @@ def map_raster(
         ),
     ] = "",
     turns: Annotated[
-        int, typer.Option(help="Look at each tile 1, 4 or 8 times, turned and mirrored: better, and that much slower.")
+        int, typer.Option(help="Look at each tile 1, 2, 4 or 8 times, turned and mirrored: better, and slower.")
     ] = 1,
     grid: Annotated[
         str, typer.Option(help="Mask and probability on the grid of the model, or of the source: the raster's own.")

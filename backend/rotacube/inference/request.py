@@ -126,7 +126,7 @@ def looked_at(request: MapRequest, card: ModelCard) -> Iterator[Prepared]:
     _check_names(request)
     check_labels_pixels(card)
     _check_products(request.products)
-    _check_turns(request.turns, card)
+    check_turns(request.turns, card)
     if request.grid not in GRIDS:
         raise OptionsRefused(f"A map is delivered on the grid of the {' or the '.join(GRIDS)}, not '{request.grid}'.")
     with FileSource(request.raster, card, request.reading) as source:
@@ -234,7 +234,12 @@ def _check_apart(request: MapRequest) -> None:
             )
 
 
-def _check_turns(turns: int, card: ModelCard) -> None:
+def check_turns(turns: int, card: ModelCard) -> None:
+    """Check that a model can look at its tiles so often.
+
+    Raises:
+        OptionsRefused: it cannot.
+    """
     if turns not in TURNS:
         raise OptionsRefused(f"A tile can be looked at {', '.join(map(str, TURNS))} times, not {turns}.")
     if turns > 1 and any(output.name == "direction" for output in card.further):

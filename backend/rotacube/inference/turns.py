@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from rotacube.logits import probabilities, sigmoid
 
-TURNS = (1, 4, 8)
-"""How often: as it is; by quarter turns; by quarter turns, and mirrored."""
+TURNS = (1, 2, 4, 8)
+"""How often: as it is; and turned by a quarter; by all quarter turns; and mirrored."""
 LEAST = 1e-6
 """The smallest probability that is kept: its logit is finite."""
 Floats = NDArray[np.float32]

@@ -171,7 +171,7 @@ class JobRequest(BaseModel):
     within: FileName = Field(default="", description="a layer of polygons, outside of which all is nodata")
     zones: FileName = Field(default="", description="a layer of polygons, in each of which statistics are wanted too")
     zone_field: Line = Field(default="", description="the field with the names of the zones; numbers if empty")
-    turns: Literal[1, 4, 8] = Field(default=1, description="how often each tile is looked at, turned and mirrored")
+    turns: Literal[1, 2, 4, 8] = Field(default=1, description="how often each tile is looked at, turned and mirrored")
     grid: Literal["model", "source"] = Field(
         default="model", description="that `mask` and `probability` are delivered on: the model's, or the raster's own"
     )

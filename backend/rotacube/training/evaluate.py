@@ -250,6 +250,7 @@ def measure(
     areas: Iterable[Area],
     place: Place,
     *,
+    turns: int = 1,
     on_answer: Callable[[Answer], None] = lambda answer: None,
 ) -> dict[str, dict[str, float]]:
     """All metrics, by the areas' places.
@@ -258,10 +259,11 @@ def measure(
         model: its card says the threshold and how roofs are told apart.
         areas: labelled.
         place: where the network runs.
+        turns: how often each tile is looked at.
         on_answer: is called with each answer, to show it.
     """
     tallies: dict[str, Tally] = {}
-    for answer in ask(model, areas, place):
+    for answer in ask(model, areas, place, turns):
         tallies.setdefault(answer.area.name, Tally(model.card)).add(answer)
         on_answer(answer)
     return {name: tally.metrics() for name, tally in tallies.items()}

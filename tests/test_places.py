@@ -21,7 +21,7 @@ BASES = (REPO, BACKEND, REPO / "qgis_plugin")  # the pages may leave out where a
 MADE = ("build/", "dist/", ".venv")  # by commands, not by hand
 SUFFIXES = (".py", ".md", ".sh", ".txt", ".toml", ".html", ".cpp", ".cu", ".h")
 OPERATORS = sorted({p.stem for p in BACKEND.glob("ops/[!_]*.py")} - {"status", "rotation_plan"})
-SHARED = {"__init__", "registry", "layers", "dense", "pretrained", "published", "sizes", "work"}
+SHARED = {"__init__", "registry", "layers", "dense", "folding", "pretrained", "published", "sizes", "work"}
 RIVAL = {"boxes", "mask_rcnn"}  # finds objects: it is measured against, and no map is made with it
 
 

@@ -28,6 +28,7 @@ from rotacube.inference.turns import averaged
 from rotacube.models.onnx_network import AT_ONCE
 from rotacube.models.store import LoadedModel
 from rotacube.networks.dense import DenseNetwork
+from rotacube.networks.folding import folded
 from rotacube.raster.grid import Axis, Box, TileGrid
 from rotacube.raster.source import Source
 
@@ -94,7 +95,7 @@ class Engine:
         tile: pixels a side.
         overlap: of neighbouring tiles, pixels.
         outputs: logits a pixel.
-        place: device, precision and batch; the network is moved there.
+        place: device, precision and batch; the network is moved there, or a copy of it (`folded`).
         turns: how often each tile is looked at, see `averaged`.
 
     >>> from rotacube import FileSource, choose_place, load_model
@@ -108,7 +109,8 @@ class Engine:
     def __init__(
         self, network: nn.Module, *, tile: int, overlap: int, outputs: int, place: Place, turns: int = 1
     ) -> None:
-        self.network, self.tile, self.overlap, self.place = network.to(place.device), tile, overlap, place
+        self.network = folded(network).to(place.device)
+        self.tile, self.overlap, self.place = tile, overlap, place
         self.turns = turns
         self.channels = {"logits": outputs}
         if isinstance(network, DenseNetwork):

@@ -89,3 +89,11 @@ def test_level_ground_is_one_roof():
     roof[5:30, 5:20] = roof[10:35, 30:55] = True
     assert separate_roofs(roof, roof.astype(np.float32)).max() == 2
     assert separate_roofs(roof, np.zeros(roof.shape, np.float32)).max() == 2
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_a_border_alone_tells_roofs_apart(turn):
+    ids = np.rot90(terrace(), turn)
+    found = separate_roofs(ids > 0, None, border_of(ids).astype(np.float32), saddle=0.3, weight=1.0)
+    assert found.max() == ids.max()
+    assert compare_roofs(ids, found, np.ones(ids.shape, bool), 0.15).f1 == 1

@@ -155,33 +155,28 @@ class Pieces:
         count = 0
         self._offsets = []
         with closing(ahead(self._split, range(len(self.blocks)))) as blocks:
-            for index, (seen, ids, table, added, beside) in enumerate(blocks):
-                core, window = self.blocks[index], self._window(index)
+            for index, (sides, table, added, beside) in enumerate(blocks):
                 self._offsets.append(count)
                 tables.append(table)
                 sums.append(added)
                 touching.append(beside + count)
-                for same, other in _joins(seen, ids, count, core, window, edges):
+                for same, other in _joins(sides, count, self.blocks[index], edges):
                     pairs.append(same)
                     touching.append(other)
                 count += len(table)
                 step((index + 1) / len(self.blocks))
         return self._joined(count, tables, sums, pairs, touching)
 
-    def _window(self, index: int) -> Box:
-        """What is seen of a block when it is split."""
-        core = self.blocks[index]
-        window = Box(core.top - MARGIN, core.left - MARGIN, core.bottom + MARGIN, core.right + MARGIN)
-        return window & self.store.area
-
-    def _split(self, index: int) -> tuple[Ids, Ids, NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-        """Split a block, and keep the numbers of its pieces.
+    def _split(self, index: int) -> tuple[_Sides, NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+        """Split a block, and keep the numbers of its pieces, from 1 without gaps.
 
         Returns:
-            The pieces as its window sees them, (H, W); the block's own, (H, W), numbered from 1 without gaps; of these
-            what `_measured` says, (N, 7) and (N, 3); the pairs of them that touch, (M, 2).
+            What lies along its sides; of its pieces what `_measured` says, (N, 7) and (N, 3); the pairs of them that
+            touch, (M, 2).
         """
-        core, window = self.blocks[index], self._window(index)
+        core = self.blocks[index]
+        window = Box(core.top - MARGIN, core.left - MARGIN, core.bottom + MARGIN, core.right + MARGIN)
+        window = window & self.store.area
         chances = [name for name in self.store.names if name.startswith(CHANCE)]
         names = list(dict.fromkeys([*self.splitter.names, LABELS, *chances]))
         parts = dict(zip(names, self.store.read(window, names), strict=True))
@@ -191,10 +186,11 @@ class Pieces:
         cut = core.within(window)
         ids, total = _renumbered(seen[cut])
         write_array(self._path(index), ids[None], 0)
+        sides = _sides(seen, ids, cut)
         if not total:
-            return seen, ids, np.zeros((0, 7), np.int64), np.zeros((0, 3)), np.zeros((0, 2), np.int64)
+            return sides, np.zeros((0, 7), np.int64), np.zeros((0, 3)), np.zeros((0, 2), np.int64)
         table, added = _measured(ids, kinds[cut], {name: parts[name][cut] for name in chances}, core, index)
-        return seen, ids, table, added, _neighbours(ids)
+        return sides, table, added, _neighbours(ids)
 
     def _joined(
         self,
@@ -344,39 +340,63 @@ def _together(
     return np.where(small[cluster], begins[cluster], first)
 
 
+@dataclass(frozen=True)
+class _Sides:
+    """The outermost pixels of a block, (length,) each: the numbers of its own pieces on all four sides; and on the left
+    and on top what its window sees of them, and of those beside them in the block before, None where there is none.
+    """
+
+    left: Ids
+    top: Ids
+    right: Ids
+    bottom: Ids
+    seen: tuple[Ids, Ids]
+    beside: tuple[Ids | None, Ids | None]
+
+
+def _sides(seen: Ids, ids: Ids, cut: tuple[slice, slice]) -> _Sides:
+    """The sides of a block, which is this part of its window; copies, as the block is let go of."""
+    rows, columns = cut
+    before = (
+        seen[rows, columns.start - 1].copy() if columns.start else None,
+        seen[rows.start - 1, columns].copy() if rows.start else None,
+    )
+    return _Sides(
+        left=ids[:, 0].copy(),
+        top=ids[0].copy(),
+        right=ids[:, -1].copy(),
+        bottom=ids[-1].copy(),
+        seen=(seen[rows, columns.start].copy(), seen[rows.start, columns].copy()),
+        beside=before,
+    )
+
+
 def _joins(
-    seen: Ids,
-    ids: Ids,
-    count: int,
-    core: Box,
-    window: Box,
-    edges: dict[tuple[int, int, str], NDArray[np.int64]],
+    sides: _Sides, count: int, core: Box, edges: dict[tuple[int, int, str], NDArray[np.int64]]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Pairs of numbers, here and in the block to the left or above, that are one piece as seen from here, and pairs
     that touch.
 
-    `seen` are the window's pieces, and `ids` the block's own, whose numbers go on from `count`. `edges` are the last
-    column and row of the blocks before; those of this one are added.
+    The block's own numbers go on from `count`. `edges` are the last column and row of the blocks before; those of this
+    one are added.
     """
 
     def given(line: Ids) -> NDArray[np.int64]:
         return np.where(line > 0, line.astype(np.int64) + count, 0)
 
-    rows, columns = core.within(window)
-    for side, inner, outer in (
-        ("right", seen[rows, columns.start], seen[rows, columns.start - 1] if columns.start else None),
-        ("bottom", seen[rows.start, columns], seen[rows.start - 1, columns] if rows.start else None),
+    for side, own, inner, outer in zip(
+        ("right", "bottom"), (sides.left, sides.top), sides.seen, sides.beside, strict=True
     ):
         beside = edges.pop((core.top, core.left, side), None)
         if beside is None or outer is None:
             continue
-        here = given(ids[:, 0] if side == "right" else ids[0])
+        here = given(own)
         there = (here > 0) & (beside > 0)
         same = there & (inner == outer) & (inner > 0)
         one, other = (np.unique(np.column_stack([here[by], beside[by]]), axis=0) for by in (same, there & ~same))
         yield one, other
-    edges[core.top, core.right, "right"] = given(ids[:, -1])
-    edges[core.bottom, core.left, "bottom"] = given(ids[-1])
+    edges[core.top, core.right, "right"] = given(sides.right)
+    edges[core.bottom, core.left, "bottom"] = given(sides.bottom)
 
 
 def _groups(count: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:

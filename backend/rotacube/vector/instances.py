@@ -26,7 +26,8 @@ def separate_roofs(
     Each peak of the depth has a basin: the pixels from which steepest ascent ends on it. From the highest saddle on,
     two neighbours become one unless the saddle lies well below the lower of their peaks (its dynamics; Grimaud, "A new
     measure of contrast: the dynamics", 1992).
-    Without depth each connected piece is one roof.
+    Where a network knows no depth, all of a roof is as deep, but for its border; without either each connected piece is
+    one roof.
 
     Args:
         roof: (H, W).
@@ -43,10 +44,11 @@ def separate_roofs(
     >>> separate_roofs(row > 0, row, saddle=0.1)[4]
     array([1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2], dtype=int32)
     """
-    if depth is None:
+    if depth is None and border is None:
         ids: NDArray[np.int32] = label(roof, connectivity=1).astype(np.int32)
     else:
-        inner = gaussian_filter(depth if border is None else depth * (1 - weight * border), SMOOTH)
+        whole = np.ones(roof.shape, np.float32) if depth is None else depth
+        inner = gaussian_filter(whole if border is None else whole * (1 - weight * border), SMOOTH)
         ids = _without_saddles(*_basins(inner, roof), saddle)
     return _numbered(_without_small(ids, smallest))
 

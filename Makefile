@@ -6,7 +6,7 @@ RASTER ?= build/sample/sample.tif
 SOURCES := $(shell find csrc -type f) setup.py pyproject.toml metadata.txt constraints.txt tools/setup.sh
 export ROTACUBE_DATA ?= $(abspath ../shared/data)
 
-.PHONY: setup demo test test-backend test-learning test-plugin test-e2e test-asan test-full test-qgis-matrix fuzz test-kills lint format plugin wheel screenshots bench-ops bench-train bench-map bench-frames models-table modules train-pack rival ablations panels clean
+.PHONY: setup demo test test-backend test-learning test-plugin test-e2e test-asan test-full test-qgis-matrix fuzz test-kills lint format plugin wheel screenshots bench-ops bench-train bench-map bench-view bench-frames models-table modules train-pack rival ablations panels clean
 
 setup: .venv/.done  ## Environments, compiled operators, system packages where missing
 
@@ -115,6 +115,9 @@ bench-train: setup  ## A training step of RI-UNet with each way to compute it: d
 
 bench-map: setup  ## From a raster to its map, against the network alone: docs/results/map.md; some minutes
 	$(PY) -m rotacube.bench.map docs/results/map.md
+
+bench-view: setup  ## Roofs of what a canvas shows, against the network alone: docs/results/view.md; a minute
+	$(PY) -m rotacube.bench.view docs/results/view.md
 
 bench-frames: setup  ## 200 made flights: intervals, places; memory and time of frames: docs/results/frames.md; a quarter of an hour
 	$(PY) -m rotacube.bench.frames docs/results/frames.md

@@ -1,8 +1,9 @@
 """A training step of RI-UNet: seconds and peak memory, with each way to compute its rotation-invariant convolutions.
 
 The paper's tables compare training with its convolution to training with one convolution an orientation; here as
-ratios, side by side in one run. `python -m rotacube.bench.train PAGE` writes the page. Energy needs a GPU's own
-counter: not measured on a CPU.
+ratios, side by side in one run. `python -m rotacube.bench.train PAGE [WIDTH]` writes the page; the width is a factor on
+all channels. A CPU that only pretends to multiply in bfloat16 is not asked to. Energy needs a GPU's own counter: not
+measured on a CPU.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from rotacube.bench.memory import high_water
 from rotacube.bench.timing import Effort, measure
 from rotacube.errors import first_line
 from rotacube.files import write_text
+from rotacube.inference.device import choose_place
 from rotacube.networks.registry import build_network
 from rotacube.nn import RotationConv2d
 from rotacube.ops.rotation import steer
@@ -156,14 +158,14 @@ def compared(orientations: int, dtype: str, width: float = 1.0) -> list[list[str
     return rows
 
 
-def page(rows: Sequence[Sequence[str]]) -> str:
+def page(rows: Sequence[Sequence[str]], width: float = 1.0) -> str:
     """The page."""
     head = ["orientations", "type", "way", "seconds a step", "over ours", "peak MiB"]
     published = "; ".join(f"{count} orientations {text}" for count, text in PUBLISHED.items())
     lines = [
         "# A training step of RI-UNet",
         "",
-        f"Written by `make bench-train`. {BATCH} images of {SIDE} x {SIDE}, all widths as in the paper, forward, "
+        f"Written by `make bench-train`. {BATCH} images of {SIDE} x {SIDE}, {width:g} of the paper's widths, forward, "
         f"backward and update; medians of a round-robin. {describe_machine('cpu')}; {describe_torch()}.",
         f"The paper's training time against one convolution an orientation, at 256 pixels on a GPU: {published}. "
         "Energy, and everything on a GPU: not measured.",
@@ -183,11 +185,13 @@ def main(arguments: Sequence[str]) -> None:
         print(high_water(step) / 2**20)
         return
     rows: list[list[str]] = []
+    width = float(arguments[1]) if len(arguments) > 1 else 1.0
+    halves = ["bfloat16"] if choose_place().dtype == torch.bfloat16 else []
     for orientations in ORIENTATIONS:
-        for dtype in ("float32", "bfloat16"):
-            rows += compared(orientations, dtype)
+        for dtype in ("float32", *halves):
+            rows += compared(orientations, dtype, width)
             print(*rows[-4:], sep="\n", flush=True)
-            write_text(Path(arguments[0]), page(rows))
+            write_text(Path(arguments[0]), page(rows, width))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from rotacube.bench.towns import block, raster, terrace
 from rotacube.vector.coverage import outlines
+from rotacube.vector.outline import repeated
 from rotacube.vector.regularise import regularise, simplify
 
 rasters = arrays(np.int32, array_shapes(min_dims=2, max_dims=2, max_side=10), elements=st.integers(0, 4))
@@ -243,3 +244,11 @@ def test_a_hole_stays_where_a_roof_in_it_touches_its_edge_at_a_corner(side):
     found = regularise(ids)  # would go on for ever where the one lay within the other
     assert shapely.coverage_is_valid(found.shapes) and shapely.is_valid(found.shapes).all()
     assert shapely.area(shapely.intersection(*found.shapes)) == 0 and shapely.area(found.shapes[1]) > 0
+
+
+def test_corners_that_are_as_good_as_one_are_one():
+    """QGIS takes two corners of a fraction of a millimetre for one, and the polygon for invalid; ends of arcs stay."""
+    first = [(0, 0), (5, 0), (5, 0.01), (5, 5), (9, 8.99), (9, 9)]
+    second = [(9, 9), (9, 9.001)]
+    corners, arc = np.array([*first, *second], float), np.array([0] * 6 + [1] * 2)
+    assert repeated(corners, arc).tolist() == [False, False, True, False, True, False, False, False]

@@ -31,6 +31,8 @@ SAME = 0.5 / GRAIN
 NEAR, ABOUT = 3.0, 1.5
 """In tolerances: walls that are drawn in two places are not straightened where they come as near as that; and how many
 times as far from a common node that is looked at."""
+TINY = 1 / 16
+"""Pixels: corners of an arc that are as near count as one. In degrees QGIS takes such for the same point twice."""
 FINER = 0.5
 """In tolerances: the smaller one of the second try."""
 COARSE, FINE, SIMPLE, CLOSE, RAW = range(5)
@@ -225,7 +227,9 @@ class Outline:
         order = np.concatenate([arcs, stepped, arc, stepped_last, arcs, self.arc[taken]])
         corners = np.concatenate([begin[arcs], step, corners, step_last, end[arcs], coverage.points[taken]])
         sort = np.argsort(order, kind="stable")
-        return np.rint(corners[sort] * GRAIN) / GRAIN, offsets(np.bincount(order, minlength=len(regular)))
+        corners, order = np.rint(corners[sort] * GRAIN) / GRAIN, order[sort]
+        kept = ~repeated(corners, order)
+        return corners[kept], offsets(np.bincount(order[kept], minlength=len(regular)))
 
     def _offsets(self, still: Flags) -> Floats:
         """The walls' offsets; a line goes through the nodes on it that must not move, where these are near enough."""
@@ -254,3 +258,16 @@ class Outline:
             if not thin.any():
                 return coverage.polygons(points, starts)
             self.level[thin] = np.clip(self.level[thin] + 1, SIMPLE, RAW)
+
+
+def repeated(corners: Floats, arc: Ints) -> Flags:
+    """Which corners, (N, 2) in the order of their arcs, (N,), lie on the one before, or on their arc's last; its ends
+    stay.
+    """
+    same = arc[1:] == arc[:-1]
+    near = same & (np.abs(np.diff(corners, axis=0)).max(1, initial=0) <= TINY)
+    inner = np.concatenate([[False], same]) & np.concatenate([same, [False]])
+    last = np.concatenate([~same, [True]])
+    before, after = np.concatenate([[False], near]), np.concatenate([near & last[1:], [False]])
+    found: Flags = inner & (before | after)
+    return found

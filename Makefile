@@ -110,7 +110,7 @@ rival: setup  ## Mask R-CNN for 1,500 steps on the crops of rooftop-lite: docs/r
 ablations: setup  ## The papers' ablations with three seeds each: docs/results/ablations.md; hours; killed, it goes on
 	$(PY) -m rotacube.training.ablations build/train/ablations docs/results/ablations.md $(STUDIES)
 
-bench-train: setup  ## A training step of RI-UNet with each way to compute it: docs/results/train.md; WIDTH=0.25 takes minutes, 1 an hour
+bench-train: setup  ## A training step of RI-UNet with each way to compute it: docs/results/train.md; WIDTH=0.25 takes minutes, 1 hours
 	$(PY) -m rotacube.bench.train docs/results/train.md $(WIDTH)
 
 bench-map: setup  ## From a raster to its map, against the network alone: docs/results/map.md; some minutes

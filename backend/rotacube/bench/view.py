@@ -20,8 +20,7 @@ from rotacube.bench.parts import Figures, apart, carry_out
 from rotacube.inference.device import choose_place
 from rotacube.inference.engine import Engine
 from rotacube.inference.view import View
-from rotacube.models.store import LoadedModel, load_model
-from rotacube.networks.folding import folded
+from rotacube.models.store import load_model
 from rotacube.raster.file_source import FileSource
 from rotacube.raster.grid import Box, TileGrid
 from rotacube.raster.reading import Reading
@@ -52,8 +51,7 @@ def view(imagery: Path) -> Figures:
                 if key == "fresh":
                     counts = {"roofs": len(found.roofs), "tiles": len(looked.tiles)}
                     tiles = [torch.from_numpy(source.read(tiling.box(*at))[0][None]) for at in looked.tiles]
-            alone = LoadedModel(model.card, folded(model.network), model.folder)
-            seconds["network"].append(min(wall for wall, _ in network_alone(alone, tiles, in_pairs(tiles), place)))
+            seconds["network"].append(min(wall for wall, _ in network_alone(model, tiles, in_pairs(tiles), place)))
     return {**counts, **{key: statistics.median(values) for key, values in seconds.items()}}
 
 

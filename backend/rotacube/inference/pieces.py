@@ -1,7 +1,8 @@
 """What a map consists of, one by one: roofs, or patches of a class. A piece is one, however many blocks it lies in.
 
 The map is cut into blocks of the absolute grid. Each is split into pieces with some of its surroundings in sight, and
-what a block takes for one piece with its neighbour's is one. Memory is that of a block, and of a few numbers a piece.
+what a block takes for one piece with its neighbour's is one. Memory is that of as many blocks as there are threads, and
+of a few numbers a piece.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from skimage.measure import label
 from rotacube.inference.ahead import ahead
 from rotacube.inference.findings import CHANCE, FULL, LABELS
 from rotacube.inference.scratch import read_array, write_array
+from rotacube.inference.sides import Ids, Sides, joins, sides_of
 from rotacube.inference.store import Store
 from rotacube.models.card import ModelCard
 from rotacube.raster.grid import Box
@@ -39,7 +41,6 @@ LONGEST = 4 * BLOCK
 TOGETHER = 2 * BLOCK
 """Pixels a side of the largest group of pieces that touch, which are outlined together: a wall that two of them share
 moves with both. Pieces of a larger group are outlined where each begins, and what they share is only simplified."""
-Ids = NDArray[np.int32]
 Parts = dict[str, NDArray[np.uint8]]
 Step = Callable[[float], None]
 
@@ -160,14 +161,14 @@ class Pieces:
                 tables.append(table)
                 sums.append(added)
                 touching.append(beside + count)
-                for same, other in _joins(sides, count, self.blocks[index], edges):
+                for same, other in joins(sides, count, self.blocks[index], edges):
                     pairs.append(same)
                     touching.append(other)
                 count += len(table)
                 step((index + 1) / len(self.blocks))
         return self._joined(count, tables, sums, pairs, touching)
 
-    def _split(self, index: int) -> tuple[_Sides, NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    def _split(self, index: int) -> tuple[Sides, NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
         """Split a block, and keep the numbers of its pieces, from 1 without gaps.
 
         Returns:
@@ -186,7 +187,7 @@ class Pieces:
         cut = core.within(window)
         ids, total = _renumbered(seen[cut])
         write_array(self._path(index), ids[None], 0)
-        sides = _sides(seen, ids, cut)
+        sides = sides_of(seen, ids, cut)
         if not total:
             return sides, np.zeros((0, 7), np.int64), np.zeros((0, 3)), np.zeros((0, 2), np.int64)
         table, added = _measured(ids, kinds[cut], {name: parts[name][cut] for name in chances}, core, index)
@@ -338,65 +339,6 @@ def _together(
     np.minimum.at(begins, cluster[kept], first[kept])
     small = np.asarray((bounds[1] - bounds[0]).max(1) <= TOGETHER)
     return np.where(small[cluster], begins[cluster], first)
-
-
-@dataclass(frozen=True)
-class _Sides:
-    """The outermost pixels of a block, (length,) each: the numbers of its own pieces on all four sides; and on the left
-    and on top what its window sees of them, and of those beside them in the block before, None where there is none.
-    """
-
-    left: Ids
-    top: Ids
-    right: Ids
-    bottom: Ids
-    seen: tuple[Ids, Ids]
-    beside: tuple[Ids | None, Ids | None]
-
-
-def _sides(seen: Ids, ids: Ids, cut: tuple[slice, slice]) -> _Sides:
-    """The sides of a block, which is this part of its window; copies, as the block is let go of."""
-    rows, columns = cut
-    before = (
-        seen[rows, columns.start - 1].copy() if columns.start else None,
-        seen[rows.start - 1, columns].copy() if rows.start else None,
-    )
-    return _Sides(
-        left=ids[:, 0].copy(),
-        top=ids[0].copy(),
-        right=ids[:, -1].copy(),
-        bottom=ids[-1].copy(),
-        seen=(seen[rows, columns.start].copy(), seen[rows.start, columns].copy()),
-        beside=before,
-    )
-
-
-def _joins(
-    sides: _Sides, count: int, core: Box, edges: dict[tuple[int, int, str], NDArray[np.int64]]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Pairs of numbers, here and in the block to the left or above, that are one piece as seen from here, and pairs
-    that touch.
-
-    The block's own numbers go on from `count`. `edges` are the last column and row of the blocks before; those of this
-    one are added.
-    """
-
-    def given(line: Ids) -> NDArray[np.int64]:
-        return np.where(line > 0, line.astype(np.int64) + count, 0)
-
-    for side, own, inner, outer in zip(
-        ("right", "bottom"), (sides.left, sides.top), sides.seen, sides.beside, strict=True
-    ):
-        beside = edges.pop((core.top, core.left, side), None)
-        if beside is None or outer is None:
-            continue
-        here = given(own)
-        there = (here > 0) & (beside > 0)
-        same = there & (inner == outer) & (inner > 0)
-        one, other = (np.unique(np.column_stack([here[by], beside[by]]), axis=0) for by in (same, there & ~same))
-        yield one, other
-    edges[core.top, core.right, "right"] = given(sides.right)
-    edges[core.bottom, core.left, "bottom"] = given(sides.bottom)
 
 
 def _groups(count: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -19,23 +18,20 @@ def folded(network: nn.Module) -> nn.Module:
     Returns:
         A copy; the network itself where it has no batch norm behind a layer.
     """
-    if not any(True for part in network.modules() for _ in _norms(part)):
+    if not _norms(network):
         return network
     made = copy.deepcopy(network)
-    for part in list(made.modules()):
-        for stack, at in list(_norms(part)):
-            layer, norm = stack[at - 1], stack[at]
-            if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                stack[at - 1], stack[at] = fuse_conv_bn_eval(layer, norm), nn.Identity()
-            after = stack[at + 1] if at + 1 < len(stack) else None
-            if isinstance(after, (nn.ReLU, nn.ReLU6)):
-                after.inplace = True
+    for stack, at in _norms(made):
+        layer, norm = stack[at - 1], stack[at]
+        if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            stack[at - 1], stack[at] = fuse_conv_bn_eval(layer, norm), nn.Identity()
+        after = stack[at + 1] if at + 1 < len(stack) else None
+        if isinstance(after, (nn.ReLU, nn.ReLU6)):
+            after.inplace = True
     return made
 
 
-def _norms(part: nn.Module) -> Iterator[tuple[nn.Sequential, int]]:
-    """Where in a sequence a batch norm follows a layer."""
-    if isinstance(part, nn.Sequential):
-        for at in range(1, len(part)):
-            if isinstance(part[at], nn.BatchNorm2d):
-                yield part, at
+def _norms(network: nn.Module) -> list[tuple[nn.Sequential, int]]:
+    """Where in the sequences of a network a batch norm follows a layer."""
+    stacks = [part for part in network.modules() if isinstance(part, nn.Sequential)]
+    return [(stack, at) for stack in stacks for at in range(1, len(stack)) if isinstance(stack[at], nn.BatchNorm2d)]

@@ -183,11 +183,14 @@ _scenes = lru_cache(maxsize=1)(read_scenes)  # all folds and variants see the sa
 def folder_of(study: str, variant: str, folder: Path) -> Path:
     """The folder of a variant's runs: one for all studies in which it is the same."""
     known = STUDIES[study]
-    for name, other in STUDIES.items():
-        for same, made in other.variants.items():
-            if (other.base, other.options, made) == (known.base, known.options, known.variants[variant]):
-                return folder / name / same.replace(" ", "-")
-    raise AssertionError(f"'{variant}' is a variant of '{study}'")
+    wanted = known.base, known.options, known.variants[variant]
+    name, same = next(
+        (name, same)
+        for name, other in STUDIES.items()
+        for same, made in other.variants.items()
+        if (other.base, other.options, made) == wanted
+    )
+    return folder / name / same.replace(" ", "-")
 
 
 def run(study: str, variant: str, seed: int, folder: Path, root: Path, place: Place, changes: Sequence[str]) -> Figures:

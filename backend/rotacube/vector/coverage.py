@@ -104,9 +104,10 @@ class Coverage:
         kept = np.ones(len(self.owners), bool)
         kept[alone[small]] = False
         sizes = np.diff(self.rings)
-        return replace(
+        found = replace(
             self, rings=offsets(sizes[kept]), halves=self.halves[np.repeat(kept, sizes)], owners=self.owners[kept]
         )
+        return found.part(np.ones(len(self.ids), bool))[0]
 
     def part(self, wanted: NDArray[np.bool_]) -> tuple[Coverage, NDArray[np.bool_]]:
         """Some regions only, true in (I,), with all of their arcs; and which arcs these are, (A,)."""

@@ -8,29 +8,24 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from rotacube.vector.axes import axes_of, off_axis
-from rotacube.vector.coverage import Coverage
-from rotacube.vector.edges import Edges, edges_of, true_corners
-from rotacube.vector.placing import LINK, joints, links, met, placed, placed_nodes, steps, strayed
+from rotacube.vector.edges import true_corners
+from rotacube.vector.placing import LINK, Lines, joints, links, met, placed, placed_nodes, steps, strayed
 from rotacube.vector.ragged import expanded, offsets, summed
-from rotacube.vector.walls import FREE, Walls, walls_of
+from rotacube.vector.sketch import Sketch, arcs_of
+from rotacube.vector.walls import FREE
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Shapes = NDArray[Any]
-CORNERS, CLOSER, STRAIGHT = 0.75, 0.4, 1.5
-"""In tolerances: by how much the simplified outline may leave the pixels', and where that crosses another one; and the
-pixels one straight edge."""
+CLOSER = 0.4
+"""In tolerances: by how much the simplified outline may leave the pixels' where it crosses another one."""
 STEP = 0.25
 """In tolerances: a wall that misses its end by more has a step there, by less it leans."""
 GRAIN = 1024
 """Corners lie on a grid of so many lines a pixel: shifted by whole pixels they stay what they are, to the last bit."""
 SAME = 0.5 / GRAIN
 """Pixels: nodes that are as near are one."""
-NEAR, ABOUT = 3.0, 1.5
-"""In tolerances: walls that are drawn in two places are not straightened where they come as near as that; and how many
-times as far from a common node that is looked at."""
 TINY = 1 / 16
 """Pixels: corners of an arc that are as near count as one. In degrees QGIS takes such for the same point twice."""
 FINER = 0.5
@@ -48,74 +43,36 @@ class Outline:
     CLOSE of its true corners, of more on the second, on RAW of those of the pixels.
     """
 
-    def __init__(self, coverage: Coverage, elsewhere: Flags, tolerance: float, level: Ints) -> None:
-        self.coverage, self.tolerance = coverage, tolerance
-        self.roofs: Ints = np.where(coverage.sides == 0, -1, np.searchsorted(coverage.ids, coverage.sides))
-        self.elsewhere = elsewhere
-        self.plain = self._beside(elsewhere)
-        self.arc, _ = expanded(np.diff(coverage.starts))
-        self.corner = true_corners(coverage, CORNERS * tolerance)
-        every = np.ones(len(self.roofs), bool)
-        edges = edges_of(coverage, true_corners(coverage, STRAIGHT * tolerance, every))
-        axis, self.group = axes_of(edges.direction, edges.length, self.roofs[edges.arc], len(coverage.ids))
-        self._axis = np.zeros(int(self.group.max(initial=-1)) + 1)
-        self._axis[self.group] = axis
-        self.strayed, self.length = np.zeros((2, len(self.roofs)))
+    def __init__(self, sketch: Sketch, level: Ints) -> None:
+        self.sketch, self.coverage, self.tolerance = sketch, sketch.coverage, sketch.tolerance
+        self.roofs, self.plain = sketch.roofs, sketch.plain
+        self.strayed, self.length = sketch.strayed, sketch.length
         self.level = np.where(self.plain, np.maximum(level, SIMPLE), level)
-        self._place(self._walls(edges, tolerance), every)
+        self._take(sketch.lines)
         self._settle()
 
-    def _beside(self, elsewhere: Flags) -> Flags:
-        """Arcs of roofs that are drawn elsewhere, and others so near to one that both might take the same ground."""
-        coverage, arcs = self.coverage, self.arcs_of(elsewhere)
-        if not arcs.any():
-            return arcs
-        row, _ = expanded(np.diff(coverage.starts))
-        lines = shapely.linestrings(coverage.points.astype(float), indices=row)
-        theirs, ours = lines[~self.arcs_of(~elsewhere)], np.flatnonzero(~arcs)
-        met_there = np.zeros(len(coverage.nodes), bool)
-        met_there[coverage.ends[arcs].ravel()] = True
-        free, near = lines[ours], NEAR * self.tolerance
-        for end in coverage.ends[ours].T:  # about a node that both have, lines are near in any case
-            at = np.flatnonzero(met_there[end])
-            about = shapely.buffer(shapely.points(coverage.nodes[end[at]].astype(float)), ABOUT * near)
-            free[at] = shapely.difference(free[at], about)
-        close = shapely.STRtree(theirs).query(free, predicate="dwithin", distance=near)[0]
-        arcs[ours[close]] = True
-        return arcs
+    def _take(self, lines: Lines) -> None:
+        self.lines = lines
+        self.link = links(self.coverage, lines.begins, LINK * self.tolerance)
+        self.bare = (np.diff(lines.begins) == 0) & ~self.link
 
     @property
     def axis(self) -> Floats:
         """Degrees, (I,)."""
-        return np.degrees(self.lines.axis[self.group]) % 90 if len(self.group) else np.zeros(0)
-
-    def _walls(self, edges: Edges, tolerance: float) -> Walls:
-        """Walls, each along the axis of that roof beside it which fits better."""
-        beside, areas = self.roofs[edges.arc], self.coverage.areas
-        swing = np.abs(off_axis(edges.direction[:, None], self._axis[self.group[beside]]))
-        swing[beside < 0] = np.inf
-        nearer = beside[np.arange(len(beside)), swing.argmin(1)]
-        area = np.where(beside < 0, np.inf, areas[beside]).min(1, initial=np.inf)
-        return walls_of(edges, self.group[nearer], self._axis, area, tolerance)
-
-    def _place(self, walls: Walls, arcs: Flags) -> None:
-        """Place all walls; those of the arcs are new."""
-        coverage = self.coverage
-        self.lines = placed(coverage, walls, self._axis, self.tolerance)
-        area, length = strayed(coverage, self.lines, arcs)
-        self.strayed, self.length = np.where(arcs, area, self.strayed), np.where(arcs, length, self.length)
-        self.link = links(coverage, self.lines.begins, LINK * self.tolerance)
-        self.bare = (np.diff(self.lines.begins) == 0) & ~self.link
+        group = self.sketch.group
+        return np.degrees(self.lines.axis[group]) % 90 if len(group) else np.zeros(0)
 
     def _settle(self) -> None:
         """Raise what has no walls that fit: first to the smaller tolerance, then to the level without walls."""
         self.level[self.arcs_of(self.rough()) & (self.level == COARSE)] = FINE
         fine = self.level == FINE
         if fine.any():
-            tolerance = FINER * self.tolerance
-            edges = edges_of(self.coverage, true_corners(self.coverage, STRAIGHT * tolerance, fine))
-            walls = self.lines.walls
-            self._place(walls.taken(~fine[walls.arc]).and_those(self._walls(edges, tolerance)), fine)
+            coverage, walls = self.coverage, self.lines.walls
+            new = self.sketch.walls(fine, FINER * self.tolerance)
+            walls = walls.taken(~fine[walls.arc]).and_those(new)
+            self._take(placed(coverage, walls, self.sketch.axis, self.tolerance))
+            area, length = strayed(coverage, self.lines, fine)
+            self.strayed, self.length = np.where(fine, area, self.strayed), np.where(fine, length, self.length)
             self.level[self.arcs_of(self.rough()) & fine] = SIMPLE
         self.level[self.bare & (self.level < SIMPLE)] = SIMPLE
 
@@ -151,7 +108,7 @@ class Outline:
         close = [(np.abs(ends[side[pair]] - where[:, None]).max(2) < SAME).any(1) for side in (one, other)]
         wrong = pair[~(close[0] & close[1])]
         wrong = np.append(wrong, np.flatnonzero(shapely.length(common) > SAME))
-        own = self.arcs_of(~self.elsewhere)[at]
+        own = self.arcs_of(~self.sketch.elsewhere)[at]
         found &= own
         wrong = wrong[own[one[wrong]] | own[other[wrong]]]
         found[one[wrong]] = found[other[wrong]] = True
@@ -161,9 +118,7 @@ class Outline:
 
     def arcs_of(self, roof: Flags) -> Flags:
         """The arcs of these roofs."""
-        beside: Flags = np.append(roof, False)[self.roofs]
-        found = beside[:, 0] | beside[:, 1]  # the background, -1, is the last
-        return found
+        return arcs_of(self.roofs, roof)
 
     def touched(self, arcs: Flags) -> Flags:
         """The roofs beside arcs, (I,)."""
@@ -211,8 +166,9 @@ class Outline:
         nodes[other[same]] = nodes[one[same]]
         arc, corners = joints(coverage, lines, offset, self.tolerance)
         arc, corners = arc[regular[arc]], corners[regular[arc]]
-        level = self.level[self.arc]
-        taken = np.where(level == SIMPLE, self.corner, level == RAW)
+        arc_of, _ = expanded(np.diff(coverage.starts))
+        level = self.level[arc_of]
+        taken = np.where(level == SIMPLE, self.sketch.corner, level == RAW)
         close = self.level == CLOSE
         if close.any():
             taken |= true_corners(coverage, CLOSER * self.tolerance, close)
@@ -224,7 +180,7 @@ class Outline:
         first, last = (arcs[~shared[coverage.ends[arcs, side]]] for side in (0, 1))
         stepped, step = steps(lines, offset, begin, first, False, STEP * self.tolerance)
         stepped_last, step_last = steps(lines, offset, end, last, True, STEP * self.tolerance)
-        order = np.concatenate([arcs, stepped, arc, stepped_last, arcs, self.arc[taken]])
+        order = np.concatenate([arcs, stepped, arc, stepped_last, arcs, arc_of[taken]])
         corners = np.concatenate([begin[arcs], step, corners, step_last, end[arcs], coverage.points[taken]])
         sort = np.argsort(order, kind="stable")
         corners, order = np.rint(corners[sort] * GRAIN) / GRAIN, order[sort]
@@ -249,7 +205,7 @@ class Outline:
         coverage = self.coverage
         ring, _ = expanded(np.diff(coverage.rings))
         arc = np.where(coverage.halves < 0, ~coverage.halves, coverage.halves)
-        own = ~self.elsewhere[np.searchsorted(coverage.ids, coverage.owners)]
+        own = ~self.sketch.elsewhere[np.searchsorted(coverage.ids, coverage.owners)]
         while True:
             points, starts = self.points()
             corners = np.bincount(ring, (np.diff(starts) - 1)[arc], len(coverage.owners))

@@ -53,6 +53,12 @@ class Lines:
     offset: Floats
     axis: Floats
 
+    def part(self, taken: Flags, walls: Walls, arcs: int) -> Lines:
+        """Some lines only, with all of their walls, true in (W,), which are these now, of so many arcs."""
+        _, line = np.unique(self.line[taken], return_inverse=True)
+        begins = firsts_of(walls.arc, arcs)
+        return Lines(walls, begins, line, self.normal[taken], self.offset[taken], self.axis)
+
 
 def placed(coverage: Coverage, walls: Walls, axis: Floats, tolerance: float) -> Lines:
     """Place all walls.

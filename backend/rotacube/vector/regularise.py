@@ -16,7 +16,8 @@ import shapely
 from numpy.typing import NDArray
 
 from rotacube.vector.coverage import Coverage, outlines
-from rotacube.vector.outline import COARSE, CORNERS, RAW, SIMPLE, Outline
+from rotacube.vector.outline import COARSE, FINE, RAW, SIMPLE, Outline
+from rotacube.vector.sketch import CORNERS, Sketch
 from rotacube.vector.walls import BUMP, SHARE
 
 Ints = NDArray[np.int64]
@@ -40,7 +41,8 @@ class Regularised:
     Attributes:
         ids: (N,) ascending.
         shapes: (N,) polygons in pixels (x is the column, y the row); several polygons where the roof is in pieces.
-        axis: (N,) degrees, 0 to 90, from the x axis to the y axis: the direction of its walls.
+        axis: (N,) degrees, 0 to 90, from the x axis to the y axis: the direction of its walls; 0 where none were asked
+            for.
         kept: (N,) True where the outline as found stayed, simplified but not regularised.
     """
 
@@ -84,12 +86,13 @@ def _drawn(ids: NDArray[np.int32], fixed: Collection[int] | Ints, tolerance: flo
     count = len(coverage.ids)
     cluster = np.zeros(count, np.int64)
     cluster[np.searchsorted(coverage.ids, coverage.owners)] = coverage.clusters()[coverage.arcs[coverage.rings[:-1]]]
+    sketch = Sketch.of(coverage, elsewhere, tolerance, start < SIMPLE)
     shapes, axis, kept = np.empty(count, object), np.zeros(count), np.zeros(count, bool)
     level = np.full(len(coverage.sides), start)
     pending, unseen = np.ones((2, count), bool)  # roofs that are drawn again, and those not yet compared
     while pending.any():
-        part, arcs = coverage.part(pending)
-        outline = Outline(part, elsewhere[pending], tolerance, level[arcs])
+        part, arcs = sketch.part(pending)
+        outline = Outline(part, level[arcs])
         before, shapes[pending] = shapes[pending], outline.polygons()
         axis[pending], kept[pending] = outline.axis, outline.all_at_least(SIMPLE)
         torn: Flags = _overlapping(shapes, pending) | ~shapely.is_valid(shapes) | (shapely.area(shapes) <= 0)
@@ -135,7 +138,7 @@ def _unlike(outline: Outline, shapes: Shapes, asked: Flags) -> Flags:
     coverage = outline.coverage
     unlike = np.zeros(len(shapes), bool)
     differs = outline.strayed_area() + np.abs(shapely.area(shapes) - coverage.areas)
-    doubtful = (differs > SURE * (1 - ALIKE) * coverage.areas) | ~outline.all_at_most(COARSE)
+    doubtful = (differs > SURE * (1 - ALIKE) * coverage.areas) | ~outline.all_at_most(FINE)
     doubtful |= outline.touched(outline.link) | (coverage.areas < SMALL)
     wanted = asked & doubtful & ~outline.all_at_least(SIMPLE)
     at = np.flatnonzero(wanted)

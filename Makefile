@@ -29,10 +29,10 @@ test: setup  ## All tests
 	  $(MAKE) --no-print-directory test-backend || exit; \
 	  wait $$learning; code=$$?; cat build/test-learning.log; exit $$code
 
-# In two processes, files whole: their fixtures are dear.
+# Files whole: their fixtures are dear. One process more than most machines here have cores: many tests wait.
 test-backend: setup
 	$(PY) -m pytest tests --ignore=tests/plugin --ignore=tests/e2e --ignore=tests/networks/test_learning.py \
-	  -n 2 --dist loadfile
+	  -n 3 --dist loadfile
 
 # Networks of every family, one by one.
 test-learning: setup

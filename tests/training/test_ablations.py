@@ -48,6 +48,36 @@ def test_a_study_is_carried_out_seed_by_seed_and_once(tmp_path, monkeypatch, cpu
     assert not fitted and (tmp_path / "page.md").read_text() == written
 
 
+def test_a_place_left_out_is_not_learned_from_and_tested_all_the_same(tmp_path, monkeypatch, cpu):
+    labels = np.kron(np.eye(4), np.ones((16, 16))).astype(np.uint8)
+    image = np.repeat((labels * 150 + 40)[None], 3, 0).astype(np.uint8)
+    asked = []
+
+    def read_set(root, name, split, faults=None, *, classes):
+        asked.append((name, split))
+        return [Area(name, image, labels, labels.astype(np.int32), np.ones(labels.shape, bool), 0.15)]
+
+    for where in (data, module):
+        monkeypatch.setattr(where, "read_set", read_set)
+    base = {
+        "tile": 64,
+        "overlap": 32,
+        "precision": "32-true",
+        "data": {"sets": {"dhaka": 0.5, "banepa": 0.5}, "crop": 64, "batch": 2, "workers": 0},
+        "schedule": {"steps": 1, "rate": 1e-3, "average": 0.5},
+    }
+    variants = {"all": ("unet", {}), "without dhaka": ("unet", {})}
+    figures = ("iou in dhaka", "iou in banepa")
+    study = Study("Where?", "None.", base, variants, figures, {"width": 0.0625}, without={"without dhaka": "dhaka"})
+    monkeypatch.setattr(module, "STUDIES", {"places": study})
+    for variant, learned in (("all", {"dhaka", "banepa"}), ("without dhaka", {"banepa"})):
+        asked.clear()
+        found = module.run("places", variant, 1, tmp_path, tmp_path, cpu, ())
+        assert {name for name, split in asked if split == "train"} == learned
+        assert {name for name, split in asked if split == "test"} == {"dhaka", "banepa"} and set(figures) <= set(found)
+    assert (tmp_path / "places" / "without-dhaka" / "1" / "result.json").is_file()
+
+
 def test_the_spread_is_that_of_the_sample():
     values = [0.2, 0.4, 0.9]
     assert spread(values) == f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"

@@ -45,9 +45,10 @@ class Study:
         claim: what the paper says, with the figures that it prints.
         base: of a recipe, but for architecture and options.
         variants: architecture and options by name.
-        figures: what is compared, as `rotacube eval` names it; means over the places.
+        figures: what is compared, as `rotacube eval` names it; means over the places, or "in" one of them.
         options: of all variants.
         chosen: whether it is chosen on validation how roofs are told apart.
+        without: the set that a variant does not learn from; all are tested.
         scenes: the set whose scenes are classified, a fold a seed; empty: pixels are.
         seeds: of weights and crops.
     """
@@ -59,6 +60,7 @@ class Study:
     figures: tuple[str, ...] = ("iou", "turned iou", "quarter turn")
     options: Mapping[str, Any] = field(default_factory=lambda: {"width": 0.25})
     chosen: bool = False
+    without: Mapping[str, str] = field(default_factory=dict)
     scenes: str = ""
     seeds: tuple[int, ...] = SEEDS
 
@@ -67,6 +69,17 @@ _ROOFS = {
     "data": {"sets": {"kampala": 0.5, "banepa": 0.5}, "crop": 128, "batch": 8},
     "schedule": _SCHEDULE,
 }
+_APART = {
+    "init": "imagenet",
+    "data": {
+        "sets": {"kampala": 0.3, "banepa": 0.35, "dhaka": 0.15, "negatives": 0.2},
+        "crop": 192,
+        "batch": 8,
+    },
+    "losses": {"classes": 1.0, "border": 0.5, "distance": 1.5, "direction": 0.5},
+    "schedule": {"steps": 120, "rate": 1e-3, "encoder": 0.3, "average": 0.98},
+}
+_TOWNS = ("kampala", "banepa", "dhaka")
 _FIELD = {
     "task": "plants",
     "classes": _PLANTS,
@@ -145,16 +158,7 @@ STUDIES = {
     "outputs": Study(
         "Outputs beside the classes, by which single roofs are told apart",
         "None of the papers tells single roofs apart.",
-        {
-            "init": "imagenet",
-            "data": {
-                "sets": {"kampala": 0.3, "banepa": 0.35, "dhaka": 0.15, "negatives": 0.2},
-                "crop": 192,
-                "batch": 8,
-            },
-            "losses": {"classes": 1.0, "border": 0.5, "distance": 1.5, "direction": 0.5},
-            "schedule": {"steps": 120, "rate": 1e-3, "encoder": 0.3, "average": 0.98},
-        },
+        _APART,
         {
             "none": ("lite-unet", {}),
             "border": ("lite-unet", {"further": ["border"]}),
@@ -164,6 +168,16 @@ STUDIES = {
         ("roofs f1", "roofs merged", "roofs split", "iou"),
         options={},
         chosen=True,
+    ),
+    "places": Study(
+        "Places left out: trained without one, tested on it",
+        "None of the papers leaves a place out.",
+        _APART,
+        {name: ("lite-unet", {}) for name in ("all places", *(f"without {town}" for town in _TOWNS))},
+        tuple(f"{figure} in {town}" for town in _TOWNS for figure in ("iou", "roofs f1")),
+        options={"further": ["border", "distance"]},
+        chosen=True,
+        without={f"without {town}": town for town in _TOWNS},
     ),
     "fusion": Study(
         "Fusion of the last three stages of a scene classifier, five folds of RSSCN7",
@@ -183,12 +197,12 @@ _scenes = lru_cache(maxsize=1)(read_scenes)  # all folds and variants see the sa
 def folder_of(study: str, variant: str, folder: Path) -> Path:
     """The folder of a variant's runs: one for all studies in which it is the same."""
     known = STUDIES[study]
-    wanted = known.base, known.options, known.variants[variant]
+    wanted = known.base, known.options, known.figures, known.without.get(variant), known.variants[variant]
     name, same = next(
         (name, same)
         for name, other in STUDIES.items()
         for same, made in other.variants.items()
-        if (other.base, other.options, made) == wanted
+        if (other.base, other.options, other.figures, other.without.get(same), made) == wanted
     )
     return folder / name / same.replace(" ", "-")
 
@@ -231,11 +245,13 @@ def run(study: str, variant: str, seed: int, folder: Path, root: Path, place: Pl
     }
     for text in changes:
         change(content, text)
+    sets = [name for name in content["data"]["sets"] if name != "negatives"]
+    content["data"]["sets"].pop(known.without.get(variant), None)
     recipe = Recipe.model_validate(content)
     network = fit(recipe, root, own, progress=False)
     model = LoadedModel(draft_card(recipe), network, own)
     classes = list(recipe.classes)
-    areas = [area for name in recipe.data.sets for area in read_set(root, name, "test", classes=classes)]
+    areas = [area for name in sets for area in read_set(root, name, "test", classes=classes)]
     if known.chosen:
         held = [area for _, found in labelled_areas(root, recipe, "validation", Faults()) for area in found]
         threshold, how = choose_cuts(list(ask(model, held, place)))
@@ -244,7 +260,11 @@ def run(study: str, variant: str, seed: int, folder: Path, root: Path, place: Pl
     if {"turned iou", "quarter turn"} & set(known.figures):
         for name, more in measure_turned(model, areas, place).items():
             places[name] |= more
-    found = {key: mean(figures[key] for figures in places.values() if key in figures) for key in known.figures}
+    found = {}
+    for name in known.figures:
+        key, _, place_name = name.partition(" in ")
+        asked = [places[place_name]] if place_name else places.values()
+        found[name] = mean(figures[key] for figures in asked if key in figures)
     found["parameters"] = sum(p.numel() for p in network.parameters())
     found["steps"] = recipe.schedule.steps
     write_text(result, json.dumps(found))

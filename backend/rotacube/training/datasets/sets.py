@@ -1,4 +1,4 @@
-"""All labelled sets of the project's data folder, by name."""
+"""All labelled sets that may lie in the data folder, by name."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import numpy as np
 
 from rotacube.errors import OptionsRefused
 from rotacube.training.datasets.areas import Area, Faults, split_named
+from rotacube.training.datasets.coloured import COLOURED
 from rotacube.training.datasets.plants import PLANTS
 from rotacube.training.datasets.rooftops import ROOFTOPS
 
-SETS = ROOFTOPS | PLANTS
+SETS = ROOFTOPS | PLANTS | COLOURED
 
 
 def read_set(root: Path, name: str, split: str, faults: Faults | None = None, *, classes: Sequence[str]) -> list[Area]:

@@ -8,8 +8,9 @@ import pytest
 from rotacube.networks.registry import NETWORKS, create_model
 from rotacube.training import ablations as module
 from rotacube.training import data
-from rotacube.training.ablations import STUDIES, Study, main, page, spread
+from rotacube.training.ablations import main, page, spread, verdict
 from rotacube.training.datasets.areas import Area
+from rotacube.training.studies import STUDIES, Study
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -18,6 +19,8 @@ def test_each_variant_is_a_network(name):
     for architecture, options in study.variants.values():
         assert architecture in NETWORKS
         create_model(architecture, 3, 2, **{**study.options, "width": 0.0625, **options})
+    assert {variant for pair in study.better for variant in pair} <= set(study.variants)
+    assert not study.better or study.judged in study.figures
 
 
 def test_a_study_is_carried_out_seed_by_seed_and_once(tmp_path, monkeypatch, cpu):
@@ -34,14 +37,17 @@ def test_a_study_is_carried_out_seed_by_seed_and_once(tmp_path, monkeypatch, cpu
         "schedule": {"steps": 2, "rate": 1e-3, "average": 0.5},
     }
     variants = {"plain": ("unet", {}), "a Cube": ("unet-cube", {})}
-    study = Study("Which?", "None.", base, variants, ("iou", "quarter turn"), {"width": 0.0625}, seeds=(1, 2))
+    more = {"seeds": (1, 2), "better": (("a Cube", "plain"),)}
+    study = Study("Which?", "None.", base, variants, ("iou", "quarter turn"), {"width": 0.0625}, **more)
     monkeypatch.setattr(module, "STUDIES", {"small": study})
     monkeypatch.setattr(module, "choose_place", lambda: cpu)
     monkeypatch.setattr(module, "known_root", lambda: tmp_path)
-    assert "| plain |  |  |  | not measured | not measured |" in page(tmp_path / "runs")
+    nothing = page(tmp_path / "runs")
+    assert "| plain |  |  |  | not measured | not measured |" in nothing and "*plain*: not measured." in nothing
     main(tmp_path / "runs", tmp_path / "page.md", "schedule.steps=3")
     written = (tmp_path / "page.md").read_text()
     assert written.count("| 3 | 2 |") == 2 and "not measured" not in written and "±" in written
+    assert "- *a Cube* is better than *plain*: " in written
     fitted = []
     monkeypatch.setattr(module, "fit", lambda *given, **more: fitted.append(given))
     main(tmp_path / "runs", tmp_path / "page.md", "small")
@@ -76,6 +82,14 @@ def test_a_place_left_out_is_not_learned_from_and_tested_all_the_same(tmp_path, 
         assert {name for name, split in asked if split == "train"} == learned
         assert {name for name, split in asked if split == "test"} == {"dhaka", "banepa"} and set(figures) <= set(found)
     assert (tmp_path / "places" / "without-dhaka" / "1" / "result.json").is_file()
+
+
+def test_what_a_paper_says_is_confirmed_only_where_the_seeds_agree():
+    rng = np.random.default_rng(0)
+    words = [verdict(rng.normal(0, 1, 3).tolist()).split(",")[0] for _ in range(2000)]
+    assert 0.035 < words.count("confirmed") / 2000 < 0.065 and 0.035 < words.count("contradicted") / 2000 < 0.065
+    assert verdict([-0.1, -0.11, -0.12]).startswith("contradicted, by -0.110")
+    assert verdict([0.1]) == "not confirmed, one seed alone, by 0.100"
 
 
 def test_the_spread_is_that_of_the_sample():

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
+
+from scipy.stats import t as student
 
 from rotacube.files import write_text
 from rotacube.inference.device import Place, choose_place
@@ -29,168 +31,9 @@ from rotacube.training.finish import choose_cuts, draft_card
 from rotacube.training.fit import fit
 from rotacube.training.recipe import Recipe, Schedule, change
 from rotacube.training.scenes import train_fold
+from rotacube.training.studies import STUDIES
 
-SEEDS = (1, 2, 3)
 Figures = dict[str, float]
-_PLANTS = {"soil": "#c9b18c", "potato": "#8fd14f", "weed": "#d7263d"}
-_SCHEDULE = {"steps": 400, "rate": 2e-3, "decay": 0.01, "average": 0.98, "warm_up": 0.1}
-
-
-@dataclass(frozen=True)
-class Study:
-    """One question.
-
-    Attributes:
-        title: the question.
-        claim: what the paper says, with the figures that it prints.
-        base: of a recipe, but for architecture and options.
-        variants: architecture and options by name.
-        figures: what is compared, as `rotacube eval` names it; means over the places, or "in" one of them.
-        options: of all variants.
-        chosen: whether it is chosen on validation how roofs are told apart.
-        without: the set that a variant does not learn from; all are tested.
-        scenes: the set whose scenes are classified, a fold a seed; empty: pixels are.
-        seeds: of weights and crops.
-    """
-
-    title: str
-    claim: str
-    base: Mapping[str, Any]
-    variants: Mapping[str, tuple[str, Mapping[str, Any]]]
-    figures: tuple[str, ...] = ("iou", "turned iou", "quarter turn")
-    options: Mapping[str, Any] = field(default_factory=lambda: {"width": 0.25})
-    chosen: bool = False
-    without: Mapping[str, str] = field(default_factory=dict)
-    scenes: str = ""
-    seeds: tuple[int, ...] = SEEDS
-
-
-_ROOFS = {
-    "data": {"sets": {"kampala": 0.5, "banepa": 0.5}, "crop": 128, "batch": 8},
-    "schedule": _SCHEDULE,
-}
-_APART = {
-    "init": "imagenet",
-    "data": {
-        "sets": {"kampala": 0.3, "banepa": 0.35, "dhaka": 0.15, "negatives": 0.2},
-        "crop": 192,
-        "batch": 8,
-    },
-    "losses": {"classes": 1.0, "border": 0.5, "distance": 1.5, "direction": 0.5},
-    "schedule": {"steps": 120, "rate": 1e-3, "encoder": 0.3, "average": 0.98},
-}
-_TOWNS = ("kampala", "banepa", "dhaka")
-_FIELD = {
-    "task": "plants",
-    "classes": _PLANTS,
-    "gsd": 0.004,
-    "tile": 256,
-    "overlap": 64,
-    "data": {"sets": {"potato": 1.0}, "crop": 128, "batch": 8, "centred": 0.6},
-    "losses": {"weights": [0.6, 1.0, 2.0]},
-    "schedule": _SCHEDULE,
-}
-
-STUDIES = {
-    "cube": Study(
-        "Cube convolution in UNet's last stage",
-        "Cube Kernel, tables 2 and 3, IoU on WBD: UNet 0.7775, UNet + Conv 0.7990, UNet + Cube 0.8607.",
-        _ROOFS,
-        {name: (name, {}) for name in ("unet", "unet-conv", "unet-cube")},
-        ("iou",),
-    ),
-    "stride": Study(
-        "Stride of the Cube",
-        "Cube Kernel, IoU on WBD: stride 1 0.8394, stride 2 0.8607, a normal kernel 0.7990.",
-        _ROOFS,
-        {
-            "stride 1": ("unet-cube", {"cube": {"stride": 1}}),
-            "stride 2": ("unet-cube", {}),
-            "a normal kernel": ("unet-conv", {}),
-        },
-        ("iou",),
-    ),
-    "placement": Study(
-        "Where Cube and Involution stand in UNet",
-        "Cube Kernel, table 2, IoU on WBD: UNet+Cube 0.8607, Cube+UNet 0.8224, Involution+UNet 0.8380, UNet+Involution "
-        "0.7054, Invo+UNet+Cube 0.7762, Invo+Cube+UNet 0.8083.",
-        _ROOFS,
-        {
-            name: (name, {})
-            for name in (
-                "unet-cube",
-                "cube-unet",
-                "involution-unet",
-                "unet-involution",
-                "involution-unet-cube",
-                "involution-cube-unet",
-            )
-        },
-        ("iou",),
-    ),
-    "router": Study(
-        "Channel router, spatial attention and the lattice of the Cube",
-        "Cube Kernel: each of reconstruction, routing and attention on and off; on is better.",
-        _ROOFS,
-        {
-            "none": ("unet-cube", {}),
-            "router": ("unet-cube", {"cube": {"router": True}}),
-            "attention": ("unet-cube", {"cube": {"attention": True}}),
-            "router and attention": ("unet-cube", {"cube": {"router": True, "attention": True}}),
-            "grouped instead of the lattice": ("unet-cube", {"cube": {"mode": "grouped"}}),
-        },
-        ("iou",),
-    ),
-    "orientations": Study(
-        "Orientations of RI-UNet, the same augmentation for all",
-        "Accelerated Rotation-Invariant Convolution, accuracy on drone imagery at 256: 1 orientation 90.7%, 4 91.9%, "
-        "8 93.9%.",
-        _FIELD,
-        {
-            "unet": ("unet", {}),
-            "1 orientation": ("ri-unet-1", {}),
-            "4 orientations": ("ri-unet-4", {}),
-            "8 orientations": ("ri-unet-8", {}),
-            "p4-unet (ours)": ("p4-unet", {}),
-        },
-        ("mean iou", "accuracy", "turned iou", "quarter turn"),
-    ),
-    "outputs": Study(
-        "Outputs beside the classes, by which single roofs are told apart",
-        "None of the papers tells single roofs apart.",
-        _APART,
-        {
-            "none": ("lite-unet", {}),
-            "border": ("lite-unet", {"further": ["border"]}),
-            "border and distance": ("lite-unet", {"further": ["border", "distance"]}),
-            "border and direction of walls": ("lite-unet", {"further": ["border", "direction"]}),
-        },
-        ("roofs f1", "roofs merged", "roofs split", "iou"),
-        options={},
-        chosen=True,
-    ),
-    "places": Study(
-        "Places left out: trained without one, tested on it",
-        "None of the papers leaves a place out.",
-        _APART,
-        {name: ("lite-unet", {}) for name in ("all places", *(f"without {town}" for town in _TOWNS))},
-        tuple(f"{figure} in {town}" for town in _TOWNS for figure in ("iou", "roofs f1")),
-        options={"further": ["border", "distance"]},
-        chosen=True,
-        without={f"without {town}": town for town in _TOWNS},
-    ),
-    "fusion": Study(
-        "Fusion of the last three stages of a scene classifier, five folds of RSSCN7",
-        "Kronecker Product Feature Fusion, AlexNet on UC-Merced: none 0.8810, add 0.9071, concat 0.9119, kpff 0.9190.",
-        {"schedule": {**_SCHEDULE, "steps": 600, "rate": 5e-4}, "precision": "auto"},
-        {name: ("alexnet", {"fusion": name}) for name in ("none", "add", "concat", "kpff")},
-        ("accuracy",),
-        scenes="rsscn7",
-        seeds=(1, 2, 3, 4, 5),
-    ),
-}
-
-
 _scenes = lru_cache(maxsize=1)(read_scenes)  # all folds and variants see the same
 
 
@@ -280,26 +123,51 @@ def page(folder: Path) -> str:
         "full width, the encoder from ImageNet); test splits of Kampala and Banepa (roofs; with Dhaka where outputs "
         "are compared) and of the potato field (plants), folds of RSSCN7 (scenes). Small data and small budgets: "
         "these figures are not comparable with the papers', their order may be. Mean of the seeds or folds, and their "
-        "standard deviation.",
+        "standard deviation. What a paper says is confirmed where the differences, seed by seed, are above zero with "
+        "95% (Student's t, one-sided), contradicted where they are below, and else not confirmed: few seeds tell "
+        "little.",
     ]
     for name, study in STUDIES.items():
         lines += ["", f"## {study.title}", "", f"The paper: {study.claim}", ""]
-        rows = {
-            variant: [
-                json.loads(path.read_text(encoding="utf-8"))
-                for path in sorted(folder_of(name, variant, folder).glob("*/result.json"))
-            ]
-            for variant in study.variants
-        }
+        rows = {variant: _done(folder_of(name, variant, folder)) for variant in study.variants}
         lines += [_line(["variant", "M", "steps", "seeds", *study.figures]), _line(["---"] * (4 + len(study.figures)))]
         for variant, found in rows.items():
             if not found:
                 lines.append(_line([variant, *[""] * 3, *["not measured"] * len(study.figures)]))
                 continue
-            size, steps = found[0]["parameters"] / 1e6, found[0]["steps"]
-            cells = [spread([each[key] for each in found]) for key in study.figures]
+            each = list(found.values())
+            size, steps = each[0]["parameters"] / 1e6, each[0]["steps"]
+            cells = [spread([figures[key] for figures in each]) for key in study.figures]
             lines.append(_line([variant, f"{size:.2f}", f"{steps:g}", str(len(found)), *cells]))
+        lines += [""] if study.better else []
+        for one, other in study.better:
+            gaps = [
+                figures[study.judged] - rows[other][seed][study.judged]
+                for seed, figures in rows[one].items()
+                if seed in rows[other]
+            ]
+            lines.append(f"- *{one}* is better than *{other}*: {verdict(gaps)}.")
     return "\n".join(lines) + "\n"
+
+
+def _done(folder: Path) -> dict[str, Figures]:
+    """The figures of a variant's runs, by seed."""
+    return {
+        path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*/result.json"))
+    }
+
+
+def verdict(gaps: Sequence[float]) -> str:
+    """What differences, one a seed, say of whether the true one is above zero.
+
+    >>> verdict([0.02, 0.03, 0.025]), verdict([0.02, -0.03, 0.01])
+    ('confirmed, by 0.025 ± 0.005', 'not confirmed, by 0.000 ± 0.026')
+    """
+    if len(gaps) < 2:
+        return "not measured" if not gaps else f"not confirmed, one seed alone, by {gaps[0]:.3f}"
+    reach = float(student.ppf(0.95, len(gaps) - 1)) * stdev(gaps) / len(gaps) ** 0.5
+    word = "confirmed" if mean(gaps) > reach else "contradicted" if mean(gaps) < -reach else "not confirmed"
+    return f"{word}, by {spread(gaps)}"
 
 
 def spread(values: Sequence[float]) -> str:

@@ -114,6 +114,25 @@ def test_small_pieces_are_none_and_numbers_have_no_gaps(town, card, tmp_path, mo
     assert np.unique(pieces.read(extent)).tolist() == list(range(len(table.number) + 1))
 
 
+@pytest.mark.parametrize("block", [64, 4096])
+def test_pieces_that_are_not_likely_enough_are_none_wherever_blocks_lie(block, town, card, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", block)
+    monkeypatch.setattr(module, "MARGIN", 96)
+    expected, extent = whole_of(town, card)
+    numbers = np.arange(1, expected.max() + 1)
+    likely = np.random.default_rng(1).uniform(0.55, 0.95, len(numbers) + 1)
+    faded = dict(town)
+    faded["chance 1"] = np.where(expected > 0, np.rint(likely[expected] * FULL), town["chance 1"]).astype(np.uint8)
+    means = ndimage.mean(faded["chance 1"], expected, numbers) / FULL
+    surer = card.model_copy(update={"separation": card.separation.model_copy(update={"sure": 0.75})})
+    pieces = Pieces(stored(tmp_path, faded, extent), tmp_path / "pieces", roofs_of(surer), 1)
+    table = pieces.find(lambda share: None)
+    want = np.isin(expected, numbers[means >= 0.75])
+    assert 0 < want.sum() < (expected > 0).sum()
+    np.testing.assert_array_equal(pieces.read(extent) > 0, want)
+    assert table.confidence.min() >= 0.75 and len(table.number) == (means >= 0.75).sum()
+
+
 def test_a_piece_too_large_is_cut_at_the_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "BLOCK", 64)
     monkeypatch.setattr(module, "LONGEST", 200)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ from torch import nn
 from rotacube.errors import JobCancelled, OptionsRefused, RequestRefused
 from rotacube.inference import view as module
 from rotacube.inference.engine import Engine
+from rotacube.inference.request import with_cuts
 from rotacube.inference.run import MapRequest, Product, run_map
 from rotacube.inference.view import View
 from rotacube.jobs.views import Held
@@ -31,6 +33,8 @@ from rotacube.vector.layers import read_polygons
 
 ORIGIN = Affine(0.15, 0, 300000, 0, -0.15, 3000000)
 HIGH, WIDE = 480, 640
+FAINT = range(5, 99, 4)
+"""Numbers of the houses that are hardly more likely than the threshold."""
 MISSED = (270, 40)
 """A row and a column in a roof that is less likely than the threshold."""
 
@@ -70,6 +74,7 @@ def a_town():
                 left += wide
             left += int(rng.integers(12, 30))
     red = np.where(ids > 0, 225, 8)
+    red[np.isin(ids, FAINT)] = 140
     red[MISSED[0] - 20 : MISSED[0] + 20, MISSED[1] - 18 : MISSED[1] + 18] = 70
     return np.stack([red, depth_of(ids) * 255, red]).astype(np.uint8), ids
 
@@ -136,7 +141,7 @@ def test_every_roof_of_the_town_is_found_once(look, town):
         (hit,) = places.query(shapely.Point(x, y), "within")
         roof = found.roofs[hit]
         assert roof.area == pytest.approx(len(rows) * 0.15**2, rel=0.1)
-        assert roof.confidence == pytest.approx(225 / 255, abs=0.02)
+        assert roof.confidence == pytest.approx((140 if number in FAINT else 225) / 255, abs=0.02)
     shapes = np.array([roof.shape for roof in found.roofs])
     one, other = shapely.STRtree(shapes).query(shapes, "overlaps")
     assert shapely.area(shapely.intersection(shapes[one], shapes[other])).sum() < 1e-6
@@ -164,13 +169,19 @@ def test_a_roof_is_the_same_from_wherever_it_is_seen(look, town, places, kept):
         assert found.keys() == seen
 
 
-def test_roofs_are_those_of_a_run(look, town, model, tmp_path, cpu):
-    """The same outlines but for those of roofs at the edges of blocks, which are cut elsewhere: there nearly."""
+@pytest.mark.parametrize("sure", [0.0, 0.7])
+def test_roofs_are_those_of_a_run(sure, look, town, model, tmp_path, cpu):
+    """The same outlines but for those of roofs at the edges of blocks, which are cut elsewhere: there nearly.
+
+    Those that are not likely enough are in neither.
+    """
+    card = model.card.model_copy(update={"separation": model.card.separation.model_copy(update={"sure": sure})})
     products = (Product("polygons", tmp_path / "roofs.gpkg", "gpkg"),)
-    run_map(MapRequest(str(town[0]), "painted", products), model, place=cpu)
+    run_map(MapRequest(str(town[0]), "painted", products), replace(model, card=card), place=cpu)
     want = read_polygons(str(tmp_path / "roofs.gpkg"), look().grid.crs).shapes
-    got = [roof.shape for roof in look().roofs(WHOLE).roofs]
-    assert len(want) == len(got)
+    got = [roof.shape for roof in look(card).roofs(WHOLE).roofs]
+    houses = np.unique(town[2])[1:]
+    assert len(want) == len(got) == (~np.isin(houses, FAINT) if sure else houses > 0).sum() != 0
     tree = shapely.STRtree(want)
     equal = 0
     for shape in got:
@@ -178,6 +189,17 @@ def test_roofs_are_those_of_a_run(look, town, model, tmp_path, cpu):
         equal += bool(shapely.equals_exact(shapely.normalize(shape), shapely.normalize(other), 1e-6))
         assert shape.intersection(other).area > 0.93 * shape.union(other).area
     assert equal > 0.6 * len(got)
+
+
+def test_how_sure_a_roof_has_to_be_moves_with_the_threshold(model):
+    separation = model.card.separation.model_copy(update={"sure": 0.7})
+    card = model.card.model_copy(update={"threshold": 0.5, "separation": separation})
+    assert with_cuts(card, None, None) == card and with_cuts(card, 0.5, None).separation.sure == pytest.approx(0.7)
+    for threshold in (0.2, 0.6):
+        moved = with_cuts(card, threshold, 3.0).separation
+        logits = [np.log(p / (1 - p)) for p in (moved.sure, threshold, 0.7, 0.5)]
+        assert logits[0] - logits[1] == pytest.approx(logits[2] - logits[3]) and moved.smallest == 3
+    assert with_cuts(model.card, 0.2, None).separation.sure == 0
 
 
 def test_another_threshold_cuts_anew_without_inferring(look):

@@ -197,6 +197,19 @@ def test_the_cuts_are_those_with_the_best_f1_of_roofs(model, cpu):
     assert choose_cuts([]) == (0.5, Separation())
 
 
+def test_pieces_that_are_hardly_likely_are_left_out_where_that_is_better(model, cpu):
+    area = a_terrace()
+    image = area.image.copy()
+    for left in range(4, 120, 12):
+        image[:2, 76:86, left : left + 10] = 150  # yards that look like roofs, a little
+    answers = list(ask(model, [replace(area, image=image)], cpu))
+    threshold, separation = choose_cuts(answers)
+    roofs = answers[0].roofs(threshold, separation)
+    assert len(np.unique(roofs)) == 1 + 3 and separation.sure > threshold
+    unsure = separation.model_copy(update={"sure": 0.0})
+    assert len(np.unique(answers[0].roofs(0.5, unsure))) == 1 + 3 + 10
+
+
 def test_panels_show_image_truth_and_prediction(model, cpu, tmp_path):
     (answer,) = ask(model, [a_terrace()], cpu)
     picture = panel(answer, model.card)

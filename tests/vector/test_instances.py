@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from scipy.ndimage import gaussian_filter
 from skimage.measure import label
 from skimage.morphology import local_maxima
@@ -13,7 +14,7 @@ from skimage.segmentation import watershed
 
 from rotacube.training.datasets.targets import border_of, depth_of
 from rotacube.training.metrics import compare_roofs
-from rotacube.vector.instances import SMOOTH, separate_roofs
+from rotacube.vector.instances import SMOOTH, separate_roofs, without_unsure
 
 
 def terrace(count=5, wide=24, deep=40):
@@ -82,6 +83,21 @@ def test_basins_are_those_of_a_watershed(seed, grain):
     pairs, count = np.unique(np.stack([found[roof], wanted[roof]]), axis=1, return_counts=True)
     largest = [count[pairs[0] == number].max() for number in range(1, found.max() + 1)]
     assert sum(largest) >= 0.97 * roof.sum()
+
+
+def test_roofs_that_are_not_likely_enough_are_none():
+    rng = np.random.default_rng(2)
+    ids = np.kron(rng.permutation(12).reshape(3, 4), np.ones((5, 7))).astype(np.int32)
+    chance = rng.random(ids.shape)
+    means = dict(zip(range(1, 12), ndimage.mean(chance, ids, range(1, 12)), strict=True))
+    least = np.mean(sorted(means.values())[4:6])
+    kept = {number for number, mean in means.items() if mean >= least}
+    assert set(np.unique(without_unsure(ids, chance, least))) == {0, *kept} and len(kept) == 6
+    spared = np.array(sorted(set(means) - kept)[:2])
+    found = without_unsure(ids, chance, least, spared)
+    np.testing.assert_array_equal(found, np.where(np.isin(ids, [*kept, *spared]), ids, 0))
+    np.testing.assert_array_equal(without_unsure(ids, chance, 0.0), ids)
+    assert not without_unsure(np.zeros((4, 4), np.int32), np.ones((4, 4)), 0.5).any()
 
 
 def test_level_ground_is_one_roof():

@@ -53,10 +53,12 @@ class Splitter:
         names: the parts of the findings that it needs.
         split: from these, (H, W) each, to a number a piece, 0 elsewhere, and the class of each pixel of one, (H, W)
             both. What it says of a pixel depends on `MARGIN` pixels about it.
+        sure: the mean probability of a piece's pixels below which it is none.
     """
 
     names: Sequence[str]
     split: Callable[[Parts], tuple[Ids, NDArray[np.int32]]]
+    sure: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def roofs_of(card: ModelCard) -> Splitter:
         )
         return separate_roofs(roof, depth, border, saddle=how.saddle, weight=how.border), roof.astype(np.int32)
 
-    return Splitter(names, split)
+    return Splitter(names, split, how.sure)
 
 
 def patches_of(smallest: int) -> Splitter:
@@ -215,13 +217,13 @@ class Pieces:
         size = np.bincount(group, pixels, len(low)).astype(np.int64)
         first = np.full(len(low), count)
         np.minimum.at(first, group, np.arange(count))
-        kept = size >= max(1, self.smallest)
+        means = np.column_stack([np.bincount(group, part, len(low)) for part in added.T]) / np.maximum(size, 1)[:, None]
+        kept = (size >= max(1, self.smallest)) & ~(means[:, 0] < self.splitter.sure)  # where none is known, it stays
         begins = _together(first, low, high, group[beside], kept)
         order = np.flatnonzero(kept)[np.lexsort((first[kept], begins[kept]))]
         number = np.zeros(len(low), np.int32)
         number[order] = np.arange(1, len(order) + 1)
         self._numbers = np.concatenate([np.zeros(1, np.int32), number[group]])
-        means = np.column_stack([np.bincount(group, part, len(low)) for part in added.T]) / np.maximum(size, 1)[:, None]
         return Piece(
             np.arange(1, len(order) + 1),
             kind[first[order]],

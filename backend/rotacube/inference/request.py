@@ -254,18 +254,36 @@ def card_of(request: MapRequest, card: ModelCard) -> ModelCard:
 def with_cuts(card: ModelCard, threshold: float | None, smallest: float | None) -> ModelCard:
     """A card with another threshold, and another area of the smallest roof or patch; its own where they are None.
 
+    How sure a roof has to be moves with the threshold, by as many logits.
+
     Raises:
         OptionsRefused: the threshold is no probability, or the smallest area none.
     """
     changed: dict[str, Any] = {}
+    moved: dict[str, float] = {}
     if threshold is not None:
         if not 0 < threshold < 1:
             raise OptionsRefused(f"A threshold of {threshold:g} is no probability: it lies between 0 and 1.")
         changed["threshold"] = threshold
+        moved["sure"] = _moved(card.separation.sure, _odds(threshold) / _odds(card.threshold))
     if smallest is not None:
         check_smallest(smallest)
-        changed["separation"] = card.separation.model_copy(update={"smallest": smallest})
-    return card.model_copy(update=changed)
+        moved["smallest"] = smallest
+    return card.model_copy(update={**changed, "separation": card.separation.model_copy(update=moved)})
+
+
+def _odds(probability: float) -> float:
+    return probability / (1 - probability)
+
+
+def _moved(probability: float, times: float) -> float:
+    """The probability whose odds are so many times those of this one.
+
+    >>> _moved(0.5, 4)
+    0.8
+    """
+    odds = _odds(probability) * times
+    return odds / (1 + odds)
 
 
 def check_smallest(area: float) -> None:

@@ -35,7 +35,7 @@ from rotacube.raster.cell_source import At, CellSource
 from rotacube.raster.file_source import CACHE_BYTES, FileSource
 from rotacube.raster.grid import Box, TileGrid
 from rotacube.raster.write import NODATA
-from rotacube.vector.instances import separate_roofs
+from rotacube.vector.instances import separate_roofs, without_unsure
 from rotacube.vector.layers import on_map
 from rotacube.vector.regularise import regularise
 
@@ -250,8 +250,10 @@ class View:
             seen = {name: part[window.within(region)] for name, part in parts.items()}
             ids, _ = roofs_of(card).split(seen)
             ids[np.bincount(ids.ravel())[ids] < least] = 0
+            edges = _at_edges(ids, window, self.grid.extent)
+            ids = without_unsure(ids, seen[f"{CHANCE} 1"], card.separation.sure * FULL, edges)
             own = _with_middle_in(ids, core, window)
-            beyond = own[np.isin(own, _at_edges(ids, window, self.grid.extent))]
+            beyond = own[np.isin(own, edges)]
             if not len(beyond) or margin >= BLOCK:
                 break
             margin = min(BLOCK, 2 * margin)

@@ -98,12 +98,14 @@ HUT = 2.0
 class Separation(_Strict):
     """How single roofs are told apart: see `vector.instances.separate_roofs`.
 
-    `saddle` is in the depth's units; `border` is the weight of the output of that name; `smallest`, of single roofs or
-    of the patches of other classes, is in square metres: where a card does not say it, see `smallest_of`.
+    `saddle` is in the depth's units; `border` is the weight of the output of that name; `sure` is the mean probability
+    of a roof's pixels from which on it counts, at the card's threshold; `smallest`, of single roofs or of the patches
+    of other classes, is in square metres: where a card does not say it, see `smallest_of`.
     """
 
     saddle: float = Field(default=0.2, gt=0, lt=1)
     border: float = Field(default=0.5, ge=0, le=1)
+    sure: float = Field(default=0.0, ge=0, lt=1)
     smallest: float = Field(default=HUT, ge=0, le=1e4)
 
 

@@ -35,7 +35,7 @@ from rotacube.training.metrics import (
     of_class,
     reliability,
 )
-from rotacube.vector.instances import separate_roofs
+from rotacube.vector.instances import separate_roofs, without_unsure
 
 EDGE = 0.5
 """Metres within which an edge is found."""
@@ -78,7 +78,8 @@ class Answer:
         depth, border = (self.further[name][0] if name in self.further else None for name in ("distance", "border"))
         least = math.ceil(how.smallest / self.area.gsd**2)
         found = (self.labels(threshold) > 0) & self.area.valid
-        return separate_roofs(found, depth, border, saddle=how.saddle, weight=how.border, smallest=least)
+        ids = separate_roofs(found, depth, border, saddle=how.saddle, weight=how.border, smallest=least)
+        return without_unsure(ids, self.chances[1], how.sure)
 
 
 def ask(model: LoadedModel, areas: Iterable[Area], place: Place, turns: int = 1) -> Iterator[Answer]:

@@ -1,7 +1,11 @@
-"""From a trained network to a model: calibrated, its choices made on validation, measured on test, its card written."""
+"""From a trained network to a model: calibrated, its choices made on validation, measured on test, its card written.
+
+`python -m rotacube.training.finish RECIPE FOLDER` chooses and measures anew what the card of a finished model says.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,22 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from rotacube.inference.device import Place
+from rotacube.inference.device import Place, choose_place
 from rotacube.models.card import ModelCard, Separation
-from rotacube.models.store import LoadedModel, load_model, save_model
+from rotacube.models.store import LoadedModel, load_model, save_model, save_weights
 from rotacube.networks.dense import FURTHER, DenseNetwork
 from rotacube.networks.registry import NETWORKS
 from rotacube.training.data import labelled_areas
-from rotacube.training.datasets.areas import Area, Faults
+from rotacube.training.datasets.areas import Area, Faults, known_root
 from rotacube.training.datasets.folder import read_description, split_areas
 from rotacube.training.datasets.sets import read_set, sets_at
 from rotacube.training.evaluate import Answer, ask, measure
 from rotacube.training.metrics import Roofs, compare_classes, compare_roofs
-from rotacube.training.recipe import Recipe
+from rotacube.training.recipe import Recipe, read_recipe
 
 THRESHOLDS = tuple(np.arange(0.3, 0.701, 0.05).round(2).tolist())
 SADDLES = tuple(np.arange(0.1, 0.401, 0.05).round(2).tolist())
 BORDERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+SURES = tuple(np.arange(0.4, 0.851, 0.05).round(2).tolist())
 ENOUGH = 100
 """Roofs of a place that make the choice of how they are told apart."""
 TEMPERATURES = np.exp(np.linspace(np.log(0.4), np.log(2.5), 43))
@@ -51,23 +56,58 @@ def finish(network: DenseNetwork, recipe: Recipe, root: Path, folder: Path, plac
     temperature = choose_temperature(answers)
     network.scale_logits(1 / temperature)
     answers = [replace(answer, logits=answer.logits / temperature) for answer in answers]
-    threshold, separation = choose_cuts([*answers, *_more_roofs(answers, draft, recipe, root, place)])
-    fields = _fields(recipe) | {
+    fields = _fields(recipe) | _chosen(answers, draft, recipe, root, place)
+    save_model(network, fields | {"accuracy": {}}, folder, bits=recipe.bits)
+    model = load_model(str(folder))  # with its weights as the file has them
+    accuracy = _measured(model, recipe, root, place, say)
+    if recipe.data.folder and recipe.init:
+        accuracy |= _before(recipe, root, place, say)
+    return save_model(network, fields | {"accuracy": accuracy}, folder, bits=recipe.bits)
+
+
+def choose_again(recipe: Recipe, root: Path, folder: Path, place: Place, say: Say) -> ModelCard:
+    """Choose and measure anew what the card of a finished model says; its weights stay, and so does its temperature.
+
+    Args:
+        recipe: that it was trained by.
+        root: the data folder.
+        folder: of the model.
+        place: where the network runs.
+        say: is told what is going on.
+    """
+    model = load_model(str(folder))
+    say("Choosing the threshold and how roofs are told apart on validation")
+    areas = (area for _, found in labelled_areas(root, recipe, "validation", Faults()) for area in found)
+    chosen = _chosen(list(ask(model, areas, place)), model, recipe, root, place)
+    fields = model.card.model_dump(exclude={"weights", "accuracy"}) | chosen
+    weights = model.card.weights
+    content = (folder / weights.file).read_bytes()
+    save_weights(content, ".safetensors", weights.parameters, fields | {"accuracy": {}}, folder)
+    accuracy = _measured(load_model(str(folder)), recipe, root, place, say)
+    return save_weights(content, ".safetensors", weights.parameters, fields | {"accuracy": accuracy}, folder)
+
+
+def _chosen(
+    answers: Sequence[Answer], model: LoadedModel, recipe: Recipe, root: Path, place: Place
+) -> dict[str, object]:
+    """The fields of the card that are chosen or counted on validation."""
+    threshold, separation = choose_cuts([*answers, *_more_roofs(answers, model, recipe, root, place)])
+    return {
         "threshold": threshold,
         "separation": separation.model_dump(exclude_unset=True),
         "confusion": confusion(answers, threshold, len(recipe.classes)),
         "counts": {name: found[:3] for name, found in count_roofs(answers, threshold, separation).items()},
     }
-    save_model(network, fields | {"accuracy": {}}, folder, bits=recipe.bits)
-    model = load_model(str(folder))  # with its weights as the file has them
+
+
+def _measured(model: LoadedModel, recipe: Recipe, root: Path, place: Place, say: Say) -> dict[str, float]:
+    """All figures of what is held out, by place."""
     accuracy: dict[str, float] = {}
     for name, held in held_out(recipe, root):
         say(f"Measuring on {name}")
         for town, found in measure(model, held, place).items():
             accuracy |= {f"{town} {key}": round(value, 4) for key, value in found.items()}
-    if recipe.data.folder and recipe.init:
-        accuracy |= _before(recipe, root, place, say)
-    return save_model(network, fields | {"accuracy": accuracy}, folder, bits=recipe.bits)
+    return accuracy
 
 
 def _more_roofs(
@@ -179,11 +219,14 @@ def choose_cuts(answers: Sequence[Answer]) -> tuple[float, Separation]:
         counts = count_roofs(answers, threshold, separation).values()
         return float(np.average([roofs.f1 for roofs in counts], weights=[roofs.truth**0.5 for roofs in counts]))
 
-    threshold = 0.5
+    threshold, sure = 0.5, SURES[0]
     for _ in range(2):  # one after the other: they hardly depend on each other
-        ways = [[Separation(saddle=saddle, border=border) for saddle in SADDLES] for border in BORDERS]
+        ways = [[Separation(saddle=saddle, border=border, sure=sure) for saddle in SADDLES] for border in BORDERS]
         row, column = _best([[f1(threshold, way) for way in line] for line in ways])
         separation = ways[row][column]
+        surer = [separation.model_copy(update={"sure": sure}) for sure in SURES]
+        separation = surer[_best([f1(threshold, way) for way in surer])[0]]
+        sure = separation.sure
         threshold = THRESHOLDS[_best([f1(cut, separation) for cut in THRESHOLDS])[0]]
     return threshold, separation
 
@@ -228,3 +271,8 @@ def draft_card(recipe: Recipe) -> ModelCard:
     """The card of a network that is not saved yet, nothing chosen and nothing measured."""
     weights = {"file": "none.safetensors", "sha256": "0" * 64, "parameters": 0}
     return ModelCard.model_validate({**_fields(recipe), "accuracy": {}, "weights": weights})
+
+
+if __name__ == "__main__":
+    named, model_folder = sys.argv[1:]
+    choose_again(read_recipe(named), known_root(), Path(model_folder), choose_place(), print)

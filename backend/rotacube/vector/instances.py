@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
@@ -51,6 +53,28 @@ def separate_roofs(
         inner = gaussian_filter(whole if border is None else whole * (1 - weight * border), SMOOTH)
         ids = _without_saddles(*_basins(inner, roof), saddle)
     return _numbered(_without_small(ids, smallest))
+
+
+def without_unsure(
+    ids: NDArray[np.int32], chance: NDArray[Any], least: float, spared: NDArray[np.integer] | None = None
+) -> NDArray[np.int32]:
+    """Roofs whose pixels are likely enough; the others are none, and the numbers stay as they are.
+
+    What a network calls roof with little to spare is more often a piece of something else than a roof.
+
+    Args:
+        ids: (H, W), a number a roof, 0 elsewhere.
+        chance: (H, W), the probability of roof, in any unit.
+        least: its mean over a roof, in that unit.
+        spared: numbers that stay in any case.
+    """
+    count = int(ids.max(initial=0)) + 1
+    size = np.bincount(ids.ravel(), minlength=count)
+    kept = np.bincount(ids.ravel(), chance.ravel(), count) >= least * size
+    if spared is not None:
+        kept[spared] = True
+    found: NDArray[np.int32] = np.where(kept[ids], ids, 0)
+    return found
 
 
 def _basins(height: Floats, roof: NDArray[np.bool_]) -> tuple[NDArray[np.int32], Floats, Floats]:

@@ -6,7 +6,7 @@ RASTER ?= build/sample/sample.tif
 SOURCES := $(shell find csrc -type f) setup.py pyproject.toml metadata.txt constraints.txt tools/setup.sh
 export ROTACUBE_DATA ?= $(abspath ../shared/data)
 
-.PHONY: setup demo test test-backend test-learning test-plugin test-e2e test-asan test-full test-qgis-matrix fuzz test-kills lint format plugin wheel screenshots bench-ops bench-train bench-map bench-view bench-frames models-table modules train-pack rival ablations panels clean
+.PHONY: setup demo test test-backend test-learning test-plugin test-e2e test-asan test-full test-qgis-matrix fuzz test-kills lint format plugin wheel screenshots bench-ops bench-train bench-map bench-view bench-frames models-table modules train-pack rival ablations choose-again panels clean
 
 setup: .venv/.done  ## Environments, compiled operators, system packages where missing
 
@@ -128,6 +128,9 @@ train-pack:  ## The rooftop imagery for training elsewhere: what may teach what 
 	tar -C $(ROTACUBE_DATA) -czf build/pack/open.tar.gz $(OPEN)
 	tar -C $(ROTACUBE_DATA) -czf build/pack/research.tar.gz $(addprefix --exclude=,$(OPEN)) rooftop
 	ls -l build/pack
+
+choose-again: setup  ## The cuts and figures on the card of a model that ships, chosen and measured anew; MODEL=rooftop-lite
+	$(PY) -m rotacube.training.finish $(MODEL) resources/models/$(MODEL)
 
 panels: setup  ## Image, truth and prediction of held-out tiles of the models that ship, to docs/panels
 	for model in $(notdir $(wildcard resources/models/*)); do \

@@ -119,8 +119,8 @@ def page(folder: Path) -> str:
     lines = [
         "# The papers' ablations, small",
         "",
-        "Written by `make ablations`. Networks of a quarter of the width, from random weights, taught by 8 crops of 128 "
-        "px a step (where outputs are compared and places left out: full width, the encoder from ImageNet, 192 px; "
+        "Written by `make ablations`. Networks of a quarter of the width, from random weights, taught by 8 crops of "
+        "128 px a step (where outputs are compared and places left out: full width, the encoder from ImageNet, 192 px; "
         "scenes are seen whole); test splits of Kampala and Banepa (roofs; with Dhaka where outputs are compared and "
         "places left out) and of the potato field (plants), folds of RSSCN7 (scenes). Small data and small budgets: "
         "these figures are not comparable with the papers', their order may be. Mean of the seeds or folds, and their "

@@ -39,13 +39,9 @@ _scenes = lru_cache(maxsize=1)(read_scenes)  # all folds and variants see the sa
 
 def folder_of(study: str, variant: str, folder: Path) -> Path:
     """The folder of a variant's runs: one for all studies in which it is the same."""
-    known = STUDIES[study]
-    wanted = known.base, known.options, known.figures, known.without.get(variant), known.variants[variant]
+    wanted = STUDIES[study].asked(variant)
     name, same = next(
-        (name, same)
-        for name, other in STUDIES.items()
-        for same, made in other.variants.items()
-        if (other.base, other.options, other.figures, other.without.get(same), made) == wanted
+        (name, same) for name, other in STUDIES.items() for same in other.variants if other.asked(same) == wanted
     )
     return folder / name / same.replace(" ", "-")
 

@@ -42,6 +42,10 @@ class Study:
     scenes: str = ""
     seeds: tuple[int, ...] = SEEDS
 
+    def asked(self, variant: str) -> tuple[object, ...]:
+        """All that a variant's runs and their figures depend on, but for the seed."""
+        return self.base, self.options, self.figures, self.without.get(variant), self.variants[variant]
+
 
 _ROOFS = {
     "data": {"sets": {"kampala": 0.5, "banepa": 0.5}, "crop": 128, "batch": 8},

@@ -6,10 +6,10 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import rasterio
@@ -22,6 +22,7 @@ from torch import Tensor
 from rotacube.errors import DatasetDamaged, OptionsRefused, first_line
 from rotacube.files import in_one_step
 
+T = TypeVar("T")
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 IMAGES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
@@ -198,18 +199,16 @@ def read_tile(name: str, files: TileFiles, gsd: float, classes: int = 0) -> Area
     Raises:
         DatasetDamaged: a file is missing or truncated, of another size, or holds values that mean nothing.
     """
-    bands = read_picture(files.image)
-    if len(bands) not in (3, 4) or bands.dtype != np.uint8:
-        raise DatasetDamaged(f"The image '{files.image}' has to have three bands of 8 bits, or four with an alpha.")
+    bands = read_image(files.image)
     shape = (bands.shape[1], bands.shape[2])
     labels, valid = np.zeros(shape, np.uint8), np.ones(shape, bool)
     if len(bands) == 4:
         valid &= bands[3] > 127
     if files.valid is not None:
-        valid &= _layer(files.valid, shape) > 0
+        valid &= read_layer(files.valid, shape) > 0
     ids = None
     if files.mask is not None:
-        values = _layer(files.mask, shape)
+        values = read_layer(files.mask, shape)
         unknown = sorted(set(np.unique(values).tolist()) - {*range(classes or 2), 255})
         if unknown:
             means = (
@@ -220,7 +219,7 @@ def read_tile(name: str, files: TileFiles, gsd: float, classes: int = 0) -> Area
             valid &= values < 255
         labels = np.where(values < 255, values, 0 if classes else 1).astype(np.uint8)
     if files.instances is not None:
-        ids = _layer(files.instances, shape).astype(np.int32)
+        ids = read_layer(files.instances, shape).astype(np.int32)
         if files.mask is None:
             labels = (ids > 0).astype(np.uint8)
         ids[labels == 0] = 0
@@ -305,11 +304,43 @@ def write_picture(path: Path, bands: NDArray[np.uint8]) -> None:
         target.write(bands)
 
 
-def _layer(path: Path, shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """The first band of a file that has to have this size."""
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """The bands of an image of three of them, or of four with an alpha, (bands, H, W).
+
+    Raises:
+        DatasetDamaged: as `read_picture` says, or it has other bands.
+    """
+    bands = read_picture(path)
+    if len(bands) not in (3, 4) or bands.dtype != np.uint8:
+        raise DatasetDamaged(f"The image '{path}' has to have three bands of 8 bits, or four with an alpha.")
+    return bands
+
+
+def read_layer(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The first band of a file that has to have this size.
+
+    Raises:
+        DatasetDamaged: as `read_picture` says, or it has another size.
+    """
     band: NDArray[np.uint8] = read_picture(path)[0]
+    check_size(path, band, shape)
+    return band
+
+
+def check_size(path: Path, band: NDArray[np.uint8], shape: tuple[int, ...]) -> None:
+    """Check that what was read from a file is as large as its image.
+
+    Raises:
+        DatasetDamaged: it is not.
+    """
     if band.shape != shape:
         raise DatasetDamaged(
             f"'{path}' has {band.shape[1]} x {band.shape[0]} pixels, its image {shape[1]} x {shape[0]}."
         )
-    return band
+
+
+def by_fifths(every: Sequence[T], split: Split) -> Sequence[T]:
+    """What of a row of neighbours is of a split: the last fifth is test, the one before validation."""
+    fifth = round(len(every) / 5)
+    parts = {"train": every[: -2 * fifth], "validation": every[-2 * fifth : -fifth], "test": every[-fifth:]}
+    return parts[split]

@@ -28,7 +28,20 @@ import torch
 from numpy.typing import NDArray
 
 from rotacube.errors import DatasetDamaged
-from rotacube.training.datasets.areas import Area, Faults, LabelledSet, Split, picture, pictures, read_picture, resize
+from rotacube.training.datasets.areas import (
+    Area,
+    Faults,
+    LabelledSet,
+    Split,
+    by_fifths,
+    check_size,
+    picture,
+    pictures,
+    read_image,
+    read_layer,
+    read_picture,
+    resize,
+)
 
 Colour = tuple[int, int, int]
 UNKNOWN = 255
@@ -69,12 +82,8 @@ def semantic_drone(root: Path, split: Split, faults: Faults) -> list[Area]:
     masks = base / "gt" / "semantic" / "label_images"
     images, drawn = pictures(base / "images"), pictures(masks)
     names = sorted(images.keys() | drawn.keys())
-    fifth = round(len(names) / 5)
-    parts: dict[Split, list[str]] = {
-        "train": names[: -2 * fifth], "validation": names[-2 * fifth : -fifth], "test": names[-fifth:],
-    }  # fmt: skip
     found = []
-    for name in parts[split]:
+    for name in by_fifths(names, split):
         files = picture(images, base / "images", name), picture(drawn, masks, name)
         found += _one("semantic_drone", *files, colours, DRONE_GSD, faults, smaller=SMALLER)
     return found
@@ -115,19 +124,14 @@ def _one(
         smaller: by how much it is reduced.
     """
     try:
-        bands = read_picture(image)
-        if len(bands) not in (3, 4) or bands.dtype != np.uint8:
-            raise DatasetDamaged(f"The image '{image}' has to have three bands of 8 bits, or four with an alpha.")
-        labels = _labels(mask, colours)
-        nothing = np.zeros(labels.shape, np.uint8) if beyond is None else read_picture(beyond / image.name)[0]
-        for part, path in ((labels, mask), (nothing, (beyond or mask) / image.name)):
-            if part.shape != bands.shape[1:]:
-                sizes = f"{part.shape[1]} x {part.shape[0]} pixels, its image {bands.shape[2]} x {bands.shape[1]}"
-                raise DatasetDamaged(f"'{path}' has {sizes}.")
+        bands, labels = read_image(image), _labels(mask, colours)
+        check_size(mask, labels, bands.shape[1:])
+        valid = (labels != UNKNOWN) & (bands[3:].min(0, initial=255) > 127)
+        if beyond is not None:
+            valid &= read_layer(beyond / image.name, labels.shape) == 0
     except DatasetDamaged as error:
         faults.add(error)
         return []
-    valid = (labels != UNKNOWN) & (nothing == 0) & (bands[3:].min(0, initial=255) > 127)
     pixels = bands[:3]
     if smaller > 1:
         high, wide = (n // smaller for n in labels.shape)

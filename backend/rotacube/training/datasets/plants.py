@@ -16,6 +16,7 @@ from rotacube.training.datasets.areas import (
     LabelledSet,
     Split,
     TileFiles,
+    by_fifths,
     listed,
     picture,
     pictures,
@@ -43,8 +44,7 @@ def potato(root: Path, split: Split, faults: Faults) -> list[Area]:
     if not rows:
         raise DatasetDamaged(f"No image in '{folder / 'images'}' is named tile_ROW_COLUMN.")
     every = sorted(set(rows.values()))
-    fifth = round(len(every) / 5)
-    chosen = {"train": every[: -2 * fifth], "validation": every[-2 * fifth : -fifth], "test": every[-fifth:]}[split]
+    chosen = by_fifths(every, split)
     return _tiles(folder, images, [name for name, row in rows.items() if row in chosen], POTATO_GSD, 3, faults)
 
 

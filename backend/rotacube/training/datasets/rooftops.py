@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from rotacube.training.datasets.areas import (
     LabelledSet,
     Split,
     TileFiles,
+    by_fifths,
     listed,
     picture,
     pictures,
@@ -149,16 +150,14 @@ def _mosaics(folder: Path, zoom: int, split: Split, faults: Faults, outlines: Pa
         if place and place[2] == zoom:
             tiles[place[:2]] = path
     columns = sorted({x for x, _ in tiles})
-    fifth = round(len(columns) / 5)
-    chosen = {"train": columns[: -2 * fifth], "validation": columns[-2 * fifth : -fifth], "test": columns[-fifth:]}
     areas = []
-    for run in _runs(chosen[split]):
+    for run in _runs(by_fifths(columns, split)):
         part = {address: path for address, path in tiles.items() if address[0] in run}
         areas += _mosaic(folder, part, zoom, faults, outlines)
     return areas
 
 
-def _runs(columns: list[int]) -> list[list[int]]:
+def _runs(columns: Sequence[int]) -> list[list[int]]:
     runs: list[list[int]] = []
     for x in columns:
         if runs and runs[-1][-1] == x - 1:

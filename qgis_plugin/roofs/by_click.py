@@ -7,9 +7,9 @@ import hashlib
 from functools import partial
 from typing import Optional
 
-from qgis.core import QgsMapLayer, QgsProject, QgsRasterLayer
+from qgis.core import QgsMapLayer, QgsPointXY, QgsProject, QgsRasterLayer
 from qgis.PyQt.QtCore import QObject, QTimer
-from qgis.PyQt.QtGui import QIcon
+from qgis.PyQt.QtGui import QCursor, QIcon
 
 from .. import paths
 from ..client.schema import BackendError, ModelInfo, ViewInfo
@@ -199,8 +199,13 @@ class RoofsByClick(QObject):
         settings = self._canvas.mapSettings()
         if self.session is None and not self._open(model):
             return
-        self.session.look(Place(settings.visibleExtent(), settings.destinationCrs()))
+        self.session.look(Place(settings.visibleExtent(), settings.destinationCrs()), self._under_cursor())
         self._outlines.draw(self._known)
+
+    def _under_cursor(self) -> Optional[QgsPointXY]:
+        """The place under the cursor, in the map's CRS; None if that is not over the map."""
+        place = self._canvas.viewport().mapFromGlobal(QCursor.pos())
+        return self.tool.toMapCoordinates(place) if self._canvas.viewport().rect().contains(place) else None
 
     def _open(self, model: ModelInfo) -> bool:
         client, settings = self._supervisor.client, self._canvas.mapSettings()

@@ -182,13 +182,13 @@ class Known:
         return [roof for roof in self.meeting(line.boundingBox()) if roof.on_map.intersects(line)]
 
 
-def blocks(box: QgsRectangle, side: Tuple[float, float]) -> List[QgsRectangle]:
-    """A box in equal blocks of at most `side` (along x and y), those in its middle first."""
+def blocks(box: QgsRectangle, side: Tuple[float, float], focus: QgsPointXY) -> List[QgsRectangle]:
+    """A box in equal blocks of at most `side` (along x and y), the nearest to a point first."""
     columns, rows = (max(1, -int(-length // most)) for length, most in zip((box.width(), box.height()), side))
-    width, height, middle = box.width() / columns, box.height() / rows, box.center()
+    width, height = box.width() / columns, box.height() / rows
     made = [
         QgsRectangle(left, bottom, left + width, bottom + height)
         for left in (box.xMinimum() + width * k for k in range(columns))
         for bottom in (box.yMinimum() + height * k for k in range(rows))
     ]
-    return sorted(made, key=lambda each: each.center().sqrDist(middle))
+    return sorted(made, key=lambda each: each.center().sqrDist(focus))

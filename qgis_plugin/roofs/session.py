@@ -6,6 +6,7 @@ Nothing here waits: what takes time is done in threads, and what a newer wish ha
 from __future__ import annotations
 
 import itertools
+import math
 from functools import partial
 from typing import Callable, List, NamedTuple, Optional, Set, Tuple
 
@@ -27,7 +28,8 @@ from ..signals.background import Background
 from .known import Batch, Known, Placing, batch, blocks, moved
 from .pixels import Cell, Pixels, cell_box
 
-PIECE = 1024  # pixels a side of what is asked for at once, so that the first roofs come soon
+INSET = 0.25  # of a cell, within which a request keeps to that cell: the backend looks about what it is asked for
+PIECE = 1024  # pixels a side of what is asked for after it, so that roofs come soon
 WHOLE = 3072  # and of what is asked for in the end, when all of it is inferred
 MOST = 12_288  # pixels a side of what the map may show
 RING = 0.25  # of a block's size, inferred ahead
@@ -84,6 +86,7 @@ class Session(QObject):
         self.extent = extent
         self._client, self._request, self._layer, self._context = client, request, layer, context
         self._place: Optional[Place] = None
+        self._focus: Optional[QgsPointXY] = None  # in the CRS of the place
         self._todo: List[Work] = []
         self._tried: Set[Cell] = set()  # cells that were rendered for this look
         self._then: Callable[[], None] = self._next  # when they are sent
@@ -108,13 +111,18 @@ class Session(QObject):
         self.working.emit(tr("Opening the model…"))
         self._background.call(lambda: self._client.open_view(self._request), self._opened, self._not_opened)
 
-    def look(self, place: Place) -> None:
-        """Find the roofs of a place; what was looked for before is cancelled."""
+    def look(self, place: Place, focus: Optional[QgsPointXY] = None) -> None:
+        """Find the roofs of a place; what was looked for before is cancelled.
+
+        Args:
+            place: what the map shows.
+            focus: about which roofs are wanted first, in the map's CRS; the middle if None.
+        """
         self.cancel()
         if self._place is not None and self._place.crs != place.crs:
             self._move(place)
         again = self._looked_at == place
-        self._place, self._looked_at = place, None
+        self._place, self._focus, self._looked_at = place, focus, None
         if self.view is None:
             self.open()
             return
@@ -139,7 +147,7 @@ class Session(QObject):
         """Cut the roofs at another threshold; those that are known stay until the new ones come."""
         self.threshold, self._stale = threshold, True
         if self._place is not None:
-            self.look(self._place)
+            self.look(self._place, self._focus)
 
     def grow(self, point: QgsPointXY) -> None:
         """Look for a roof about a point of the map where none was found."""
@@ -195,7 +203,7 @@ class Session(QObject):
             self.pixels.failed.connect(lambda error: self._not_found(self._turn, error))
         self.opened.emit(view)
         if self._place is not None:
-            self.look(self._place)
+            self.look(self._place, self._focus)
 
     def _not_opened(self, error: BackendError) -> None:
         self._opening = False
@@ -218,11 +226,25 @@ class Session(QObject):
         """
         dx, dy = abs(self.view.pixel[0]), abs(self.view.pixel[1])
         ring = RING if self._layer is None else 0.0  # what is to be rendered first is not asked for ahead
-        whole = [Work(block, ring) for block in blocks(box, (WHOLE * dx, WHOLE * dy))]
-        pieces = [Work(piece, 0.0) for piece in blocks(box, (PIECE * dx, PIECE * dy))]
-        if inferred or len(pieces) == 1:
+        focus = box.center()
+        if self._focus is not None:
+            focus = moved_point(transform_between(self._place.crs, self.crs, self._context), self._focus) or focus
+        whole = [Work(block, ring) for block in blocks(box, (WHOLE * dx, WHOLE * dy), focus)]
+        first = self._cell_of(focus)
+        if inferred or first.contains(box):
             return whole
-        return pieces + whole  # the whole once more: roofs across pieces, and the ring
+        pieces = [first.intersect(box)] if first.intersects(box) else []
+        parts = blocks(box, (PIECE * dx, PIECE * dy), focus)
+        if len(parts) > 1:
+            pieces += parts
+        return [Work(piece, 0.0) for piece in pieces] + whole  # the whole once more: roofs across pieces, and the ring
+
+    def _cell_of(self, point: QgsPointXY) -> QgsRectangle:
+        """The inner part of the cell that a point lies in, in the view's CRS."""
+        (x, y), (dx, dy) = self.view.origin, (self.view.cell * step for step in self.view.pixel)
+        box = cell_box(self.view, (math.floor((point.x() - x) / dx), math.floor((point.y() - y) / dy)))
+        box.scale(1 - 2 * INSET)
+        return box
 
     def _next(self) -> None:
         if not self._todo:

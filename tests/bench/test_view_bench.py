@@ -11,9 +11,10 @@ def test_a_canvas_is_measured(tmp_path, monkeypatch):
         monkeypatch.setattr(module, name, value)
     make_raster(tmp_path / "a.tif", 640, 640, 0.15)
     found = module.view(tmp_path / "a.tif")
-    assert found["tiles"] >= 1 and all(found[key] > 0 for key in ("fresh", "pan", "threshold", "network"))
+    assert found["tiles"] >= 1 and all(found[key] > 0 for key in ("first", "pan", "threshold", "network"))
+    assert found["first"] < found["fresh"]
     monkeypatch.setattr(module, "apart", lambda *about: found)
     monkeypatch.setenv("ROTACUBE_DATA", str(tmp_path))
     assert "not measured" in module.page(module.rows(tmp_path))
     (tmp_path / module.IMAGERY).mkdir(parents=True)
-    assert len(module.rows(tmp_path)) == 3 and "not measured" not in module.page(module.rows(tmp_path))
+    assert len(module.rows(tmp_path)) == 4 and "not measured" not in module.page(module.rows(tmp_path))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fixtures import gone, wait
 from osgeo import gdal
-from qgis.core import QgsCoordinateReferenceSystem, QgsProject, QgsRasterLayer
+from qgis.core import QgsCoordinateReferenceSystem, QgsPointXY, QgsProject, QgsRasterLayer, QgsRectangle
 from qgis.PyQt.QtCore import Qt, QTimer
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QPushButton
@@ -27,7 +27,8 @@ def test_the_strip_counts_and_the_raster_is_told_as_a_run_tells_it(town):
     body = t.view()["body"]
     assert body["model"] == "fake-rooftop" and body["raster"]["path"] == t.desk.raster
     assert body["raster"]["bands"] == [1, 2, 3] and body["raster"]["declared_nodata"] is True
-    assert all(asked["ring"] == 0.25 and asked["threshold"] is None for asked in t.view()["asked"])
+    asked = t.view()["asked"]
+    assert [each["ring"] for each in asked] == [0, 0.25] and all(each["threshold"] is None for each in asked)
 
 
 def test_esc_cancels_what_is_asked(town):
@@ -309,11 +310,10 @@ def test_the_main_thread_stays_free_while_many_roofs_come(town):
     assert np.percentile(gaps, 95) < 0.05, max(gaps)
 
 
-def test_blocks_cover_a_box_from_its_middle():
-    from qgis.core import QgsRectangle
-
+def test_blocks_cover_a_box_from_a_point_on():
     box = QgsRectangle(0, 0, 100, 60)
-    made = blocks(box, (40, 40))
+    focus = QgsPointXY(90, 10)
+    made = blocks(box, (40, 40), focus)
     assert len(made) == 6 and sum(each.area() for each in made) == pytest.approx(box.area())
-    distances = [each.center().sqrDist(box.center()) for each in made]
+    distances = [each.center().sqrDist(focus) for each in made]
     assert distances == sorted(distances)

@@ -6,6 +6,7 @@ import numpy as np
 from fixtures import wait
 from osgeo import gdal
 from qgis.core import QgsCoordinateReferenceSystem, QgsRasterLayer, QgsRectangle
+from qgis.PyQt.QtGui import QCursor
 from qgis.PyQt.QtTest import QTest
 from qgis_plugin.client.schema import ViewInfo
 from qgis_plugin.roofs.pixels import Pixels, cell_box
@@ -34,6 +35,22 @@ def test_a_click_where_none_was_found_grows_one_or_says_why(town):
     t.click(1, 1, dx=10)  # the street
     wait(lambda: "Nothing like a roof" in t.roofs.strip.status.text())
     assert t.ids() == ["0:4"] and len(t.view()["grown"]) == 2
+
+
+def test_roofs_about_the_cursor_come_first(town):
+    t = town()
+    focus = t.place(6, 4)
+    QCursor.setPos(t.canvas.viewport().mapToGlobal(t.pixel(6, 4)))
+    wait(lambda: t.canvas.viewport().mapFromGlobal(QCursor.pos()) == t.pixel(6, 4))
+    t.begin()
+    asked = [QgsRectangle(*each["bounds"]) for each in t.view()["asked"]]
+    side = t.session.view.cell * t.session.view.pixel[0]
+    assert len(asked) == 2
+    left, top = t.session.view.origin
+    column, row = (focus.x() - left) // side, (top - focus.y()) // side
+    assert asked[0].xMinimum() > left + column * side and asked[0].xMaximum() < left + (column + 1) * side
+    assert asked[0].yMaximum() < top - row * side and asked[0].yMinimum() > top - (row + 1) * side
+    assert asked[1] == t.layer.extent().intersect(t.canvas.extent())
 
 
 def test_what_is_looked_for_is_cancelled_when_the_map_moves(town):

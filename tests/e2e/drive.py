@@ -7,8 +7,8 @@ The environment variable ROTACUBE_PLAN names a JSON file:
     zip, raster, out        the plugin, the raster, the folder for mask, screenshots and result.json
     scenario                "map", "kill_backend", "unload", "refusals" (tries `cases`, each with name, raster, model
                             and output, one after the other), "close" (closes QGIS in mid-job and thinks better of it),
-                            "hold" (stays in mid-job until it is killed), "roofs" (takes some by click), or
-                            "grid" (makes cells of the mask)
+                            "hold" (stays in mid-job until it is killed), "roofs" (takes some by click),
+                            "grid" (makes cells of the mask), or "teach" (from ten polygons, and maps with what came)
     model                   a model's name; the first one if absent
     area                    "layer" (default) or "canvas"
     set_up                  options for pip and the Python to build on: the backend is set up in the dock first
@@ -27,7 +27,16 @@ from pathlib import Path
 import processing
 import pyplugin_installer
 import qgis.utils
-from qgis.core import QgsApplication, QgsGeometry, QgsProject, QgsRasterLayer, QgsSettings
+from qgis.core import (
+    QgsApplication,
+    QgsFeature,
+    QgsGeometry,
+    QgsProject,
+    QgsRasterLayer,
+    QgsRectangle,
+    QgsSettings,
+    QgsVectorLayer,
+)
 from qgis.PyQt.QtCore import QPoint, Qt, QTimer
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QApplication, QDockWidget, QMenu, QMessageBox, QPushButton
@@ -331,6 +340,49 @@ class Driver:
         self.result["known"] = [len(before), len(after)]
         self.grab("near.png", 600)
         roofs.gestures.taken.layer.rollBack()
+
+    def teach(self):
+        """Teach the model from ten polygons of a memory layer, and map with the new one."""
+        drawn = QgsVectorLayer("Polygon?field=kind:string", "drawn", "memory")
+        drawn.setCrs(self.layer.crs())
+        extent = self.layer.extent()
+        for number in range(10):
+            feature = QgsFeature(drawn.fields())
+            x = extent.xMinimum() + extent.width() * (0.1 + 0.16 * (number % 5))
+            y = extent.yMinimum() + extent.height() * (0.25 + 0.4 * (number // 5))
+            feature.setGeometry(QgsGeometry.fromRect(QgsRectangle(x, y, x + 12, y + 12)))
+            feature.setAttribute("kind", ("roof", "background")[number % 2])
+            drawn.dataProvider().addFeature(feature)
+        QgsProject.instance().addMapLayer(drawn)
+        teaching = self.plugin.teaching
+        teaching.action.trigger()
+        window = teaching.window
+        window.raster.setLayer(self.layer)
+        window.polygons.combo.setLayer(drawn)
+        window.name.clear()
+        QTest.keyClicks(window.name, "my-town")
+        window.steps.setValue(PLAN["steps"])
+        self.result["classes"] = window.classes.text()
+        self.pulse.look()
+        QTest.mouseClick(window.start, Qt.MouseButton.LeftButton)
+        assert teaching.training is not None, window.said.text()
+        self.wait(lambda: window.curve.points or teaching.training is None, "the first step", 120)
+        window.grab().save(str(OUT / "teaching.png"))
+        self.wait(lambda: teaching.training is None, "the end of the training")
+        QTest.qWait(300)
+        window.grab().save(str(OUT / "taught.png"))
+        table = window.figures
+        self.result.update(
+            said=window.said.text(),
+            figures=[[table.item(n, k).text() for k in range(3)] for n in range(table.rowCount())],
+            gap_while_teaching_s=self.pulse.look(),
+        )
+        window.close()
+        self.dock.model_picker.choose("my-town")
+        self.result["model"] = self.dock.model_picker.current().name
+        self.press_run()
+        self.until_idle()
+        self.result["added"] = [layer.source() for layer in self.added]
 
     def refusals(self):
         self.result["said"] = {}

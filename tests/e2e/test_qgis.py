@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import time
 from pathlib import Path
 
@@ -20,13 +21,26 @@ def gone(pid):
         return True
 
 
-def gone_within(pid, seconds):
+def wait_until(condition, seconds):
+    """Whether a condition holds within so long."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if gone(pid):
+        if condition():
             return True
         time.sleep(0.05)
     return False
+
+
+def gone_within(pid, seconds):
+    return wait_until(lambda: gone(pid), seconds)
+
+
+def until_in_mid_job(plan, process):
+    """Wait until a QGIS that holds is in the middle of its job; what it says of itself then."""
+    path = Path(plan["out"]) / "progress.json"
+    wait_until(lambda: path.exists() or process.poll() is not None, PATIENCE_S)
+    assert path.exists(), "QGIS did not get to the middle of the job"
+    return json.loads(path.read_text())
 
 
 @pytest.mark.timeout(300)
@@ -78,6 +92,18 @@ def test_roofs_are_taken_by_click(demo, plan, backend_python, models):
 
 
 @pytest.mark.timeout(300)
+def test_ten_polygons_teach_a_model_that_maps(demo, plan, backend_python, models, tmp_path):
+    wanted = plan("teach", steps=1)
+    own = {name: str(tmp_path / name) for name in ("XDG_DATA_HOME", "ROTACUBE_HOME")}
+    result = demo.run(wanted, backend_python, models, PATIENCE_S, **own)
+    assert result["exit_code"] == 0 and result["classes"] == "roof 5, background 5"
+    assert "is installed" in result["said"], result["said"]
+    assert any(row[0].endswith("iou") and row[1:] != ["–", "–"] for row in result["figures"]), result["figures"]
+    assert result["model"] == "my-town" and result["added"] == [str(Path(wanted["out"]) / "mask.tif")]
+    assert result["gap_while_teaching_s"] < 1
+
+
+@pytest.mark.timeout(300)
 def test_killed_backend_gives_a_message_and_no_freeze(demo, plan, backend_python, models):
     result = demo.run(plan("kill_backend"), backend_python, models, PATIENCE_S)
     assert any("The run was interrupted" in text for text in result["messages_after_kill"])  # QGIS adds one of its own
@@ -122,15 +148,28 @@ def test_closing_qgis_in_mid_run_asks(demo, plan, backend_python, models):
 
 
 @pytest.mark.timeout(300)
+def test_a_second_qgis_maps_beside_the_first(demo, plan, backend_python, models, tmp_path):
+    first, second = plan("hold"), plan(out=str(tmp_path / "second"))
+    with demo.screen() as display, demo.qgis(first, backend_python, display, models) as process:
+        backend = until_in_mid_job(first, process)["backend"]
+        os.kill(backend, signal.SIGSTOP)  # it stays in mid-job
+        try:
+            result = demo.run(second, backend_python, models, PATIENCE_S)
+        finally:
+            os.kill(backend, signal.SIGCONT)
+        assert result["mask_valid"] and result["backend_pid"] != backend
+        assert not [text for text in result["messages_when_ready"] if "interrupted" in text]  # it is not: it goes on
+        assert wait_until((Path(first["out"]) / "mask.tif").exists, 60) and process.poll() is None
+    ours, theirs = (Path(each["out"]) / "mask.tif" for each in (first, second))
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
+@pytest.mark.timeout(300)
 def test_killed_qgis_ends_the_backend_and_the_next_one_resumes_the_run(demo, plan, backend_python, models):
     wanted = plan("hold")
     out = Path(wanted["out"])
     with demo.screen() as display, demo.qgis(wanted, backend_python, display, models) as process:
-        end = time.monotonic() + PATIENCE_S
-        while not (out / "progress.json").exists():
-            assert process.poll() is None and time.monotonic() < end, "QGIS did not get to the middle of the job"
-            time.sleep(0.1)
-        progress = json.loads((out / "progress.json").read_text())
+        progress = until_in_mid_job(wanted, process)
         assert progress["qgis"] == process.pid and not gone(progress["backend"])
         os.kill(process.pid, 9)
         process.wait()

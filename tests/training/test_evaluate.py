@@ -86,6 +86,21 @@ def test_answers_are_those_of_the_pixels(model, cpu):
     np.testing.assert_array_equal(part.area.ids, area.ids[10:40, 50:70])
 
 
+def test_where_nothing_is_known_the_model_sees_the_imagery(model, cpu):
+    area = a_terrace()
+    known = np.zeros(area.valid.shape, bool)
+    known[15:75, 48:80] = True  # the middle house
+    whole, part = ask(model, [area, replace(area, valid=known, imagery=area.valid)], cpu)
+    np.testing.assert_array_equal(part.logits, whole.logits)
+    np.testing.assert_array_equal(part.area.valid, known)
+    found = measure(model, [part.area], cpu)["town"]
+    assert found["roofs f1"] == 1
+    cut = part.part(np.s_[10:60, 30:90]).area
+    assert cut.seen.shape == cut.valid.shape == (50, 60) and cut.seen.all()
+    for change in (lambda a: turned(a, 90.0), lambda a: at_gsd(a, 0.3)):
+        assert change(part.area).seen.all() and change(part.area).seen.shape == change(part.area).valid.shape
+
+
 def test_metrics_are_those_of_the_counts_of_pixels(model, cpu):
     areas = [an_area("here", 1), an_area("here", 2), an_area("there", 3)]
     found = measure(model, areas, cpu)

@@ -69,15 +69,15 @@ class Answer:
     def part(self, window: tuple[slice, slice]) -> Answer:
         """What it says of a window."""
         area, cut = self.area, (slice(None), *window)
-        labels = {name: getattr(area, name)[window] for name in ("labels", "ids", "valid")}
+        planes = area.planes(lambda plane: plane[window])
         further = {name: values[cut] for name, values in self.further.items()}
-        return Answer(replace(area, image=area.image[cut], **labels), self.logits[cut], further)
+        return Answer(replace(area, image=area.image[cut], **planes), self.logits[cut], further)
 
     def roofs(self, threshold: float, how: Separation) -> NDArray[np.int32]:
         """The single roofs of the pixels whose probability is above the threshold."""
         depth, border = (self.further[name][0] if name in self.further else None for name in ("distance", "border"))
         least = math.ceil(how.smallest / self.area.gsd**2)
-        found = (self.labels(threshold) > 0) & self.area.valid
+        found = (self.labels(threshold) > 0) & self.area.seen
         ids = separate_roofs(found, depth, border, saddle=how.saddle, weight=how.border, smallest=least)
         return without_unsure(ids, self.chances[1], how.sure)
 
@@ -112,7 +112,7 @@ def _source(area: Area, card: ModelCard, folder: Path) -> FileSource:
         rasterio.open(path, "w", transform=Affine.scale(area.gsd), photometric="rgb", **profile) as target,
     ):
         target.write(area.image)
-        target.write_mask(area.valid)
+        target.write_mask(area.seen)
     return FileSource(str(path), card, Reading(any_resolution=True))
 
 
@@ -123,14 +123,8 @@ def _on_grid(area: Area, shape: tuple[int, int], onto: Affine, valid: NDArray[np
         np.clip(np.floor(place).astype(int), 0, size - 1)
         for place, size in zip((rows, columns), area.valid.shape, strict=True)
     )
-    return replace(
-        area,
-        image=area.image[(slice(None), *at)],
-        labels=area.labels[at],
-        ids=area.ids[at],
-        valid=valid & area.valid[at],
-        gsd=gsd,
-    )
+    planes = area.planes(lambda plane: plane[at])
+    return replace(area, image=area.image[(slice(None), *at)], gsd=gsd, **planes | {"valid": valid & planes["valid"]})
 
 
 def at_gsd(area: Area, gsd: float) -> Area:
@@ -142,8 +136,7 @@ def at_gsd(area: Area, gsd: float) -> Area:
         return values[np.ix_(rows, columns)]
 
     image = resize(torch.from_numpy(area.image).float(), (size[0], size[1])).round().clamp(0, 255).byte().numpy()
-    labels = {name: nearest(getattr(area, name)) for name in ("labels", "ids", "valid")}
-    return replace(area, image=image, gsd=gsd, **labels)  # type: ignore[arg-type]
+    return replace(area, image=image, gsd=gsd, **area.planes(nearest))
 
 
 def turned(area: Area, degrees: float) -> Area:
@@ -157,13 +150,11 @@ def turned(area: Area, degrees: float) -> Area:
         )
         return result
 
-    return replace(
-        area,
-        image=np.clip(turn(area.image.astype(np.float32), 1), 0, 255).round().astype(np.uint8),
-        labels=turn(area.labels, 0),
-        ids=turn(area.ids, 0).astype(np.int32),
-        valid=turn(area.valid.astype(np.float32), 1) > 0.999,
-    )
+    def turn_plane(plane: NDArray[Any]) -> NDArray[Any]:
+        return turn(plane.astype(np.float32), 1) > 0.999 if plane.dtype == bool else turn(plane, 0)
+
+    image = np.clip(turn(area.image.astype(np.float32), 1), 0, 255).round().astype(np.uint8)
+    return replace(area, image=image, **area.planes(turn_plane))
 
 
 def steps(mask: NDArray[np.bool_]) -> tuple[int, int]:

@@ -18,7 +18,7 @@ def panel(answer: Answer, card: ModelCard) -> NDArray[np.uint8]:
     For the task of rooftops a colour a roof, grey where nobody knows which one it is; else the colours of the classes.
     """
     area = answer.area
-    image = np.where(area.valid, area.image, 0).astype(np.uint8)
+    image = np.where(area.seen, area.image, 0).astype(np.uint8)
     if card.task == "rooftops":
         truth, found = coloured(image, area.ids), coloured(image, answer.roofs(card.threshold, card.separation))
         truth[:, area.roof & (area.ids == 0)] = np.array(UNKNOWN)[:, None]

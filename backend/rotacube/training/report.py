@@ -90,7 +90,7 @@ def _windows(answer: Answer) -> Iterator[Answer]:
     for top in range(0, max(1, height - SIDE + 1), SIDE):
         for left in range(0, max(1, width - SIDE + 1), SIDE):
             part = answer.part(np.s_[top : top + SIDE, left : left + SIDE])
-            if part.area.valid.mean() > 0.8:
+            if part.area.seen.mean() > 0.8:
                 yield part
 
 

@@ -74,7 +74,7 @@ def roofs_of(network: MaskRCNN, area: Area, recipe: Recipe) -> np.ndarray[tuple[
     the window's part.
     """
     pixels = (area.image / 255).astype(np.float32)
-    values = torch.from_numpy(recipe.normalisation.apply(pixels, area.valid))[None]
+    values = torch.from_numpy(recipe.normalisation.apply(pixels, area.seen))[None]
     height, width = area.valid.shape
     ids = np.zeros((height, width), np.int32)
     step = SIDE - OVERLAP

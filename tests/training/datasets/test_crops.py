@@ -128,3 +128,10 @@ def test_rare_classes_are_seen_where_crops_are_centred():
         assert all(set(item) == {"image", "labels", "seen", "valid"} for item in items)
         shares.append(np.mean([bool((item["labels"] == 2).any()) for item in items]))
     assert shares[0] < 0.1 and 0.2 < shares[1] < 0.5
+
+
+def test_a_strip_of_imagery_that_is_narrower_than_a_crop_is_drawn_all_the_same():
+    area = an_area()
+    narrow = replace(area, valid=area.valid & (np.arange(240) > 225))
+    crops = Crops([(narrow, 1.0)], 6, 128, 0.15, RULE)
+    assert all(0 < crops[index]["seen"].mean() < 0.3 for index in range(6))

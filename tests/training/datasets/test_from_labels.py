@@ -13,10 +13,12 @@ from rasterio.transform import from_origin
 from rotacube.errors import DatasetDamaged, JobCancelled, LayerRefused, OptionsRefused, OutputUnwritable
 from rotacube.training.datasets.areas import Faults
 from rotacube.training.datasets.coco import write_coco
+from rotacube.training.datasets.crops import RoofCrops
 from rotacube.training.datasets.folder import split_areas
 from rotacube.training.datasets.from_labels import write_tiles
 from rotacube.training.finish import finish
 from rotacube.training.fit import fit, start
+from rotacube.training.recipe import IMAGENET as RULE
 from rotacube.training.recipe import read_recipe
 
 GSD = 0.15
@@ -58,7 +60,7 @@ def test_what_is_drawn_is_known_and_nothing_else(raster, drawn, tmp_path, make_c
     written = write_tiles(raster, drawn, "kind", tmp_path / "out", make_card(), side=64)
     assert written.notes == [] and set(written.pixels) == {"background", "roof"}
     whole = {kind: np.zeros((192, 256), np.int64) for kind in ("masks", "valid", "instances")}
-    picture = np.zeros((3, 192, 256), np.uint8)
+    picture = np.zeros((4, 192, 256), np.uint8)
     for path in (tmp_path / "out" / "images").iterdir():
         with rasterio.open(path) as file:
             left, top = ~from_origin(LEFT, TOP, GSD, GSD) * (file.transform.c, file.transform.f)
@@ -78,7 +80,8 @@ def test_what_is_drawn_is_known_and_nothing_else(raster, drawn, tmp_path, make_c
     with rasterio.open(raster) as file:
         image = file.read()
     seen = (whole["valid"] > 0)[:160]
-    np.testing.assert_array_equal(picture[:, :160][:, seen], image[:, seen])
+    np.testing.assert_array_equal(picture[:3, :160][:, seen], image[:, seen])
+    np.testing.assert_array_equal(picture[3, :160][seen], 255)
     assert written.pixels == {"background": int(known.sum()), "roof": int(roof.sum())}
 
 
@@ -88,6 +91,18 @@ def test_within_an_area_all_else_is_the_first_class_and_nodata_stays_unknown(ras
     written = write_tiles(raster, roofs, "kind", tmp_path / "out", make_card(), area=area, side=64)
     inside = sum((right - left) * (bottom - top) for left, top, right, bottom in ROOFS if left >= 100)
     assert written.pixels["background"] == 150 * 160 - inside
+
+
+def test_what_is_not_drawn_is_seen_all_the_same(raster, tmp_path, make_card):
+    small = layer(tmp_path / "small.geojson", [("roof", (20, 20, 26, 28)), ("background", (222, 60, 246, 70))])
+    write_tiles(raster, small, "kind", tmp_path / "out", make_card(), side=256)
+    (area,) = split_areas(tmp_path / "out", "train", Faults())
+    assert area.valid.sum() == 6 * 8 + 24 * 10
+    assert area.seen[:, :250].all() and not area.seen[:, 250:].any()
+    for crops in (RoofCrops([(area, 1.0)], 6, 128, GSD, RULE, centred=centred) for centred in (0.0, 1.0)):
+        for item in (crops[index] for index in range(6)):
+            assert 0 < item["valid"].sum() < 0.1 * item["seen"].sum()
+            assert (item["image"][:, item["seen"][0] > 0] != 0).float().mean() > 0.9
 
 
 def test_splits_are_whole_columns_and_both_hold_something(raster, drawn, tmp_path, make_card):

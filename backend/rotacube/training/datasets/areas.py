@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import rasterio
@@ -46,6 +46,7 @@ class Area:
         valid: (H, W) bool; elsewhere nothing is known.
         gsd: metres a pixel.
         labelled: whether labels and ids say anything.
+        imagery: (H, W) bool, where there is any, though perhaps nothing is known; None: where `valid` is.
     """
 
     name: str
@@ -55,6 +56,18 @@ class Area:
     valid: NDArray[np.bool_]
     gsd: float
     labelled: bool = True
+    imagery: NDArray[np.bool_] | None = None
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """Where there is imagery."""
+        return self.valid if self.imagery is None else self.imagery
+
+    def planes(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> dict[str, Any]:
+        """Its layers of (H, W), changed, as `dataclasses.replace` takes them."""
+        return {name: change(getattr(self, name)) for name in ("labels", "ids", "valid")} | {
+            "imagery": None if self.imagery is None else change(self.imagery)
+        }
 
     @property
     def roof(self) -> NDArray[np.bool_]:
@@ -192,7 +205,8 @@ def read_tile(name: str, files: TileFiles, gsd: float, classes: int = 0) -> Area
     Args:
         name: its place.
         files: a mask of roofs is 0 and 255, or 0 and 1, one of classes their numbers, and 255 where nobody knows;
-            instances are numbers a roof; valid is 0 where nothing is known. A fourth band of the image is its alpha.
+            instances are numbers a roof; valid is 0 where nothing is known. A fourth band of the image is its alpha,
+            without which there is no imagery either where valid is 0.
         gsd: metres a pixel.
         classes: how many there are; 0: the mask is one of roofs.
 
@@ -201,12 +215,10 @@ def read_tile(name: str, files: TileFiles, gsd: float, classes: int = 0) -> Area
     """
     bands = read_image(files.image)
     shape = (bands.shape[1], bands.shape[2])
-    labels, valid = np.zeros(shape, np.uint8), np.ones(shape, bool)
-    if len(bands) == 4:
-        valid &= bands[3] > 127
-    if files.valid is not None:
-        valid &= read_layer(files.valid, shape) > 0
-    ids = None
+    labels = np.zeros(shape, np.uint8)
+    known = np.ones(shape, bool) if files.valid is None else read_layer(files.valid, shape) > 0
+    imagery = bands[3] > 127 if len(bands) == 4 else known
+    valid, ids = known & imagery, None
     if files.mask is not None:
         values = read_layer(files.mask, shape)
         unknown = sorted(set(np.unique(values).tolist()) - {*range(classes or 2), 255})
@@ -225,7 +237,9 @@ def read_tile(name: str, files: TileFiles, gsd: float, classes: int = 0) -> Area
         ids[labels == 0] = 0
     elif classes:
         ids = np.zeros(shape, np.int32)
-    return Area(name, bands[:3], labels, single_roofs(labels > 0, gsd) if ids is None else ids, valid, gsd)
+    if ids is None:
+        ids = single_roofs(labels > 0, gsd)
+    return Area(name, bands[:3], labels, ids, valid, gsd, imagery=imagery)
 
 
 def read_tiles(name: str, tiles: Iterable[TileFiles], gsd: float, faults: Faults, classes: int = 0) -> list[Area]:

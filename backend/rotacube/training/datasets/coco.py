@@ -7,6 +7,7 @@ uncompressed run lengths, column by column, since COCO's polygons have none.
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -56,7 +57,7 @@ def write_coco(
             number = len(images) + 1
             height, width = tile.valid.shape
             name = f"{tile.name}_{number:05d}.png"
-            write_picture(new / "images" / name, np.where(tile.valid, tile.image, 0).astype(np.uint8))
+            write_picture(new / "images" / name, np.where(tile.seen, tile.image, 0).astype(np.uint8))
             write_picture(new / "masks" / name, np.where(tile.valid, tile.labels, UNKNOWN).astype(np.uint8)[None])
             images.append({"id": number, "file_name": name, "width": width, "height": height, "gsd": tile.gsd})
             for made in _objects(tile):
@@ -77,8 +78,8 @@ def _tiles(areas: Iterable[Area], side: int) -> Iterator[Area]:
             for left in range(0, width, side):
                 cut = np.s_[top : top + side, left : left + side]
                 if area.valid[cut].any():
-                    parts = {name: getattr(area, name)[cut] for name in ("labels", "ids", "valid")}
-                    yield replace(area, image=area.image[(slice(None), *cut)], **parts)
+                    planes = area.planes(operator.itemgetter(cut))
+                    yield replace(area, image=area.image[(slice(None), *cut)], **planes)
 
 
 def _objects(tile: Area) -> Iterator[dict[str, Any]]:

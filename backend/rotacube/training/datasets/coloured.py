@@ -126,9 +126,9 @@ def _one(
     try:
         bands, labels = read_image(image), _labels(mask, colours)
         check_size(mask, labels, bands.shape[1:])
-        valid = (labels != UNKNOWN) & (bands[3:].min(0, initial=255) > 127)
+        imagery = bands[3:].min(0, initial=255) > 127
         if beyond is not None:
-            valid &= read_layer(beyond / image.name, labels.shape) == 0
+            imagery &= read_layer(beyond / image.name, labels.shape) == 0
     except DatasetDamaged as error:
         faults.add(error)
         return []
@@ -139,9 +139,10 @@ def _one(
         even = torch.from_numpy(pixels[(slice(None), *whole)]).float()
         pixels = resize(even, (high, wide)).round().clamp(0, 255).byte().numpy()
         middle = np.s_[smaller // 2 : high * smaller : smaller, smaller // 2 : wide * smaller : smaller]
-        labels, valid = labels[middle], valid[middle]
+        labels, imagery = labels[middle], imagery[middle]
+    valid = imagery & (labels != UNKNOWN)
     labels = np.where(valid, labels, 0).astype(np.uint8)
-    return [Area(name, pixels, labels, np.zeros(labels.shape, np.int32), valid, gsd)]
+    return [Area(name, pixels, labels, np.zeros(labels.shape, np.int32), valid, gsd, imagery=imagery)]
 
 
 def _labels(mask: Path, colours: Mapping[Colour, int]) -> NDArray[np.uint8]:

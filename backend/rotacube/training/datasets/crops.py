@@ -19,6 +19,10 @@ from rotacube.training.datasets.areas import Area, resize
 from rotacube.training.datasets.colours import recolour, vary_colours
 from rotacube.training.datasets.targets import border_of, depth_of, walls_of
 
+TRIES = 30
+"""How often a crop with enough imagery is looked for: ever less of it is enough, and the later ones are about a place
+that is known.
+"""
 PASTED = 0.25
 """The share of crops that get roofs of other places."""
 Item = dict[str, Tensor]
@@ -69,19 +73,20 @@ class Crops(Dataset[Item]):
 
     def __getitem__(self, index: int) -> Item:
         rng = np.random.default_rng((self.seed, index + self.first))
-        while True:
+        for number, enough in enumerate(np.linspace(0.3, 0, TRIES)):
             area = self.areas[rng.choice(len(self.areas), p=self.chances)]
             scale = math.exp(rng.uniform(*np.log(self.scales)))
-            middle = _of_a_class(area, rng) if self.centred and rng.random() < self.centred else None
-            image, ids, labels, seen = _turned_crop(area, self.size, self.gsd * scale / area.gsd, rng, middle)
-            if seen.mean() > 0.3:
+            centred = bool(self.centred) and rng.random() < self.centred
+            middle = _of_a_class(area, rng) if centred or number >= TRIES // 2 else None
+            image, ids, labels, seen, valid = _turned_crop(area, self.size, self.gsd * scale / area.gsd, rng, middle)
+            if seen.mean() > enough and (valid.any() or not area.labelled):
                 break
         if area.labelled:
             self.change(image, ids, labels, seen, self.gsd * scale, rng)
         image = image.lerp(vary_colours(image, rng), self.light)
-        if rng.random() < 0.15:
-            seen &= _half_plane(self.size, rng)
-        valid = seen & area.labelled
+        if rng.random() < 0.15 and (valid & (flown := _half_plane(self.size, rng))).any():
+            seen &= flown
+        valid &= seen & area.labelled
         return {
             "image": torch.from_numpy(self.rule.apply(image.numpy(), seen)),
             "labels": _plane(labels),
@@ -210,11 +215,11 @@ def _of_a_class(area: Area, rng: np.random.Generator) -> tuple[float, float] | N
 
 def _turned_crop(
     area: Area, size: int, ratio: float, rng: np.random.Generator, about: tuple[float, float] | None = None
-) -> tuple[Tensor, NDArray[np.int32], NDArray[np.uint8], NDArray[np.bool_]]:
-    """A window of an area, turned and mirrored: image in 0..1, ids, labels, what is seen, of `size` pixels.
+) -> tuple[Tensor, NDArray[np.int32], NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_]]:
+    """A window of an area, turned and mirrored: image in 0..1, ids, labels, what is seen and what is known.
 
     Args:
-        area: what is beyond it is not valid.
+        area: what is beyond it is not seen.
         size: pixels a side of the crop.
         ratio: the area's pixels in one of the crop.
         rng: chooses the place and the turn: any angle, or as often a multiple of 90 degrees.
@@ -230,18 +235,19 @@ def _turned_crop(
     starts = [max(0, math.floor(m - reach - 2)) for m in middle]
     stops = [min(n, math.ceil(m + reach + 2)) for m, n in zip(middle, area.ids.shape, strict=True)]
     window = np.s_[starts[0] : stops[0], starts[1] : stops[1]]
-    seen = (stops[0] - starts[0], stops[1] - starts[1])
+    sides = (stops[0] - starts[0], stops[1] - starts[1])
     image = torch.from_numpy(area.image[(slice(None), *window)]).float() / 255
     if ratio > 1.2:
-        image = resize(image, (max(1, round(seen[0] / ratio)), max(1, round(seen[1] / ratio))))
-    layers = torch.from_numpy(np.stack([area.ids[window], area.labels[window], area.valid[window]]).astype(np.float32))
+        image = resize(image, (max(1, round(sides[0] / ratio)), max(1, round(sides[1] / ratio))))
+    planes = (area.ids, area.labels, area.seen, area.valid)
+    layers = torch.from_numpy(np.stack([plane[window] for plane in planes]).astype(np.float32))
     steps = (torch.arange(size) - (size - 1) / 2) * ratio
     v, u = torch.meshgrid(steps, steps * mirror, indexing="ij")
     y, x = middle[0] + u * sin + v * cos - starts[0], middle[1] + u * cos - v * sin - starts[1]
-    grid = torch.stack([2 * x / seen[1] - 1, 2 * y / seen[0] - 1], -1)[None].float()
+    grid = torch.stack([2 * x / sides[1] - 1, 2 * y / sides[0] - 1], -1)[None].float()
     image = F.grid_sample(image[None], grid, padding_mode="border", align_corners=False)[0]
-    ids, labels, valid = F.grid_sample(layers[None], grid, mode="nearest", align_corners=False)[0].numpy()
-    return image, ids.astype(np.int32), labels.astype(np.uint8), valid > 0.5
+    ids, labels, seen, valid = F.grid_sample(layers[None], grid, mode="nearest", align_corners=False)[0].numpy()
+    return image, ids.astype(np.int32), labels.astype(np.uint8), seen > 0.5, valid > 0.5
 
 
 def _half_plane(size: int, rng: np.random.Generator) -> NDArray[np.bool_]:

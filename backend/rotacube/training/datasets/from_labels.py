@@ -62,8 +62,8 @@ def write_tiles(
     on_tile: Callable[[int, int], None] = lambda done, total: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Written:
-    """Write tiles on a model's grid: `images/`, `masks/` (numbers of classes), `instances/` (a number a polygon),
-    `valid/` (0 where nobody knows), `splits.json` and `dataset.json`.
+    """Write tiles on a model's grid: `images/` (with alpha), `masks/` (numbers of classes), `instances/` (a number a
+    polygon), `valid/` (0 where nobody knows), `splits.json` and `dataset.json`.
 
     A class is a value of the field; where the model's classes have all of them, theirs are the numbers, else the
     model's first class stays the first one.
@@ -112,7 +112,7 @@ def write_tiles(
                 if sure.any():
                     name = f"{box.top // side:05d}_{box.left // side:05d}"
                     layers: dict[str, NDArray[Any]] = {
-                        "images": _bytes(values, card),
+                        "images": np.concatenate([_bytes(values, card), (seen * np.uint8(255))[None]]),
                         "masks": labels[None],
                         "instances": ids.astype(np.uint16)[None],
                         "valid": (sure * np.uint8(255))[None],

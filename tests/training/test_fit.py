@@ -8,6 +8,7 @@ import lightning
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from rotacube.errors import DatasetDamaged, OptionsRefused, TrainingFailed
 from rotacube.inference.device import Place
@@ -18,7 +19,7 @@ from rotacube.training import data
 from rotacube.training.data import training_areas
 from rotacube.training.datasets.areas import Area
 from rotacube.training.finish import _fields, finish
-from rotacube.training.fit import LAST, fit, read_losses, start
+from rotacube.training.fit import LAST, TRAINED, fit, read_losses, start
 from rotacube.training.recipe import Recipe
 from rotacube.training.task import DenseTask
 
@@ -86,6 +87,32 @@ def test_a_killed_run_resumes_to_the_same_losses_and_weights(tmp_path, monkeypat
     assert losses(tmp_path / "killed") == pytest.approx(losses(tmp_path / "whole"), rel=1e-4)
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], value, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_a_soup_is_the_mean_of_its_runs_and_is_gone_on_with(tmp_path):
+    soup = {"runs": 2, "schedule": {"steps": 3, "rate": 1e-3, "checkpoint_steps": 1, "average": 0.5}}
+    recipe, steps = a_recipe(soup=soup), []
+    network = fit(recipe, tmp_path, tmp_path / "run", progress=False, on_step=lambda *told: steps.append(told[:2]))
+    assert steps == [(step, 12) for step in range(1, 13)]
+    runs = [load_file(tmp_path / "run" / part / TRAINED) for part in (".", "soup-1", "soup-2")]
+    for name, value in network.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, sum(run[name] for run in runs) / 3, rtol=1e-5, atol=1e-6)
+    first, second, third = (run["stem.0.weight"] for run in runs)
+    assert not torch.equal(second, third) and not torch.equal(first, second)
+    alone = fit(a_recipe(), tmp_path, tmp_path / "alone", progress=False).state_dict()
+    torch.testing.assert_close(alone["stem.0.weight"], first, rtol=0, atol=0)
+
+    def killed(done, total, loss):
+        if done == 8:
+            raise Killed
+
+    with pytest.raises(Killed):
+        fit(recipe, tmp_path, tmp_path / "again", progress=False, on_step=killed)
+    again = fit(recipe, tmp_path, tmp_path / "again", progress=False).state_dict()
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(again[name], value, rtol=1e-4, atol=1e-5)
+    assert "went on 2 times for 3 steps, and the weights are the mean of all" in _fields(recipe)["training_data"]
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_its_batch(tmp_path, monkeypatch):

@@ -262,9 +262,21 @@ def _fields(recipe: Recipe) -> dict[str, Any]:
         "further": [{"name": name, **FURTHER[name]._asdict()} for name in further],
         "training_data": f"{taught}{drawn}. {schedule.steps} steps of {data.batch} "
         f"crops of {data.crop} px at {recipe.gsd} m x {data.scales[0]:g} to {data.scales[1]:g}, "
-        f"from {recipe.init or 'random weights'}" + (f", taught by {recipe.teacher}" if recipe.teacher else "") + ".",
+        f"from {recipe.init or 'random weights'}"
+        + (f", taught by {recipe.teacher}" if recipe.teacher else "")
+        + "."
+        + _soup(recipe),
         **recipe.card,
     }
+
+
+def _soup(recipe: Recipe) -> str:
+    """A sentence on the runs whose mean a model is; empty if it is none."""
+    if recipe.soup is None:
+        return ""
+    soup = recipe.soup
+    runs = "once" if soup.runs == 1 else f"{soup.runs} times"
+    return f" From there it went on {runs} for {soup.schedule.steps} steps, and the weights are the mean of all."
 
 
 def draft_card(recipe: Recipe) -> ModelCard:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, LambdaCallback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rotacube.errors import OptionsRefused
+from rotacube.files import in_one_step
 from rotacube.inference.device import choose_place
 from rotacube.models.store import load_model
 from rotacube.networks.convnext import ConvNeXtNetwork
@@ -24,7 +26,7 @@ from rotacube.training.data import CropData
 from rotacube.training.recipe import Recipe, Schedule
 from rotacube.training.task import DenseTask
 
-LAST = "last.ckpt"
+LAST, TRAINED = "last.ckpt", "trained.safetensors"
 OnStep = Callable[[int, int, float], None]
 
 
@@ -45,7 +47,37 @@ def fit(
         TrainingFailed: the loss is no number.
     """
     lightning.seed_everything(recipe.seed, verbose=False)
-    network = start(recipe)
+    network, begun = start(recipe), 0
+    trained: list[dict[str, Tensor]] = []
+    runs = [recipe, *recipe.further()]
+    total = sum(each.schedule.steps for each in runs)
+
+    def told(done: int, _: int, loss: float) -> None:
+        if on_step is not None:
+            on_step(begun + done, total, loss)
+
+    for number, each in enumerate(runs):
+        here = folder / f"soup-{number}" if number else folder
+        kept = here / TRAINED
+        if kept.is_file():
+            network.load_state_dict(load_file(kept))
+        else:
+            if trained:
+                network.load_state_dict(trained[0])
+            _train(network, each, root, here, progress=progress, on_step=told if on_step else None)
+            if len(runs) > 1:
+                with in_one_step(kept) as new:
+                    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, new)
+        trained.append({name: value.clone() for name, value in network.state_dict().items()})
+        begun += each.schedule.steps
+    network.load_state_dict(_mean(trained))
+    return network.eval()
+
+
+def _train(
+    network: DenseNetwork, recipe: Recipe, root: Path, folder: Path, *, progress: bool, on_step: OnStep | None
+) -> None:
+    """One run, from the network's weights on."""
     teacher = load_model(recipe.teacher).network if recipe.teacher else None
     if teacher is not None and not isinstance(teacher, DenseNetwork):
         raise OptionsRefused(f"The teacher '{recipe.teacher}' does not label pixels.")
@@ -55,7 +87,15 @@ def fit(
         return CropData(root, recipe, done)
 
     carry_out(task, recipe.schedule, folder, data, precision=recipe.precision, progress=progress, on_step=on_step)
-    return network.eval()
+
+
+def _mean(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of weights of one network; what counts is the first one's."""
+    first = states[0]
+    return {
+        name: torch.stack([state[name] for state in states]).mean(0) if value.is_floating_point() else value
+        for name, value in first.items()
+    }
 
 
 def carry_out(

@@ -66,6 +66,19 @@ class Schedule(_Strict):
     checkpoint_steps: int = Field(default=200, ge=1)
 
 
+class Soup(_Strict):
+    """Training that goes on `runs` times from what a recipe came to, each time with a seed of its own; the model's
+    weights are the mean of all of them and of those before.
+
+    What several runs learn by heart differs, what they share stays: Wortsman et al., "Model soups", 2022. `schedule` is
+    that of each run; `data` takes the place of the recipe's.
+    """
+
+    runs: int = Field(ge=1, le=16)
+    schedule: Schedule
+    data: Data | None = None
+
+
 class Losses(_Strict):
     """The weight of each loss, see `losses.py`; `weights` those of the classes in their cross-entropy."""
 
@@ -104,6 +117,7 @@ class Recipe(_Strict):
     data: Data
     schedule: Schedule
     losses: Losses = Losses()
+    soup: Soup | None = None
     card: dict[str, str]
 
     @model_validator(mode="after")
@@ -113,6 +127,13 @@ class Recipe(_Strict):
         if self.task != "rooftops" and (self.data.drawn or self.options.get("further")):
             raise ValueError("drawn scenes and further outputs are for rooftops alone")
         return self
+
+    def further(self) -> list[Recipe]:
+        """The runs of its soup, as recipes of their own; none without one."""
+        if self.soup is None:
+            return []
+        fields = {"schedule": self.soup.schedule, "data": self.soup.data or self.data, "soup": None}
+        return [self.model_copy(update={**fields, "seed": self.seed + n}) for n in range(1, self.soup.runs + 1)]
 
 
 def read_recipe(name: str, changes: list[str] | None = None) -> Recipe:

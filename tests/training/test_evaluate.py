@@ -18,7 +18,7 @@ from rotacube.networks.dense import DenseNetwork
 from rotacube.training.datasets.areas import Area, single_roofs, write_picture
 from rotacube.training.datasets.sets import read_set
 from rotacube.training.evaluate import Answer, Tally, ask, at_gsd, measure, measure_turned, steps, turned
-from rotacube.training.finish import choose_cuts, choose_temperature, confusion
+from rotacube.training.finish import choose_cuts, choose_shifts, choose_temperature, confusion
 from rotacube.training.panels import panel
 
 COLOURS = {"soil": "#ff0000", "crop": "#00ff00", "weed": "#0000ff"}
@@ -174,6 +174,25 @@ def test_of_many_classes_the_temperature_is_that_of_all_and_confusion_that_of_to
     want = oracle.MulticlassConfusionMatrix(3, normalize="true")(*pixels).numpy()
     np.testing.assert_allclose(confusion(answers, 0.5, 3)["field"], want, atol=1e-6)
     assert choose_cuts(answers) == (0.5, Separation())
+
+
+def test_logits_are_shifted_where_a_miss_counts_more():
+    rng = np.random.default_rng(0)
+    labels = rng.choice(3, (1, 200, 200), p=(0.8, 0.15, 0.05))[0].astype(np.uint8)
+    truth = np.eye(3, dtype=np.float32)[labels].transpose(2, 0, 1)
+    logits = (2 * truth + rng.normal(0, 1, truth.shape) + np.log([0.8, 0.15, 0.05])[:, None, None]).astype(np.float32)
+    area = Area("field", np.zeros((3, 200, 200), np.uint8), labels, labels * np.int32(0), labels < 9, 0.01)
+    answers = [Answer(area, logits, {})]
+
+    def mean(beta, shifts):
+        found = torch.from_numpy((logits + np.reshape(shifts, (3, 1, 1))).argmax(0))
+        about = {"num_classes": 3, "average": None, "beta": beta}
+        return float(oracle.MulticlassFBetaScore(**about)(found, torch.from_numpy(labels).long())[1:].mean())
+
+    plain, careful = choose_shifts(answers, 1.0), choose_shifts(answers, 3.0)
+    assert plain[0] == careful[0] == 0 and careful[2] > plain[2]
+    for beta, shifts in ((1.0, plain), (3.0, careful)):
+        assert mean(beta, shifts) >= max(mean(beta, tried) for tried in (np.zeros(3), plain, careful)) - 1e-6
 
 
 def test_of_many_classes_each_is_measured(make_card, cpu, tmp_path):

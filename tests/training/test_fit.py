@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from rotacube.errors import DatasetDamaged, OptionsRefused, TrainingFailed
 from rotacube.inference.device import Place
-from rotacube.models.store import LoadedModel, save_model
+from rotacube.models.store import LoadedModel, load_model, save_model
 from rotacube.networks.lite_unet import load_imagenet
 from rotacube.networks.registry import create_model
 from rotacube.training import data
@@ -237,6 +237,16 @@ def test_plants_are_learned_and_measured_by_class(tmp_path, monkeypatch, cpu):
     np.testing.assert_allclose(np.sum(card.confusion["potato"], 1), 1, atol=1e-5)
     assert {"potato mean iou", "potato weed recall", "potato calibration error"} <= card.accuracy.keys()
     assert "roof" not in str(card.accuracy) and not card.counts
+    before = load_model(str(tmp_path / "model")).network.state_dict()
+    careful = finish(
+        network, recipe.model_copy(update={"beta": 8.0}), tmp_path, tmp_path / "careful", cpu, lambda text: None
+    )
+    after = load_model(str(tmp_path / "careful")).network.state_dict()
+    assert sum((before[name] != after[name]).any().item() for name in before if name.endswith("bias")) >= 1
+    recalls = [[each.accuracy[f"potato {name} recall"] for name in ("potato", "weed")] for each in (card, careful)]
+    assert np.mean(recalls[1]) >= np.mean(recalls[0])
+    with pytest.raises(ValueError, match="of two the threshold is chosen"):
+        a_recipe(beta=2)
     with pytest.raises(ValueError, match="a weight for each of the 3 classes"):
         Recipe.model_validate(recipe.model_dump() | {"losses": {"weights": [1, 2]}})
     with pytest.raises(ValueError, match="for rooftops alone"):

@@ -58,16 +58,30 @@ class DenseNetwork(nn.Module, ABC):
         self.head = make(sum(self.channels.values()))
 
     def scale_logits(self, factor: float) -> None:
-        """Multiply the classes' logits from now on: a temperature, put into the head's last convolution.
-
-        Its rows are the outputs in their order, as many for each.
-        """
-        last = [layer for layer in self.head.modules() if isinstance(layer, nn.Conv2d)][-1]
-        rows = last.out_channels // sum(self.channels.values()) * self.channels["logits"]
+        """Multiply the classes' logits from now on: a temperature, put into the head's last convolution."""
+        last, each = self._last()
+        rows = each * self.channels["logits"]
         with torch.no_grad():
             last.weight[:rows] *= factor
             if last.bias is not None:
                 last.bias[:rows] *= factor
+
+    def shift_logits(self, shifts: Sequence[float]) -> None:
+        """Add a number to the logits of each class from now on, in the head's last convolution.
+
+        Raises:
+            ValueError: that has no bias.
+        """
+        last, each = self._last()
+        if last.bias is None:
+            raise ValueError("The head's last convolution has no bias that could be shifted.")
+        with torch.no_grad():
+            last.bias[: each * len(shifts)] += last.bias.new_tensor(shifts).repeat_interleave(each)
+
+    def _last(self) -> tuple[nn.Conv2d, int]:
+        """The head's last convolution, and how many of its rows each output has; they are in the outputs' order."""
+        last = [layer for layer in self.head.modules() if isinstance(layer, nn.Conv2d)][-1]
+        return last, last.out_channels // sum(self.channels.values())
 
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:

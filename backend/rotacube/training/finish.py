@@ -34,6 +34,7 @@ BORDERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 SURES = tuple(np.arange(0.4, 0.851, 0.05).round(2).tolist())
 ENOUGH = 100
 """Roofs of a place that make the choice of how they are told apart."""
+SHIFTS = tuple(np.arange(0, 2.01, 0.25).tolist())
 TEMPERATURES = np.exp(np.linspace(np.log(0.4), np.log(2.5), 43))
 Say = Callable[[str], None]
 
@@ -56,6 +57,11 @@ def finish(network: DenseNetwork, recipe: Recipe, root: Path, folder: Path, plac
     temperature = choose_temperature(answers)
     network.scale_logits(1 / temperature)
     answers = [replace(answer, logits=answer.logits / temperature) for answer in answers]
+    if recipe.beta:
+        shifts = choose_shifts(answers, recipe.beta)
+        network.shift_logits(shifts)
+        onto = np.array(shifts, np.float32)[:, None, None]
+        answers = [replace(answer, logits=answer.logits + onto) for answer in answers]
     fields = _fields(recipe) | _chosen(answers, draft, recipe, root, place)
     save_model(network, fields | {"accuracy": {}}, folder, bits=recipe.bits)
     model = load_model(str(folder))  # with its weights as the file has them
@@ -178,6 +184,28 @@ def _cross_entropy(logits: NDArray[np.float32], truth: NDArray[np.uint8]) -> flo
     if len(logits) == 1:
         return float(np.logaddexp(0, np.where(truth > 0, -logits[0], logits[0])).mean())
     return float((np.logaddexp.reduce(logits, 0) - np.take_along_axis(logits, truth[None].astype(int), 0)[0]).mean())
+
+
+def choose_shifts(answers: Sequence[Answer], beta: float) -> list[float]:
+    """What is added to the logits of each class, for the best mean F-beta of all but the first: with a beta above 1 a
+    miss counts more than a false find.
+
+    The classes are tried one after the other, twice; pixels of all places count the same.
+    """
+    logits = np.concatenate([answer.logits[:, answer.area.valid] for answer in answers], 1)
+    truth = np.concatenate([answer.area.labels[answer.area.valid] for answer in answers])
+    classes, shifts = len(logits), np.zeros(len(logits), np.float32)
+
+    def score(tried: NDArray[np.float32]) -> float:
+        found = (logits + tried[:, None]).argmax(0).astype(np.uint8)
+        counts = compare_classes(truth, found, np.ones(truth.shape, bool), classes)
+        hit, there, called = counts.diagonal()[1:], counts.sum(1)[1:], counts.sum(0)[1:]
+        return float(np.mean(((1 + beta**2) * hit / np.maximum(1, beta**2 * there + called))[there > 0]))
+
+    for number in [*range(1, classes)] * 2:
+        tries = [np.where(np.arange(classes) == number, np.float32(shift), shifts) for shift in SHIFTS]
+        shifts = max(tries, key=score)
+    return [float(shift) for shift in shifts]
 
 
 def confusion(answers: Sequence[Answer], threshold: float, classes: int) -> dict[str, list[list[float]]]:

@@ -96,9 +96,11 @@ class Recipe(_Strict):
 
     `classes` are the names of the classes with their colours, by their numbers in a mask; single roofs are for the task
     "rooftops" alone. `init` is "imagenet", a timm file in safetensors for ConvNeXt, an installed model's name, or
-    nothing; `teacher` an installed model or its folder; `card` what a person has to say of the model: name, title,
-    licence, attribution, notice; `bits` those of a weight in the model's file. `precision` is Lightning's, or "auto":
-    bfloat16 where the hardware multiplies in it, since a CPU that only pretends to takes five times as long.
+    nothing; `teacher` an installed model or its folder; `beta` that of the F-beta by which the logits of more than two
+    classes are shifted on validation (2: a miss counts more than a false find; 0: they are not); `card` what a person
+    has to say of the model: name, title, licence, attribution, notice; `bits` those of a weight in the model's file.
+    `precision` is Lightning's, or "auto": bfloat16 where the hardware multiplies in it, since a CPU that only pretends
+    to takes five times as long.
     """
 
     task: Line = "rooftops"
@@ -118,12 +120,15 @@ class Recipe(_Strict):
     schedule: Schedule
     losses: Losses = Losses()
     soup: Soup | None = None
+    beta: float = Field(default=0.0, ge=0, le=8)
     card: dict[str, str]
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
         if self.losses.weights and len(self.losses.weights) != len(self.classes):
             raise ValueError(f"losses.weights has to have a weight for each of the {len(self.classes)} classes")
+        if self.beta and len(self.classes) < 3:
+            raise ValueError("beta is for more than two classes: of two the threshold is chosen")
         if self.task != "rooftops" and (self.data.drawn or self.options.get("further")):
             raise ValueError("drawn scenes and further outputs are for rooftops alone")
         return self

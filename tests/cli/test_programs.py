@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 
+import psutil
+
 
 def lines(text):
     return [json.loads(line) for line in text.splitlines()]
@@ -60,3 +62,34 @@ def test_a_model_s_folder_is_installed_once(call, model_folder, tmp_path):
     again = call("models", "install", model_folder, **home)
     assert again.code == 2 and "is installed already" in again.err
     assert call("models", "install", model_folder, "--overwrite", **home).code == 0
+
+
+BUSY = """
+import multiprocessing, os, signal
+from rotacube.cli import terminal
+
+def turn():
+    print(os.getpid(), flush=True)
+    while True:
+        pass
+
+terminal.GRACE = 0.3
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: neither hears that it is to end
+child = multiprocessing.get_context("fork").Process(target=turn)
+child.start()
+terminal.end_with_parent()
+child.join()
+"""
+
+
+def test_nothing_that_it_started_outlives_its_parent(environment):
+    command = subprocess.Popen(
+        [sys.executable, "-c", BUSY], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    child = int(command.stdout.readline())
+    command.stdin.close()
+    assert command.wait(20) == 1
+    end = time.monotonic() + 5
+    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < end, "the child goes on"
+        time.sleep(0.05)

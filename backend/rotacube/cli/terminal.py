@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import os
 import signal
 import sys
@@ -117,6 +118,8 @@ def end_with_parent() -> None:
         else:
             signal.raise_signal(signal.SIGINT)
         time.sleep(GRACE)
+        for child in multiprocessing.active_children():  # one that is busy would not notice for as long as it is
+            child.kill()
         os._exit(1)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()

@@ -140,6 +140,24 @@ def test_a_student_learns_from_a_teacher_that_is_not_saved_with_it(tmp_path):
     assert network.channels == {"logits": 1, "distance": 1}
 
 
+def test_a_teacher_may_be_imitated_where_no_label_is_known_alone(monkeypatch):
+    teacher = create_model("lite-unet", 3, 2, width=0.25).eval()
+    recipe = a_recipe(losses={"taught": "unknown"})
+    task = DenseTask(create_model("lite-unet", 3, 2, width=0.25), recipe.losses, recipe.schedule, teacher=teacher)
+    told = {}
+    monkeypatch.setattr(task, "log_dict", told.update)
+    monkeypatch.setattr(task, "log", lambda *about, **more: None)
+    ones = torch.ones(2, 1, 64, 64)
+    batch = {"image": torch.randn(2, 3, 64, 64), "labels": ones, "seen": ones, "valid": ones.clone()}
+    task.training_step(batch, 0)
+    assert "loss/imitation" not in told
+    batch["valid"][..., :32] = 0
+    task.training_step(batch, 0)
+    found, taught = task.network(batch["image"]).detach(), teacher(batch["image"]).detach()
+    want = torch.nn.functional.binary_cross_entropy_with_logits(found[..., :32], taught[..., :32].sigmoid())
+    assert told["loss/imitation"] == pytest.approx(float(want), rel=0.2)  # its norms have moved a little
+
+
 def test_a_teacher_that_has_no_further_outputs_is_imitated_in_its_classes(tmp_path):
     plain = a_recipe(options={"width": 0.25})
     save_model(start(plain), _fields(plain) | {"accuracy": {}}, tmp_path / "teacher")

@@ -34,6 +34,8 @@ BORDERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 SURES = tuple(np.arange(0.4, 0.851, 0.05).round(2).tolist())
 ENOUGH = 100
 """Roofs of a place that make the choice of how they are told apart."""
+KNOWN = 0.5
+"""The share of the imagery that is held out, from which on what is known of it tells how a model is cut."""
 SHIFTS = tuple(np.arange(0, 2.01, 0.25).tolist())
 TEMPERATURES = np.exp(np.linspace(np.log(0.4), np.log(2.5), 43))
 Say = Callable[[str], None]
@@ -54,7 +56,8 @@ def finish(network: DenseNetwork, recipe: Recipe, root: Path, folder: Path, plac
     say("Choosing the temperature, the threshold and how roofs are told apart on validation")
     areas = (area for _, found in labelled_areas(root, recipe, "validation", Faults()) for area in found)
     answers = list(ask(draft, areas, place))
-    temperature = choose_temperature(answers)
+    first = _first(recipe, answers)
+    temperature = 1.0 if first else choose_temperature(answers)
     network.scale_logits(1 / temperature)
     answers = [replace(answer, logits=answer.logits / temperature) for answer in answers]
     if recipe.beta:
@@ -62,13 +65,25 @@ def finish(network: DenseNetwork, recipe: Recipe, root: Path, folder: Path, plac
         network.shift_logits(shifts)
         onto = np.array(shifts, np.float32)[:, None, None]
         answers = [replace(answer, logits=answer.logits + onto) for answer in answers]
-    fields = _fields(recipe) | _chosen(answers, draft, recipe, root, place)
+    cuts = (first.threshold, first.separation) if first else None
+    fields = _fields(recipe) | _chosen(answers, draft, recipe, root, place, cuts)
     save_model(network, fields | {"accuracy": {}}, folder, bits=recipe.bits)
     model = load_model(str(folder))  # with its weights as the file has them
     accuracy = _measured(model, recipe, root, place, say)
     if recipe.data.folder and recipe.init:
         accuracy |= _before(recipe, root, place, say)
     return save_model(network, fields | {"accuracy": accuracy}, folder, bits=recipe.bits)
+
+
+def _first(recipe: Recipe, answers: Sequence[Answer]) -> ModelCard | None:
+    """The card of the model that a recipe starts from, where its temperature and cuts are kept: little is known of what
+    is held out, so that what is found too much cannot be seen there, and its classes are the same.
+    """
+    if not (recipe.data.folder and recipe.init):
+        return None
+    known, seen = (sum(int(getattr(answer.area, name).sum()) for answer in answers) for name in ("valid", "seen"))
+    card = load_model(recipe.init).card
+    return card if known < KNOWN * seen and [part.name for part in card.classes] == list(recipe.classes) else None
 
 
 def choose_again(recipe: Recipe, root: Path, folder: Path, place: Place, say: Say) -> ModelCard:
@@ -94,10 +109,15 @@ def choose_again(recipe: Recipe, root: Path, folder: Path, place: Place, say: Sa
 
 
 def _chosen(
-    answers: Sequence[Answer], model: LoadedModel, recipe: Recipe, root: Path, place: Place
+    answers: Sequence[Answer],
+    model: LoadedModel,
+    recipe: Recipe,
+    root: Path,
+    place: Place,
+    cuts: tuple[float, Separation] | None = None,
 ) -> dict[str, object]:
-    """The fields of the card that are chosen or counted on validation."""
-    threshold, separation = choose_cuts([*answers, *_more_roofs(answers, model, recipe, root, place)])
+    """The fields of the card that are chosen or counted on validation; the cuts may have been chosen before."""
+    threshold, separation = cuts or choose_cuts([*answers, *_more_roofs(answers, model, recipe, root, place)])
     return {
         "threshold": threshold,
         "separation": separation.model_dump(exclude_unset=True),

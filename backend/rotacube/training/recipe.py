@@ -80,7 +80,9 @@ class Soup(_Strict):
 
 
 class Losses(_Strict):
-    """The weight of each loss, see `losses.py`; `weights` those of the classes in their cross-entropy."""
+    """The weight of each loss, see `losses.py`; `weights` those of the classes in their cross-entropy; `taught` is the
+    place where a teacher is imitated: all that is seen, or where no label is known.
+    """
 
     classes: float = 1.0
     weights: list[Annotated[float, Field(ge=0)]] = Field(default_factory=list)
@@ -88,6 +90,7 @@ class Losses(_Strict):
     distance: float = 1.0
     direction: float = 0.5
     imitation: float = 1.0
+    taught: Literal["seen", "unknown"] = "seen"
     features: float = 0.0
 
 
@@ -190,6 +193,10 @@ def _of_a_model(content: dict[str, Any]) -> dict[str, Any]:
         raise OptionsRefused(f"'{card.name}' is an ONNX file, which cannot learn: start from a model of ours.")
     classes = read_description(Path(folder))["classes"]
     known = {part.name: part.color for part in card.classes}
+    losses = content.pop("losses", {})
+    if classes == known:  # where nothing is drawn the new model says what the first one does
+        content.setdefault("teacher", str(model))
+        losses = {"taught": "unknown", **losses}
     return {
         "task": card.task,
         "classes": classes,
@@ -201,6 +208,7 @@ def _of_a_model(content: dict[str, Any]) -> dict[str, Any]:
         "overlap": card.overlap,
         "normalisation": card.normalisation.model_dump(),
         **content,
+        "losses": losses,
         "data": {"folder": folder, **crops},
         "card": {
             "name": f"{card.name}-tuned"[:100],

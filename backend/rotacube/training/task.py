@@ -72,12 +72,13 @@ class DenseTask(lightning.LightningModule):
         parts = {"classes": class_loss(maps["logits"], batch["labels"], batch["valid"], self.losses.weights)}
         if len(maps) > 1:
             parts |= separation_losses(maps, batch)
-        if self.taught:
+        where = batch["seen"] if self.losses.taught == "seen" else batch["seen"] * (1 - batch["valid"])
+        if self.taught and where.any():
             with torch.no_grad():
                 taught_deep: list[Tensor] = []
                 with _deepest(self.taught[0]).register_forward_hook(lambda m, g, made: taught_deep.append(made)):
                     taught = self.taught[0](image)
-            parts["imitation"] = imitation_loss(maps, _by_name(taught), batch["seen"])
+            parts["imitation"] = imitation_loss(maps, _by_name(taught), where)
             if self.project is not None:
                 parts["features"] = feature_loss(self.project(deep[0]).float(), taught_deep[0].float())
         total = torch.stack([getattr(self.losses, name) * part for name, part in parts.items()]).sum()

@@ -171,12 +171,16 @@ def test_a_model_learns_from_polygons(raster, drawn, tmp_path, make_model, cpu, 
     changes = [f"model={folder}", f"data={tmp_path / 'out'}", "schedule.steps=4", "precision=32-true"]
     recipe = read_recipe("finetune", [*changes, "crops={crop: 64, batch: 2, workers: 0}", "card={name: mine}"])
     assert recipe.card["name"] == "mine" and recipe.gsd == GSD and recipe.architecture == "convnext-cube-small"
+    assert recipe.teacher == (str(folder) if known else "") and (recipe.losses.taught == "unknown") == known
     before = start(recipe).state_dict()
     network = fit(recipe, tmp_path, tmp_path / "run", progress=False)
     card = finish(network, recipe, tmp_path, tmp_path / "tuned", cpu, lambda text: None)
     assert [part.name for part in card.classes] == list(recipe.classes)
     assert "Polygons on town.tif" in card.training_data
     assert any("before:" in key for key in card.accuracy) == known
+    first = read_card(folder)
+    kept = (card.threshold, card.separation) == (first.threshold, first.separation)
+    assert kept or not known  # of what is held out too little is known to choose
     assert set(before) == set(network.state_dict())
 
 

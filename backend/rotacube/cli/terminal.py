@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import multiprocessing
 import os
 import signal
 import sys
@@ -118,6 +117,8 @@ def end_with_parent() -> None:
         else:
             signal.raise_signal(signal.SIGINT)
         time.sleep(GRACE)
+        import multiprocessing
+
         for child in multiprocessing.active_children():  # one that is busy would not notice for as long as it is
             child.kill()
         os._exit(1)

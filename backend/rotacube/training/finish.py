@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from rotacube.inference.device import Place, choose_place
 from rotacube.models.card import ModelCard, Separation
-from rotacube.models.store import LoadedModel, load_model, save_model, save_weights
+from rotacube.models.store import LoadedModel, find_model, load_model, save_model, save_weights
 from rotacube.networks.dense import FURTHER, DenseNetwork
 from rotacube.networks.registry import NETWORKS
 from rotacube.training.data import labelled_areas
@@ -56,8 +56,9 @@ def finish(network: DenseNetwork, recipe: Recipe, root: Path, folder: Path, plac
     say("Choosing the temperature, the threshold and how roofs are told apart on validation")
     areas = (area for _, found in labelled_areas(root, recipe, "validation", Faults()) for area in found)
     answers = list(ask(draft, areas, place))
-    first = _first(recipe, answers)
-    temperature = 1.0 if first else choose_temperature(answers)
+    first = _first(recipe)
+    kept = first if first and _little_is_known(answers) else None
+    temperature = 1.0 if kept else choose_temperature(answers)
     network.scale_logits(1 / temperature)
     answers = [replace(answer, logits=answer.logits / temperature) for answer in answers]
     if recipe.beta:
@@ -65,25 +66,30 @@ def finish(network: DenseNetwork, recipe: Recipe, root: Path, folder: Path, plac
         network.shift_logits(shifts)
         onto = np.array(shifts, np.float32)[:, None, None]
         answers = [replace(answer, logits=answer.logits + onto) for answer in answers]
-    cuts = (first.threshold, first.separation) if first else None
+    cuts = (kept.threshold, kept.separation) if kept else None
     fields = _fields(recipe) | _chosen(answers, draft, recipe, root, place, cuts)
     save_model(network, fields | {"accuracy": {}}, folder, bits=recipe.bits)
     model = load_model(str(folder))  # with its weights as the file has them
     accuracy = _measured(model, recipe, root, place, say)
-    if recipe.data.folder and recipe.init:
+    if first:
         accuracy |= _before(recipe, root, place, say)
     return save_model(network, fields | {"accuracy": accuracy}, folder, bits=recipe.bits)
 
 
-def _first(recipe: Recipe, answers: Sequence[Answer]) -> ModelCard | None:
-    """The card of the model that a recipe starts from, where its temperature and cuts are kept: little is known of what
-    is held out, so that what is found too much cannot be seen there, and its classes are the same.
-    """
+def _first(recipe: Recipe) -> ModelCard | None:
+    """The card of the model that a recipe goes on with on a folder of somebody's; none if it has other classes."""
     if not (recipe.data.folder and recipe.init):
         return None
+    card, _ = find_model(recipe.init)
+    return card if [part.name for part in card.classes] == list(recipe.classes) else None
+
+
+def _little_is_known(answers: Sequence[Answer]) -> bool:
+    """Whether so little is known of what is held out that what is found too much cannot be seen there: temperature and
+    cuts stay those of the first model then.
+    """
     known, seen = (sum(int(getattr(answer.area, name).sum()) for answer in answers) for name in ("valid", "seen"))
-    card = load_model(recipe.init).card
-    return card if known < KNOWN * seen and [part.name for part in card.classes] == list(recipe.classes) else None
+    return known < KNOWN * seen
 
 
 def choose_again(recipe: Recipe, root: Path, folder: Path, place: Place, say: Say) -> ModelCard:
@@ -150,10 +156,8 @@ def _more_roofs(
 
 
 def _before(recipe: Recipe, root: Path, place: Place, say: Say) -> dict[str, float]:
-    """How good the model that a recipe starts from is where the new one was measured; nothing if its classes differ."""
+    """How good the model that a recipe starts from is where the new one was measured."""
     first = load_model(recipe.init)
-    if [part.name for part in first.card.classes] != list(recipe.classes):
-        return {}
     say(f"Measuring {recipe.init} there, to compare")
     found = [measure(first, areas, place) for _, areas in held_out(recipe, root)]
     return {

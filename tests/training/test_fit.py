@@ -112,7 +112,7 @@ def test_a_soup_is_the_mean_of_its_runs_and_is_gone_on_with(tmp_path):
     again = fit(recipe, tmp_path, tmp_path / "again", progress=False).state_dict()
     for name, value in network.state_dict().items():
         torch.testing.assert_close(again[name], value, rtol=1e-4, atol=1e-5)
-    assert "went on 2 times for 3 steps, and the weights are the mean of all" in _fields(recipe)["training_data"]
+    assert "2 runs of 3 steps went on, and the weights are the mean of all" in _fields(recipe)["training_data"]
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_its_batch(tmp_path, monkeypatch):

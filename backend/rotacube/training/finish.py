@@ -327,8 +327,8 @@ def _soup(recipe: Recipe) -> str:
     if recipe.soup is None:
         return ""
     soup = recipe.soup
-    runs = "once" if soup.runs == 1 else f"{soup.runs} times"
-    return f" From there it went on {runs} for {soup.schedule.steps} steps, and the weights are the mean of all."
+    runs = "a run" if soup.runs == 1 else f"{soup.runs} runs"
+    return f" From there {runs} of {soup.schedule.steps} steps went on, and the weights are the mean of all."
 
 
 def draft_card(recipe: Recipe) -> ModelCard:

@@ -6,7 +6,7 @@ RASTER ?= build/sample/sample.tif
 SOURCES := $(shell find csrc -type f) setup.py pyproject.toml metadata.txt constraints.txt tools/setup.sh
 export ROTACUBE_DATA ?= $(abspath ../shared/data)
 
-.PHONY: setup demo test test-backend test-learning test-plugin test-e2e test-asan test-full test-qgis-matrix fuzz test-kills lint format plugin wheel screenshots bench-ops bench-train bench-map bench-view bench-frames models-table modules train-pack rival ablations choose-again panels clean
+.PHONY: setup demo test test-backend test-computing test-learning test-plugin test-e2e test-asan test-full test-qgis-matrix fuzz test-kills lint format plugin wheel screenshots bench-ops bench-train bench-map bench-view bench-frames models-table modules train-pack rival ablations choose-again panels clean
 
 setup: .venv/.done  ## Environments, compiled operators, system packages where missing
 
@@ -20,26 +20,32 @@ build/sample/sample.tif: $(wildcard backend/rotacube/training/drawn/*.py) | setu
 demo: setup $(RASTER) plugin  ## The main job in real QGIS; RASTER=path takes another orthophoto
 	$(PY) tools/qgis_demo.py $(RASTER) build/demo
 
-# QGIS waits for most of its time: the networks learn meanwhile, on what it leaves.
+# QGIS waits for much of its time: what only computes does so meanwhile, on what it leaves.
 test: setup  ## All tests
 	@mkdir -p build
-	@nice -n 19 $(MAKE) --no-print-directory test-learning >build/test-learning.log 2>&1 & learning=$$!; \
-	  trap 'kill $$learning 2>/dev/null' EXIT; \
+	@nice -n 19 $(MAKE) -k --no-print-directory test-learning test-computing >build/test-computing.log 2>&1 & computing=$$!; \
+	  trap 'kill $$computing 2>/dev/null' EXIT; \
 	  $(MAKE) --no-print-directory test-plugin && $(MAKE) --no-print-directory test-e2e && \
 	  $(MAKE) --no-print-directory test-backend || exit; \
-	  wait $$learning; code=$$?; cat build/test-learning.log; exit $$code
+	  wait $$computing; code=$$?; cat build/test-computing.log; exit $$code
 
-# Files whole: their fixtures are dear. One process more than most machines here have cores: many tests wait.
-test-backend: setup
-	$(PY) -m pytest tests --ignore=tests/plugin --ignore=tests/e2e --ignore=tests/networks/test_learning.py \
-	  -n 3 --dist loadfile
+COMPUTING := $(addprefix tests/,cuda handout models networks nn ops raster training treatment vector)
+LEARNING := tests/networks/test_learning.py
 
 # Networks of every family, one by one.
 test-learning: setup
-	$(PY) -m pytest tests/networks/test_learning.py -n 2 --dist worksteal
+	$(PY) -m pytest $(LEARNING) -n 2 --dist worksteal
+
+# Files whole: their fixtures are dear.
+test-computing: setup
+	$(PY) -m pytest $(COMPUTING) --ignore=$(LEARNING) -n 2 --dist loadfile
+
+# All that runs programs, servers and jobs. One process more than most machines here have cores: many tests wait.
+test-backend: setup
+	$(PY) -m pytest tests $(addprefix --ignore=,tests/plugin tests/e2e $(COMPUTING)) -n 3 --dist loadfile
 
 test-full: setup  ## Every network at its published width: learns, is saved, loaded and exported; an hour, 16 GiB
-	ROTACUBE_FULL=1 $(PY) -m pytest tests/networks/test_learning.py tests/networks/test_further.py
+	ROTACUBE_FULL=1 $(PY) -m pytest $(LEARNING) tests/networks/test_further.py
 
 test-plugin: setup
 	xvfb-run -a -s "-screen 0 1500x1000x24" .venv-qgis/bin/python -m pytest tests/plugin

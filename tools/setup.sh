@@ -40,9 +40,10 @@ if ! .venv/bin/python -c '' >/dev/null 2>&1; then
   "$PYTHON" -m venv .venv
 fi
 echo "Installing the backend into .venv"
-# The operators are compiled against the installed torch, so it comes first and the build sees it.
-.venv/bin/python -m pip install -q --disable-pip-version-check 'setuptools>=77' -c constraints.txt torch
-ROTACUBE_REQUIRE_EXT=${ROTACUBE_REQUIRE_EXT:-1} .venv/bin/python -m pip install -q --disable-pip-version-check \
+# The operators are compiled against the installed torch, so it comes first and the build sees it. Of most modules nobody
+# needs the bytecode; Python makes it of those that are imported.
+.venv/bin/python -m pip install -q --disable-pip-version-check --no-compile 'setuptools>=77' -c constraints.txt torch
+ROTACUBE_REQUIRE_EXT=${ROTACUBE_REQUIRE_EXT:-1} .venv/bin/python -m pip install -q --disable-pip-version-check --no-compile \
   --no-build-isolation -c constraints.txt -e '.[dev,train,imagenet,export,onnx,parquet,frames]'
 # An oracle for the rotation convolution; what it says that it needs beside NumPy and SciPy, the tests do not use.
 .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps 'e2cnn==0.2.3' ||

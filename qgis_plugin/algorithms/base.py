@@ -106,8 +106,9 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
 
         try:
             return carry_out(launch, hear, feedback.isCanceled)
-        except Cancelled:
-            feedback.pushInfo(tr("Cancelled; nothing was written."))
+        except Cancelled as ended:
+            stays = tr("Cancelled; what was finished before that stays.")
+            feedback.pushInfo(stays if ended.finished else tr("Cancelled; nothing was written."))
             return {}
         except BackendError as error:
             raise QgsProcessingException(error.message) from error

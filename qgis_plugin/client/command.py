@@ -25,7 +25,15 @@ _FRAME = " \t│╭╮╰╯─|+-"
 
 
 class Cancelled(Exception):
-    """Somebody cancelled; nothing was written."""
+    """Somebody cancelled.
+
+    Attributes:
+        finished: whether the work itself was, and only what was to be made of it is not; else nothing was written.
+    """
+
+    def __init__(self, finished: bool) -> None:
+        super().__init__()
+        self.finished = finished
 
 
 def carry_out(launch: Launch, hear: Callable[[Dict[str, Any]], None], cancelled: Callable[[], bool]) -> Dict[str, Any]:
@@ -60,7 +68,7 @@ def carry_out(launch: Launch, hear: Callable[[Dict[str, Any]], None], cancelled:
     try:
         while True:
             if cancelled():
-                raise Cancelled
+                raise Cancelled(bool(result))
             try:
                 line = said.get(timeout=_LISTEN_S)
             except queue.Empty:
@@ -78,7 +86,7 @@ def carry_out(launch: Launch, hear: Callable[[Dict[str, Any]], None], cancelled:
         if process.returncode == 0 and not error:
             return result
         if error.get("code") == "cancelled":
-            raise Cancelled
+            raise Cancelled(bool(result))
         raise _failure(error, complaints, process.returncode)
     finally:
         end(process)

@@ -67,7 +67,8 @@ class LearnWindow(QDialog):
             note(
                 tr(
                     "Draw polygons over the raster, a few dozen, with a field that names the class of each: also of "
-                    "what is not wanted. What is not drawn is not learned, but within the area below it is the model's "
+                    "what is not wanted. Where nothing is drawn the new model keeps to what the first one says, if the "
+                    "classes are its own, and learns nothing otherwise; but within the area below it is the model's "
                     "first class. A fifth is held out, to measure the model before and after."
                 )
             )

@@ -6,6 +6,7 @@ Notes how it was called in the file that FAKE_CALLS names. `FAKE_CLI` is one of
     crash    ends without a word of its own; exit code 3
     hang     works until its standard input closes; notes that it was asked to end
     deaf     works on for ever
+    more     has a result, and works on until its standard input closes
 """
 
 import json
@@ -43,7 +44,7 @@ assert sys.argv[2:5] == ["--progress", "json", "--parent-pipe"], sys.argv
 command, *rest = sys.argv[5:]
 request = json.loads(Path(rest[0]).read_text()) if command == "job" else None
 note(command=command, arguments=rest, request=request)
-if MODE == "hang":
+if MODE in ("hang", "more"):
     threading.Thread(target=ended_by_parent, daemon=True).start()
 WHAT = {"list": "Looking at frames", "map": "Mapping frames"}.get((rest or [""])[0], "Mapping")
 total = 10**6 if MODE in ("hang", "deaf") else 4
@@ -132,3 +133,6 @@ elif command == "scenes":
     tell(result={"scenes": 20, "left_out": 3, "classes": []})
 else:
     tell(result={"name": "mine", "folder": "/models/mine"})
+while MODE == "more":
+    tell(what="Writing squares", done=1, total=4, unit="", seconds_left=None)
+    time.sleep(0.02)

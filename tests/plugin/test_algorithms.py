@@ -349,6 +349,17 @@ def test_cancelled_it_ends_within_seconds_and_nothing_stands_still(
     assert gone(calls()[0]["pid"]) and (mode == "deaf") != any("ended" in call for call in calls())
 
 
+def test_cancelled_after_the_map_it_says_that_the_map_stays(provider, calls, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_CLI", "more")
+    monkeypatch.setenv("FAKE_RASTER", make_raster(tmp_path / "made.tif"))
+    feedback = Feedback()
+    feedback.progressChanged.connect(lambda share: "Writing squares" in feedback.lines and feedback.cancel())
+    asked = {"INPUT": str(tmp_path), "MODEL": "plants-potato", "KMZ": True, "OUTPUT": str(tmp_path / "out")}
+    run("mapframes", asked, feedback)
+    assert (tmp_path / "out" / "mask.tif").is_file()
+    assert feedback.lines[-1] == "Cancelled; what was finished before that stays."
+
+
 def test_it_runs_in_a_model_with_a_plain_text_for_the_model(provider, calls, tmp_path):
     model, child = QgsProcessingModelAlgorithm("m", "m"), QgsProcessingModelChildAlgorithm("rotacube:mapraster")
     given = {"INPUT": make_raster(tmp_path / "r.tif"), "MODEL": "rooftop-lite", "MASK": str(tmp_path / "m.tif")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from rotacube.errors import JobCancelled
 from rotacube.handout.kmz import KmzRequest, check_kmz, kmz_of
 from rotacube.handout.report import ReportRequest, check_installed, check_report, report_of
 from rotacube.inference.frames_request import FramesRequest
@@ -54,11 +55,19 @@ def hand_out(
     """
     mask, photo = (str(request.path(product)) for product in ("mask", "rgb"))
     title = request.folder.resolve().name
-    if KMZ in names:
-        overlay = KmzRequest(mask, request.output / KMZ, photo, title=title, overwrite=request.overwrite)
-        kmz_of(overlay, on_step=on_step, cancelled=cancelled)
-    if REPORT in names:
-        shares = request.path("statistics")
-        page = ReportRequest(mask, request.output / REPORT, photo, shares, (), title, overwrite=request.overwrite)
-        report_of(page, on_step=on_step, cancelled=cancelled)
-    return [request.output / name for name in (KMZ, REPORT) if name in names]
+    todo = [request.output / name for name in (KMZ, REPORT) if name in names]
+    written: list[Path] = []
+    for path in todo:
+        try:
+            if path.name == KMZ:
+                overlay = KmzRequest(mask, path, photo, title=title, overwrite=request.overwrite)
+                kmz_of(overlay, on_step=on_step, cancelled=cancelled)
+            else:
+                shares = request.path("statistics")
+                page = ReportRequest(mask, path, photo, shares, (), title, overwrite=request.overwrite)
+                report_of(page, on_step=on_step, cancelled=cancelled)
+        except JobCancelled as error:
+            lacking = " and ".join(path.name for path in todo[len(written) :])
+            raise JobCancelled(f"Cancelled; the map is in '{request.output}', without {lacking}.") from error
+        written.append(path)
+    return written

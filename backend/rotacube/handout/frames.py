@@ -55,9 +55,8 @@ def hand_out(
     """
     mask, photo = (str(request.path(product)) for product in ("mask", "rgb"))
     title = request.folder.resolve().name
-    todo = [request.output / name for name in (KMZ, REPORT) if name in names]
-    written: list[Path] = []
-    for path in todo:
+    asked = [request.output / name for name in (KMZ, REPORT) if name in names]
+    for number, path in enumerate(asked):
         try:
             if path.name == KMZ:
                 overlay = KmzRequest(mask, path, photo, title=title, overwrite=request.overwrite)
@@ -67,7 +66,6 @@ def hand_out(
                 page = ReportRequest(mask, path, photo, shares, (), title, overwrite=request.overwrite)
                 report_of(page, on_step=on_step, cancelled=cancelled)
         except JobCancelled as error:
-            lacking = " and ".join(path.name for path in todo[len(written) :])
+            lacking = " and ".join(path.name for path in asked[number:])
             raise JobCancelled(f"Cancelled; the map is in '{request.output}', without {lacking}.") from error
-        written.append(path)
-    return written
+    return asked

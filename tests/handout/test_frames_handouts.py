@@ -21,7 +21,7 @@ def request_of(tmp_path, write_raster):
 
 
 def test_cancelled_at_once_nothing_is_made_of_the_map_which_stays(request_of):
-    with pytest.raises(JobCancelled, match="the map is in '.*out', without map.kmz and report.pdf"):
+    with pytest.raises(JobCancelled, match=r"the map is in '.*out', without map.kmz and report.pdf"):
         hand_out(request_of, [REPORT, KMZ], cancelled=lambda: True)
     assert {path.name for path in request_of.output.iterdir()} == {"mask.tif", "rgb.tif"}
 

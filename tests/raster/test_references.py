@@ -218,7 +218,13 @@ def test_a_flood_beside_a_raster_is_refused(ortho, make_card):
 def test_a_source_that_is_gone_is_named(tmp_path, make_card):
     write_vrt(tmp_path / "a.vrt", [("not_there.tif", n) for n in (1, 2, 3)], SIZE)
     path = write_vrt(tmp_path / "b.vrt", [("a.vrt", n) for n in (1, 2, 3)], SIZE)
-    with pytest.raises(RasterMissing, match=r"not_there\.tif"):
+    with pytest.raises(RasterMissing, match=r"not_there\.tif', which is not there"):
+        FileSource(path, make_card())
+
+
+def test_sources_that_are_gone_are_counted_once_each(tmp_path, make_card):
+    path = write_vrt(tmp_path / "a.vrt", [(name, 1) for name in ("one.tif", "two.tif", "one.tif")], SIZE)
+    with pytest.raises(RasterMissing, match=r"one\.tif' and 1 more, which are not there"):
         FileSource(path, make_card())
 
 

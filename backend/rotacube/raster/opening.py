@@ -104,11 +104,13 @@ def open_raster(path: str, allow_network: bool = False) -> tuple[Any, Facts, Ref
         if references.network and not allow_network:
             raise _needs_network(path, references.network[:200])
         if references.missing:
-            more = f" and {len(references.missing) - 1} more" if len(references.missing) > 1 else ""
-            raise RasterMissing(
-                f"'{path}' refers to '{references.missing[0][:300]}'{more}, which is not there. Bring it back, or make "
-                "the virtual raster again."
+            gone = list(dict.fromkeys(references.missing))
+            rest = (
+                f" and {len(gone) - 1} more, which are not there. Bring them"
+                if gone[1:]
+                else ", which is not there. Bring it"
             )
+            raise RasterMissing(f"'{path}' refers to '{gone[0][:300]}'{rest} back, or make the virtual raster again.")
         if references.greedy:
             _try_elsewhere(path)
         with rasterio.Env():

@@ -41,7 +41,7 @@ def carry_out(launch: Launch, hear: Callable[[Dict[str, Any]], None], cancelled:
 
     Args:
         launch: the command, with `FLAGS`.
-        hear: is told each line but the result, in the thread that calls.
+        hear: is told each line but an error, in the thread that calls; the result as soon as there is one.
         cancelled: asked ten times a second.
 
     Raises:
@@ -76,11 +76,11 @@ def carry_out(launch: Launch, hear: Callable[[Dict[str, Any]], None], cancelled:
                     break
                 continue
             message = _understood(line)
-            if "result" in message:
-                result = message["result"]
-            elif "error" in message:
+            if "error" in message:
                 error = message["error"]
-            elif message:
+                continue
+            result = message.get("result", result)
+            if message:
                 hear(message)
         readers[1].join(2)
         if process.returncode == 0 and not error:

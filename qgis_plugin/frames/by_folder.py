@@ -54,6 +54,7 @@ class MapFrames(QObject):
         self.shown: Optional[QgsVectorLayer] = None
         self._looked = _NOTHING  # the command whose answer the window shows, or is about to
         self._order: Optional[FramesOrder] = None  # that is carried out
+        self._mapped = False  # the map of this order is there; files of it may yet be written
         self._begun: Optional[FramesOrder] = None  # that may be gone on with
         self._asked = ""  # the output that a question is about
         self._project_gone = False
@@ -226,6 +227,7 @@ class MapFrames(QObject):
         run = Command(order.command("--keep", *flags), self)
         run.stepped.connect(partial(self._stepped, run))
         run.said.connect(log)
+        run.made.connect(self._made)
         run.finished.connect(self._finished)
         run.failed.connect(self._failed)
         run.cancelled.connect(self._cancelled)
@@ -234,7 +236,7 @@ class MapFrames(QObject):
         except BackendError as error:
             self.window.say(error.message)
             return
-        self.run, self._order = run, order
+        self.run, self._order, self._mapped = run, order, False
         self._project_gone = False
         orders.note_begun(order)
         self._notify.withdraw(FRAMES)
@@ -251,12 +253,12 @@ class MapFrames(QObject):
         if command is self.run:
             self._task.tell(round(1000 * done / max(1e-9, total)), 1000)
 
-    def _finished(self, told: Dict[str, Any]) -> None:
+    def _made(self, told: Dict[str, Any]) -> None:
+        """The map is there: it is shown, while what is made of it may yet be written."""
         if self.run is None:  # the plugin was unloaded meanwhile
             return
-        order = self._order
+        order, self._mapped = self._order, True
         orders.forget(order)
-        self._let_go(True)
         try:
             files = flights.files_of(told)
             model = cards.find(order.model)
@@ -268,13 +270,19 @@ class MapFrames(QObject):
         except BackendError as error:
             self._complain(error)
             return
-        frames = tr("1 frame") if told.get("frames") == 1 else tr("{} frames").format(told.get("frames"))
-        self.window.say(tr("Mapped into {folder}: {frames}.").format(frames=frames, folder=order.output))
-        self.window.show_result(flights.title(MASK, order.name), finished.title, finished.result, order.report_file)
+        self.window.show_result(flights.title(MASK, order.name), finished.title, finished.result)
         thread = QThread.currentThread()
         self._background.call(
             lambda: flights.opened(files, finished, thread), partial(self._opened, order), self._complain
         )
+
+    def _finished(self, told: Dict[str, Any]) -> None:
+        if self.run is None:
+            return
+        self._let_go(True)
+        frames = tr("1 frame") if told.get("frames") == 1 else tr("{} frames").format(told.get("frames"))
+        self.window.say(tr("Mapped into {folder}: {frames}.").format(frames=frames, folder=self._order.output))
+        self.window.offer_report(self._order.report_file)
 
     def _opened(self, order: FramesOrder, made: Dict[str, Any]) -> None:
         self._hide_footprints()
@@ -305,8 +313,12 @@ class MapFrames(QObject):
         if self.run is None:
             return
         self._let_go(False)
-        kept = orders.begun_at(self._order.output) is not None
-        self.window.say(tr("Cancelled. Run goes on from where it was, or begins anew.") if kept else tr("Cancelled."))
+        text = tr("Cancelled.")
+        if self._mapped:
+            text = tr("Cancelled. The map is in {folder}, without what was to be written of it.")
+        elif orders.begun_at(self._order.output) is not None:
+            text = tr("Cancelled. Run goes on from where it was, or begins anew.")
+        self.window.say(text.format(folder=self._order.output))
 
     def _let_go(self, done: bool) -> None:
         run, self.run = self.run, None

@@ -233,12 +233,15 @@ class FramesWindow(QDialog):
         self._describe()
         QTimer.singleShot(0, self._grow)
 
-    def show_result(self, name: str, title: str, result, report: str) -> None:
-        """It is done: the shares of the classes, and the page where there is one."""
+    def show_result(self, name: str, title: str, result) -> None:
+        """It is mapped: the shares of the classes."""
         self.result.show_result(name, title, result)
+        QTimer.singleShot(0, self._grow)
+
+    def offer_report(self, report: str) -> None:
+        """It is done: the page, where there is one."""
         self._report = report
         self.show_report.setVisible(bool(report))
-        QTimer.singleShot(0, self._grow)
 
     # Qt
 

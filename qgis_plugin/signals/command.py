@@ -22,6 +22,7 @@ class Command(QObject):
         stepped: what is being done, how much of how much (a share of 1), and the seconds left of it, None where nobody
             knows.
         said: a line of the backend's.
+        made: the result of a command of the backend's, which may yet have more to do: to write files of it.
         finished: what `work` gave.
         failed: a `BackendError`.
         cancelled: it was.
@@ -29,6 +30,7 @@ class Command(QObject):
 
     stepped = pyqtSignal(str, float, float, object)
     said = pyqtSignal(str)
+    made = pyqtSignal(object)
     finished = pyqtSignal(object)
     failed = pyqtSignal(object)
     cancelled = pyqtSignal()
@@ -74,6 +76,8 @@ class Command(QObject):
             self.stepped.emit(str(message["what"]), done, total, message.get("seconds_left"))
         elif "said" in message:
             self.said.emit(str(message["said"]))
+        elif "result" in message:
+            self.made.emit(message["result"])
 
     def _follow(self, launch: Launch) -> None:
         def run(arguments: List[str]) -> Dict[str, Any]:

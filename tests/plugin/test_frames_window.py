@@ -201,6 +201,23 @@ def test_what_was_begun_is_dropped_when_that_is_agreed(desk, calls, folder, tmp_
     assert orders.begun() == []
 
 
+def test_the_map_is_shown_while_files_of_it_are_written_and_stays_when_that_is_cancelled(
+    desk, calls, folder, monkeypatch
+):
+    look(desk, folder)
+    desk.window.boxes["kmz"].setChecked(True)
+    monkeypatch.setenv("FAKE_CLI", "more")
+    click(desk, "Run")
+    wait(lambda: "meadow mask" in layers() and desk.window.said.text().startswith("Writing squares"), 20)
+    assert desk.run is not None and desk.window.result.isVisible() and orders.begun() == []
+    click(desk, "Cancel")
+    over(desk)
+    assert desk.window.said.text() == (
+        f"Cancelled. The map is in {folder.with_name('meadow_map')}, without what was to be written of it."
+    )
+    assert len(layers()) == 6 and not desk.window.show_report.isVisible() and desk.window.run.isEnabled()
+
+
 @pytest.mark.parametrize("mode", ["fail", "crash"])
 def test_what_goes_wrong_is_a_sentence_in_window_and_bar(desk, calls, folder, iface, monkeypatch, mode):
     look(desk, folder)

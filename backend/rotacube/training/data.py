@@ -92,7 +92,7 @@ class CropData(lightning.LightningDataModule):
         }
         kind = Crops
         if recipe.task == "rooftops":
-            kind, more["ids"] = RoofCrops, self.ids
+            kind, more["ids"], more["recoloured"] = RoofCrops, self.ids, data.recoloured
             more["direction"] = "direction" in recipe.options.get("further", ())
         crops = kind(areas, length, data.crop, recipe.gsd, recipe.normalisation, **more)
         many = {"prefetch_factor": 4, "persistent_workers": True} if data.workers else {}

@@ -26,9 +26,9 @@ class Data(_Strict):
 
     `folder` is one that `rotacube dataset from-labels` wrote; `sets` are names of `datasets.sets.SETS` with the share
     of crops of each; `drawn` scenes of our own generator have the share `drawn_share`, with `drawn_mix` terraces,
-    blocks, car parks and yards among them; unlabelled imagery of those sets has `unlabelled_share`; `centred` is the
-    share of crops about a pixel of a class, each class as often; `scales` and `light` say how far crops vary in scale,
-    light and colour, see `Crops`.
+    blocks, halls, car parks and yards among them; unlabelled imagery of those sets has `unlabelled_share`; `centred` is
+    the share of crops about a pixel of a class, each class as often; `scales` and `light` say how far crops vary in
+    scale, light and colour, `recoloured` how many of them have roofs of other colours, see `RoofCrops`.
     """
 
     sets: dict[str, float] = Field(default_factory=dict)
@@ -40,6 +40,7 @@ class Data(_Strict):
     centred: float = Field(default=0.0, ge=0, le=1)
     scales: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0, le=8)]] = (0.5, 2.0)
     light: float = Field(default=1.0, ge=0, le=1)
+    recoloured: float = Field(default=0.3, ge=0, le=1)
     skip_damaged: bool = False
     crop: int = Field(default=256, ge=64, le=1024, multiple_of=32)
     batch: int = Field(default=8, ge=1, le=256)

@@ -135,3 +135,15 @@ def test_a_strip_of_imagery_that_is_narrower_than_a_crop_is_drawn_all_the_same()
     narrow = replace(area, valid=area.valid & (np.arange(240) > 225))
     crops = Crops([(narrow, 1.0)], 6, 128, 0.15, RULE)
     assert all(0 < crops[index]["seen"].mean() < 0.3 for index in range(6))
+
+
+def test_as_many_crops_have_roofs_of_other_colours_as_is_asked_for():
+    def coloured(share):
+        crops = RoofCrops([(a_town(), 1.0)], 40, 64, 0.15, RULE, light=0.0, recoloured=share)
+        mean, std = (np.array(numbers)[:, None, None] for numbers in (RULE.mean, RULE.std))
+        items = [crops[number] for number in range(40)]
+        shades = [(item["image"].numpy() * std + mean) * item["seen"].numpy() for item in items]
+        return sum(bool(np.ptp(shade, axis=0).max() > 0.01) for shade in shades)
+
+    assert coloured(0.0) == 0
+    assert 5 < coloured(0.5) < coloured(1.0)

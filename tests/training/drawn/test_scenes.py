@@ -88,6 +88,13 @@ def test_roof_share_varies_from_none_to_dense():
     assert ((shares > 0.18) & (shares < 0.48)).mean() > 0.5, "most are built up"
 
 
+def test_halls_are_larger_than_what_a_network_sees_at_once_and_stand_among_ground():
+    scenes = [draw_scene(seed, 400, 400, 0.3, setting="halls") for seed in range(6)]
+    largest = [np.bincount(scene.ids.ravel())[1:].max() * 0.3**2 for scene in scenes]
+    assert np.median(largest) > 1500 and max(largest) < 120**2
+    assert all(0.1 < scene.mask.mean() < 0.8 for scene in scenes)
+
+
 def test_nodata_corner(town):
     cut = draw_scene(TOWN, 384, 400, nodata_corner=True)
     assert cut.nodata[0, 0] and not cut.nodata[-1, -1]

@@ -17,7 +17,9 @@ COARSER = (0.25, 0.85)
 """The share of its pixels that a coarser sensor has along a side."""
 
 
-def recolour(image: Tensor, ids: NDArray[np.int32], labels: NDArray[np.uint8], rng: np.random.Generator) -> None:
+def recolour(
+    image: Tensor, ids: NDArray[np.int32], labels: NDArray[np.uint8], rng: np.random.Generator, share: float = 0.3
+) -> None:
     """Give roofs, or the ground, other colours, in place: a roof is a shape, and no colour.
 
     Args:
@@ -25,8 +27,9 @@ def recolour(image: Tensor, ids: NDArray[np.int32], labels: NDArray[np.uint8], r
         ids: (H, W), a number a roof; what of the labels has none is changed with the ground.
         labels: (H, W), 0 where there is no roof.
         rng: chooses what is changed, and how.
+        share: of the crops whose roofs are changed.
     """
-    if rng.random() < 0.3:
+    if rng.random() < share:
         for number, box in enumerate(ndimage.find_objects(ids), 1):
             if box is not None and rng.random() < 0.6:
                 _tint(image[(slice(None), *box)], ids[box] == number, rng, (0.3, 1.3))

@@ -121,12 +121,15 @@ class RoofCrops(Crops):
         given, more: as `Crops` takes them.
         direction: whether the walls' direction is wanted.
         ids: whether "ids" (1, S, S) are, a number a roof.
+        recoloured: the share of crops whose roofs get other colours.
     """
 
-    def __init__(self, *given: Any, direction: bool = False, ids: bool = False, **more: Any) -> None:
+    def __init__(
+        self, *given: Any, direction: bool = False, ids: bool = False, recoloured: float = 0.3, **more: Any
+    ) -> None:
         super().__init__(*given, **more)
         self.donors = [(area, box) for area in self.areas for box in _boxes(area)]
-        self.direction, self.ids = direction, ids
+        self.direction, self.ids, self.recoloured = direction, ids, recoloured
 
     def change(
         self,
@@ -140,7 +143,7 @@ class RoofCrops(Crops):
         """Add roofs to some crops, and colour roofs and ground anew."""
         if self.donors and rng.random() < PASTED:
             self._paste(image, ids, labels, seen, gsd, rng)
-        recolour(image, ids, labels, rng)
+        recolour(image, ids, labels, rng, self.recoloured)
 
     def targets(self, ids: NDArray[np.int32], labels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> Item:
         """What tells roofs apart."""

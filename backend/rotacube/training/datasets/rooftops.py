@@ -97,6 +97,8 @@ def _rooftops(read: Read, *, free: bool) -> LabelledSet:
     return LabelledSet("rooftop", read, ("background", "roof"), free)
 
 
+HALLS = 1.5
+"""How much coarser scenes with halls are drawn, so that a hall and its yard are in one."""
 ROOFTOPS = {
     "kampala": _rooftops(kampala, free=True),
     "banepa": _rooftops(banepa, free=True),
@@ -124,10 +126,12 @@ def unlabelled_areas(root: Path, name: str, faults: Faults) -> list[Area]:
 
 
 def drawn_areas(count: int, size: int, gsd: float, seed: int = 0, *, mix: bool = True) -> Iterator[Area]:
-    """Scenes of our own generator: with `mix` terraces, blocks, car parks and yards among them."""
+    """Scenes of our own generator: with `mix` terraces, blocks, halls, car parks and yards among them."""
     for index in range(count):
-        scene = draw_scene(seed + index, size, size, gsd, setting=MIX[index % len(MIX)] if mix else None)
-        yield Area("drawn", scene.image, (scene.ids > 0).astype(np.uint8), scene.ids, ~scene.nodata, gsd)
+        setting = MIX[index % len(MIX)] if mix else None
+        side = gsd * (HALLS if setting == "halls" else 1)
+        scene = draw_scene(seed + index, size, size, side, setting=setting)
+        yield Area("drawn", scene.image, (scene.ids > 0).astype(np.uint8), scene.ids, ~scene.nodata, side)
 
 
 def _files(folder: Path, images: dict[str, Path], name: str) -> TileFiles:

@@ -114,7 +114,7 @@ def lorry(canvas: Canvas, centre: complex, angle: float) -> None:
             canvas.paint(patch, patch.box(a + 2.1, 0, 0.25, 1.0), canvas.pick("glass"))
 
 
-def _surface(canvas: Canvas, rect: Rect, kind: str) -> Patch | None:
+def surface(canvas: Canvas, rect: Rect, kind: str) -> Patch | None:
     """An even ground with patches of repair, stains and cracks; its window, None outside the image."""
     patch, rng = canvas.strip(rect), canvas.rng
     if patch is None:
@@ -167,7 +167,7 @@ def car_park(canvas: Canvas, rect: Rect) -> list[Crown]:
     canvas.paint(edge, edge.box(0, 0, (inner[2] - inner[0]) / 2, (inner[3] - inner[1]) / 2), canvas.pick("concrete"))
     ground = (inner[0] + 0.25, inner[1] + 0.25, inner[2] - 0.25, inner[3] - 0.25)
     kind = "asphalt" if rng.random() < 0.85 else "paved"
-    _surface(canvas, ground, kind)
+    surface(canvas, ground, kind)
     long = ground[2] - ground[0] > ground[3] - ground[1]
     side = sides(ground)[0 if long else 1]
     depth = ground[3] - ground[1] if long else ground[2] - ground[0]
@@ -225,7 +225,7 @@ def works(canvas: Canvas, rect: Rect) -> list[Crown]:
     half_u, half_v = (inner[2] - inner[0]) / 2, (inner[3] - inner[1]) / 2
     yard(canvas, rect, "grass" if rng.random() < 0.5 else "soil")
     kind = str(rng.choice(["site", "depot", "slabs", "court"], p=(0.4, 0.2, 0.28, 0.12)))
-    patch = _surface(canvas, inner, {"site": "soil", "depot": "soil", "slabs": "concrete", "court": "asphalt"}[kind])
+    patch = surface(canvas, inner, {"site": "soil", "depot": "soil", "slabs": "concrete", "court": "asphalt"}[kind])
     if patch is None:
         return []
     bounds = patch.box(0, 0, half_u, half_v)

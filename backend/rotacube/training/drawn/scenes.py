@@ -26,6 +26,7 @@ from rasterio.transform import from_origin
 from rotacube.errors import OutputUnwritable
 from rotacube.training.drawn.canvas import Canvas, Patch, Rect, photograph
 from rotacube.training.drawn.ground import Crown, car_park, street, traffic, tree, works, yard
+from rotacube.training.drawn.halls import halls
 from rotacube.training.drawn.roofs import building
 from rotacube.training.drawn.rows import blocks, terraces
 
@@ -139,11 +140,12 @@ _SETTINGS = {
     "blocks": _Setting(66, _WIDE, blocks, 0.15, False),
     "car park": _Setting(95, _WIDE, car_park, 0.1, True),
     "yards": _Setting(75, _WIDE, works, 0.1, True),
+    "halls": _Setting(150, _WIDE, halls, 0.1, True),
 }
 # The neighbourhoods that can be asked for; the first four are those that a seed chooses from by itself.
 SETTINGS = tuple(_SETTINGS)
 # Settings to go through in turn for scenes that also teach to tell roofs apart; None leaves the choice to the seed.
-MIX = (None, "terraces", None, "blocks", "terraces", None, "car park", "blocks", None, "yards")
+MIX = (None, "terraces", "halls", "blocks", "terraces", None, "car park", "blocks", "halls", "yards")
 
 
 def _populate(canvas: Canvas, setting: _Setting) -> None:
@@ -185,8 +187,8 @@ def draw_scene(
         gsd: ground sample distance in metres per pixel.
         nodata_corner: leave a slanted corner without data, as at the edge of a flight.
         setting: one of `SETTINGS`; None leaves the choice to the seed. "terraces" are rows of houses that share walls,
-            "blocks" buildings wall to wall around courtyards or back to back; "car park" and "yards" are mostly paved
-            or bare ground that is no roof.
+            "blocks" buildings wall to wall around courtyards or back to back, "halls" large roofs among paved yards;
+            "car park" and "yards" are mostly paved or bare ground that is no roof.
 
     Raises:
         ValueError: the size or the ground sample distance is not positive, or there is no such setting.

@@ -40,19 +40,33 @@ if ! .venv/bin/python -c '' >/dev/null 2>&1; then
   "$PYTHON" -m venv .venv
 fi
 echo "Installing the backend into .venv"
-# The operators are compiled against the installed torch, so it comes first and the build sees it. Of most modules nobody
-# needs the bytecode; Python makes it of those that are imported.
-.venv/bin/python -m pip install -q --disable-pip-version-check --no-compile 'setuptools>=77' -c constraints.txt torch
-ROTACUBE_REQUIRE_EXT=${ROTACUBE_REQUIRE_EXT:-1} .venv/bin/python -m pip install -q --disable-pip-version-check --no-compile \
-  --no-build-isolation -c constraints.txt -e '.[dev,train,imagenet,export,onnx,parquet,frames]'
-# An oracle for the rotation convolution; what it says that it needs beside NumPy and SciPy, the tests do not use.
-.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps 'e2cnn==0.2.3' ||
-  echo "e2cnn could not be installed: the test against it is skipped."
-
-if ! .venv-qgis/bin/python -c '' >/dev/null 2>&1; then
-  rm -rf .venv-qgis
-  "$QGIS_PYTHON" -m venv --system-site-packages .venv-qgis
-fi
-echo "Installing the plugin's test tools into .venv-qgis"
-.venv-qgis/bin/python -m pip install -q --disable-pip-version-check 'pytest>=8' 'pytest-qgis>=2' 'pytest-timeout>=2.3'
+install() { "$1/bin/python" -m pip install -q --disable-pip-version-check --no-compile "${@:2}"; }  # no bytecode that few need
+# What the backend needs, and its extras that are named, as pyproject.toml says.
+needs() {
+  .venv/bin/python -c 'import sys, tomllib
+with open("pyproject.toml", "rb") as file:
+    project = tomllib.load(file)["project"]
+extras = project["optional-dependencies"]
+print(*project["dependencies"], *(need for name in sys.argv[1:] for need in extras[name]), sep="\n")' "$@"
+}
+fetch() {
+  local wanted
+  wanted=$(needs dev train imagenet export onnx parquet frames)
+  install .venv -c constraints.txt $wanted
+  # An oracle for the rotation convolution; what it says that it needs beside NumPy and SciPy, the tests do not use.
+  install .venv --no-deps 'e2cnn==0.2.3' || echo "e2cnn could not be installed: the test against it is skipped."
+  if ! .venv-qgis/bin/python -c '' >/dev/null 2>&1; then
+    rm -rf .venv-qgis
+    "$QGIS_PYTHON" -m venv --system-site-packages .venv-qgis
+  fi
+  echo "Installing the plugin's test tools into .venv-qgis"
+  install .venv-qgis 'pytest>=8' 'pytest-qgis>=2' 'pytest-timeout>=2.3'
+}
+# The operators are compiled against the installed torch, so it comes first; what else there is to fetch comes meanwhile.
+install .venv 'setuptools>=77' -c constraints.txt torch
+fetch &
+fetching=$!
+trap 'kill $fetching 2>/dev/null || true' EXIT
+ROTACUBE_REQUIRE_EXT=${ROTACUBE_REQUIRE_EXT:-1} install .venv --no-build-isolation --no-deps -e .
+wait $fetching
 touch .venv/.done

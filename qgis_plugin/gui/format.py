@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Optional, Tuple
+from typing import Mapping, Optional, Tuple
 
 from qgis.PyQt.QtCore import QDate, QDateTime, QLocale, Qt
 
@@ -76,6 +76,14 @@ def moment(when: str) -> str:
 def day(when: str) -> str:
     """The day of such a time."""
     return locale().toString(QDate.fromString(when[:10], Qt.DateFormat.ISODate), QLocale.FormatType.ShortFormat)
+
+
+def measured(accuracy: Mapping[str, float], name: str) -> str:
+    """A figure of a model's card, with its 95% interval where the card has one."""
+    if not {f"{name} low", f"{name} high"} <= accuracy.keys():
+        return number(accuracy[name], 2)
+    low, high = (number(accuracy[f"{name} {end}"], 2) for end in ("low", "high"))
+    return f"{number(accuracy[name], 2)} ({low}–{high})"
 
 
 def number(value: float, decimals: int = 0) -> str:

@@ -170,13 +170,15 @@ def _accuracy_table(model: ModelInfo) -> str:
     measured = _by_metric(model)
     places = list(dict.fromkeys(place for values in measured.values() for place in values))
     head = "".join(f"<th>&nbsp;{escape(place)}</th>" for place in places)
+
+    def cell(place: str, metric: str) -> str:
+        name = f"{place} {metric}".strip()
+        return f'<td align="right">{fmt.measured(model.accuracy, name) if name in model.accuracy else ""}</td>'
+
     rows = "".join(
-        f"<tr><td>{escape(metric)}</td>"
-        + "".join(
-            f'<td align="right">{fmt.number(values[place], 2) if place in values else ""}</td>' for place in places
-        )
-        + "</tr>"
-        for metric, values in measured.items()
+        f"<tr><td>{escape(metric)}</td>{''.join(cell(place, metric) for place in places)}</tr>"
+        for metric in measured
+        if not metric.endswith((" low", " high"))  # they stand beside what they are of
     )
     title = escape(tr("Accuracy on land that it was not trained on"))
     return f"<p>{title}</p><table><tr><th></th>{head}</tr>{rows}</table>" if measured else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from qgis.PyQt.QtGui import QColor
 from qgis.PyQt.QtWidgets import QHeaderView
@@ -17,11 +17,12 @@ _SHOWN = (" iou", " roofs f1", " calibration error")
 
 
 class Figure(NamedTuple):
-    """A metric on a place; before is None where the first model has other classes."""
+    """A metric on a place, and both figures in words; before is None where the first model has other classes."""
 
     metric: str
     before: Optional[float]
     after: float
+    words: Tuple[str, str]
 
 
 def figures(accuracy: Dict[str, float]) -> List[Figure]:
@@ -30,7 +31,8 @@ def figures(accuracy: Dict[str, float]) -> List[Figure]:
     found = []
     for name, value in accuracy.items():
         if _BEFORE not in name and name.endswith(_SHOWN):
-            found.append(Figure(name, before.get(name), value))
+            words = fmt.measured(before, name) if name in before else "–", fmt.measured(accuracy, name)
+            found.append(Figure(name, before.get(name), value, words))
     return found
 
 
@@ -47,8 +49,7 @@ class BeforeAfter(CopyTable):
         rows = figures(model.accuracy)
         self.setRowCount(len(rows))
         for number, row in enumerate(rows):
-            before = "–" if row.before is None else fmt.number(row.before, 2)
-            self.set_row(number, [row.metric, before, fmt.number(row.after, 2)], QColor(*_verdict(row)))
+            self.set_row(number, [row.metric, *row.words], QColor(*_verdict(row)))
         self.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self.resizeRowsToContents()
 

@@ -83,6 +83,7 @@ elif command == "train" and os.environ.get("FAKE_CARD"):
     changes = dict(word.split("=", 1) for word in rest if "=" in word)
     card = {**json.loads(Path(os.environ["FAKE_CARD"]).read_text()), "name": json.loads(changes["card.name"])}
     card["accuracy"] = {"town iou": 0.7, "town roofs f1": 0.5, "town before: iou": 0.5, "town before: roofs f1": 0.6}
+    card["accuracy"].update({"town roofs f1 low": 0.4, "town roofs f1 high": 0.62})
     (folder / "model.json").write_text(json.dumps(card))
     tell(result={"name": card["name"], "folder": str(folder), "report": str(folder / "report.md")})
 elif command == "models" and os.environ.get("FAKE_MODELS"):

@@ -198,6 +198,7 @@ def test_a_real_python_is_understood(qgis_app):
 def test_accuracy_and_licence_are_in_sight(qgis_app):
     picker = ModelPicker()
     accuracy = {"banepa iou": 0.6802, "kampala iou": 0.5299, "kampala f1": 0.6927, "banepa roofs f1": 0.5}
+    accuracy.update({"banepa roofs f1 low": 0.41, "banepa roofs f1 high": 0.582})
     picker.set_models([dataclasses.replace(MODEL, accuracy=accuracy, licence="CC BY 4.0 <b>")])
     assert picker.facts.text().startswith("single roofs F1 0.50, IoU 0.53–0.68 · CC BY 4.0 &lt;b&gt; · <a href")
     assert not picker.facts.isHidden() and picker.notice.isHidden()
@@ -209,6 +210,7 @@ def test_accuracy_and_licence_are_in_sight(qgis_app):
     for part in (
         "<th>&nbsp;kampala</th>",
         '<td>f1</td><td align="right"></td><td align="right">0.69</td>',
+        '<td>roofs f1</td><td align="right">0.50 (0.41–0.58)</td><td align="right"></td>',
         "Trained on",
     ):
         assert part in box.text()

@@ -91,7 +91,7 @@ def test_a_model_is_taught_measured_installed_and_offered(teaching, calls, tmp_p
     assert [step for step, _ in window.curve.points] == [1, 2, 3, 4]
     assert "4" in window.curve.accessibleDescription() and window.curve.isVisible()
     rows = [[window.figures.item(row, column).text() for column in range(3)] for row in range(2)]
-    assert rows == [["town iou", "0.50", "0.70"], ["town roofs f1", "0.60", "0.50"]]
+    assert rows == [["town iou", "0.50", "0.70"], ["town roofs f1", "0.60", "0.50 (0.40–0.62)"]]
     assert window.report.isVisible() and "is installed" in window.said.text()
     assert window.model.currentData().name == "my-town" and cards.find("my-town") is not None
     assert window.inputs.isEnabled() and window.start.isEnabled() and not window.cancel.isEnabled()
@@ -188,9 +188,9 @@ def test_a_lesson_that_is_no_lesson_is_none(monkeypatch, tmp_path):
 def test_figures_are_compared_where_both_were_measured():
     accuracy = {"a iou": 0.5, "a precision": 0.9, "a before: iou": 0.4, "a calibration error": 0.1, "b mean iou": 0.2}
     assert figures(accuracy) == [
-        Figure("a iou", 0.4, 0.5),
-        Figure("a calibration error", None, 0.1),
-        Figure("b mean iou", None, 0.2),
+        Figure("a iou", 0.4, 0.5, ("0.40", "0.50")),
+        Figure("a calibration error", None, 0.1, ("–", "0.10")),
+        Figure("b mean iou", None, 0.2, ("–", "0.20")),
     ]
 
 

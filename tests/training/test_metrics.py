@@ -71,6 +71,21 @@ def test_slivers_are_neither_missed_nor_mistakes():
     assert compare_roofs(sliver, plan(), KNOWN, 0.5) == Roofs()
 
 
+@pytest.mark.parametrize("true", [0.2, 0.5, 0.85])
+@pytest.mark.parametrize("count", [20, 200])
+def test_the_interval_of_f1_holds_the_true_one_in_19_of_20_draws(true, count):
+    share = true / (2 - true)  # of what is there or found, that is both
+    drawn = np.random.default_rng(1).binomial(count, share, 2000)
+    intervals = [Roofs(truth=count, found=int(matched), matched=int(matched)).f1_interval for matched in drawn]
+    assert 0.93 < np.mean([low <= true <= high for low, high in intervals]) < 0.98
+    for matched, (low, high) in zip(drawn, intervals, strict=True):
+        assert low <= Roofs(count, int(matched), int(matched)).f1 <= high
+
+
+def test_without_a_roof_f1_may_be_anything():
+    assert Roofs().f1_interval == (0.0, 1.0)
+
+
 def test_counts_add_up():
     sum_ = Roofs(4, 5, 3, 1, 0).plus(Roofs(6, 5, 4, 0, 2))
     assert sum_ == Roofs(10, 10, 7, 1, 2) and (sum_.precision, sum_.recall, sum_.f1) == (0.7, 0.7, 0.7)

@@ -119,5 +119,15 @@ def _table(figures: dict[str, dict[str, float]]) -> Table:
         column.justify = "right"
     names = list(dict.fromkeys(key for found in figures.values() for key in found))
     for name in names:
-        shown.add_row(name, *(f"{found[name]:.3f}" if name in found else "" for found in figures.values()))
+        if name.endswith(" high"):
+            continue
+        title = name.replace(" low", ", 95% interval")
+        shown.add_row(title, *(_cell(found, name) for found in figures.values()))
     return shown
+
+
+def _cell(found: dict[str, float], name: str) -> str:
+    if name not in found:
+        return ""
+    high = f" to {found[name.removesuffix('low') + 'high']:.3f}" if name.endswith(" low") else ""
+    return f"{found[name]:.3f}{high}"

@@ -212,8 +212,11 @@ class Tally:
         precision, recall = near / max(1, found), reached / max(1, truth)
         result["edge f1"] = 2 * precision * recall / max(1e-9, precision + recall)
         if self.roofs.truth:
+            low, high = self.roofs.f1_interval
             result |= {
                 "roofs f1": self.roofs.f1,
+                "roofs f1 low": low,
+                "roofs f1 high": high,
                 "roofs precision": self.roofs.precision,
                 "roofs recall": self.roofs.recall,
                 "roofs merged": self.roofs.merged / self.roofs.truth,

@@ -37,6 +37,7 @@ ENOUGH = 100
 KNOWN = 0.5
 """The share of the imagery that is held out, from which on what is known of it tells how a model is cut."""
 SHIFTS = tuple(np.arange(0, 2.01, 0.25).tolist())
+NEAR = 0.01
 TEMPERATURES = np.exp(np.linspace(np.log(0.4), np.log(2.5), 43))
 Say = Callable[[str], None]
 
@@ -165,7 +166,7 @@ def _before(recipe: Recipe, root: Path, place: Place, say: Say) -> dict[str, flo
         for towns in found
         for town, figures in towns.items()
         for key, value in figures.items()
-        if key in ("iou", "mean iou", "roofs f1")
+        if key in ("iou", "mean iou", "roofs f1", "roofs f1 low", "roofs f1 high")
     }
 
 
@@ -262,7 +263,8 @@ def choose_cuts(answers: Sequence[Answer]) -> tuple[float, Separation]:
     """The threshold and the way to tell roofs apart with the best F1 of roofs.
 
     A place weighs as the square root of its roofs, as sure as its figure is. A choice counts with those beside it,
-    since few roofs make single figures noisy; of equals the first is taken.
+    since few roofs make single figures noisy; of equals the first is taken. Of thresholds that are as good but for
+    `NEAR` the one next to a half is: there a calibrated mask has its edges.
     """
     if not any((answer.area.ids > 0).any() for answer in answers):
         return 0.5, Separation()
@@ -279,14 +281,22 @@ def choose_cuts(answers: Sequence[Answer]) -> tuple[float, Separation]:
         surer = [separation.model_copy(update={"sure": sure}) for sure in SURES]
         separation = surer[_best([f1(threshold, way) for way in surer])[0]]
         sure = separation.sure
-        threshold = THRESHOLDS[_best([f1(cut, separation) for cut in THRESHOLDS])[0]]
+        means = _smoothed([f1(cut, separation) for cut in THRESHOLDS])
+        good = [cut for cut, mean in zip(THRESHOLDS, means, strict=True) if mean >= means.max() - NEAR]
+        threshold = min(good, key=lambda cut: abs(cut - 0.5))
     return threshold, separation
 
 
 def _best(figures: Sequence[Any]) -> tuple[int, ...]:
     """Where the mean of figures and those beside them is highest."""
-    means = ndimage.uniform_filter(np.array(figures, float), 3, mode="nearest").round(9)
+    means = _smoothed(figures)
     return tuple(int(n) for n in np.unravel_index(means.argmax(), means.shape))
+
+
+def _smoothed(figures: Sequence[Any]) -> NDArray[np.float64]:
+    """The means of figures and those beside them."""
+    means: NDArray[np.float64] = ndimage.uniform_filter(np.array(figures, float), 3, mode="nearest").round(9)
+    return means
 
 
 def _fields(recipe: Recipe) -> dict[str, Any]:

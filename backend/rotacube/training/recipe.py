@@ -25,10 +25,10 @@ class Data(_Strict):
     """Which sets teach, and how often each is drawn.
 
     `folder` is one that `rotacube dataset from-labels` wrote; `sets` are names of `datasets.sets.SETS` with the share
-    of crops of each; `drawn` scenes of our own generator have the share `drawn_share`, with `drawn_mix` terraces,
-    blocks, halls, car parks and yards among them; unlabelled imagery of those sets has `unlabelled_share`; `centred` is
-    the share of crops about a pixel of a class, each class as often; `scales` and `light` say how far crops vary in
-    scale, light and colour, `recoloured` how many of them have roofs of other colours, see `RoofCrops`.
+    of crops of each; `drawn` scenes of our own generator have the share `drawn_share`, with `drawn_mix` those of all
+    its settings; unlabelled imagery of those sets has `unlabelled_share`; `centred` is the share of crops about a pixel
+    of a class, each class as often; `scales` and `light` say how far crops vary in scale, light and colour,
+    `recoloured` how many of them have roofs of other colours, see `RoofCrops`.
     """
 
     sets: dict[str, float] = Field(default_factory=dict)

@@ -12,6 +12,7 @@ from scipy import ndimage
 from rotacube.errors import OutputUnwritable
 from rotacube.training.drawn.canvas import Canvas, cast_shadows
 from rotacube.training.drawn.scenes import MIX, SETTINGS, Scene, draw_scene, main, write_scene
+from rotacube.training.drawn.water import water
 
 TOWN = 1  # a seed that gives a dense town
 
@@ -93,6 +94,15 @@ def test_halls_are_larger_than_what_a_network_sees_at_once_and_stand_among_groun
     largest = [np.bincount(scene.ids.ravel())[1:].max() * 0.3**2 for scene in scenes]
     assert np.median(largest) > 1500 and max(largest) < 120**2
     assert all(0.1 < scene.mask.mean() < 0.8 for scene in scenes)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_water_lies_between_its_banks_and_is_no_roof(seed):
+    canvas = Canvas(np.random.default_rng(seed), 200, 240, 0.3)
+    water(canvas, (-25.0, -20.0, 25.0, 20.0))
+    assert not canvas.ids.any() and 0.2 < (canvas.height == -1).mean() < 0.9
+    scenes = [draw_scene(seed, 200, 240, 0.5, setting="water") for seed in range(4 * seed, 4 * seed + 4)]
+    assert all(scene.mask.mean() < 0.4 for scene in scenes)
 
 
 def test_nodata_corner(town):

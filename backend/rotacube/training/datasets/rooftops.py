@@ -126,7 +126,7 @@ def unlabelled_areas(root: Path, name: str, faults: Faults) -> list[Area]:
 
 
 def drawn_areas(count: int, size: int, gsd: float, seed: int = 0, *, mix: bool = True) -> Iterator[Area]:
-    """Scenes of our own generator: with `mix` terraces, blocks, halls, car parks and yards among them."""
+    """Scenes of our own generator: with `mix` terraces, blocks, halls, water, car parks and yards among them."""
     for index in range(count):
         setting = MIX[index % len(MIX)] if mix else None
         side = gsd * (HALLS if setting == "halls" else 1)

@@ -29,6 +29,7 @@ from rotacube.training.drawn.ground import Crown, car_park, street, traffic, tre
 from rotacube.training.drawn.halls import halls
 from rotacube.training.drawn.roofs import building
 from rotacube.training.drawn.rows import blocks, terraces
+from rotacube.training.drawn.water import water
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,11 @@ def _parcels(lots: _Lots) -> Callable[[Canvas, Rect], list[Crown]]:
     return fill
 
 
+def _shore(canvas: Canvas, rect: Rect) -> list[Crown]:
+    """A block of water, or one of houses beside it."""
+    return water(canvas, rect) if canvas.rng.random() < 0.6 else _SETTINGS["suburb"].fill(canvas, rect)
+
+
 _TOWN, _LAND, _HOMES, _WIDE = (11, 5.5, 5.5, 4, 2.8), (4.5, 3.5, 3), (11, 10, 9.5), (14, 11, 9.5)
 _SETTINGS = {
     "town": _Setting(42, _TOWN, _parcels(_Lots(0.82, 0.58, 14, (0.75, 0.97), 0.03, 0.1, 0.06)), 0.3, True),
@@ -141,11 +147,15 @@ _SETTINGS = {
     "car park": _Setting(95, _WIDE, car_park, 0.1, True),
     "yards": _Setting(75, _WIDE, works, 0.1, True),
     "halls": _Setting(150, _WIDE, halls, 0.1, True),
+    "water": _Setting(120, _HOMES, _shore, 0.04, False),
 }
 # The neighbourhoods that can be asked for; the first four are those that a seed chooses from by itself.
 SETTINGS = tuple(_SETTINGS)
 # Settings to go through in turn for scenes that also teach to tell roofs apart; None leaves the choice to the seed.
-MIX = (None, "terraces", "halls", "blocks", "terraces", None, "car park", "blocks", "halls", "yards")
+MIX = (
+    *(None, "terraces", "halls", "blocks", "water", "terraces"),
+    *(None, "car park", "blocks", "halls", "yards", "water"),
+)
 
 
 def _populate(canvas: Canvas, setting: _Setting) -> None:
@@ -188,7 +198,7 @@ def draw_scene(
         nodata_corner: leave a slanted corner without data, as at the edge of a flight.
         setting: one of `SETTINGS`; None leaves the choice to the seed. "terraces" are rows of houses that share walls,
             "blocks" buildings wall to wall around courtyards or back to back, "halls" large roofs among paved yards;
-            "car park" and "yards" are mostly paved or bare ground that is no roof.
+            "car park" and "yards" are mostly paved or bare ground that is no roof, "water" is half water.
 
     Raises:
         ValueError: the size or the ground sample distance is not positive, or there is no such setting.

@@ -173,10 +173,12 @@ def _accuracy_table(model: ModelInfo) -> str:
 
     def cell(place: str, metric: str) -> str:
         name = f"{place} {metric}".strip()
-        return f'<td align="right">{fmt.measured(model.accuracy, name) if name in model.accuracy else ""}</td>'
+        lines = fmt.measured(model.accuracy, name).split(" ") if name in model.accuracy else []
+        text = "<br>".join(lines).replace("–", "\u2060–\u2060")  # a line may end at a dash, but for word joiners
+        return f'<td align="right">{text}</td>'
 
     rows = "".join(
-        f"<tr><td>{escape(metric)}</td>{''.join(cell(place, metric) for place in places)}</tr>"
+        f"<tr><td><nobr>{escape(metric)}</nobr></td>{''.join(cell(place, metric) for place in places)}</tr>"
         for metric in measured
         if not metric.endswith((" low", " high"))  # they stand beside what they are of
     )

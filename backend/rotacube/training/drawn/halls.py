@@ -8,7 +8,7 @@ import numpy as np
 
 from rotacube.training.drawn.canvas import Canvas, Floats, Patch, Rect, both, sides
 from rotacube.training.drawn.ground import Crown, lorry, parked, surface, yard
-from rotacube.training.drawn.roofs import Look, building, cover, number, outline, sheets
+from rotacube.training.drawn.roofs import Look, building, cover, lengthwise, number, outline, sheets
 
 
 def halls(canvas: Canvas, rect: Rect) -> list[Crown]:
@@ -51,8 +51,7 @@ def _covered(canvas: Canvas, centre: complex, reach: float) -> bool:
 def _hall(canvas: Canvas, centre: complex, angle: float, a: float, b: float) -> None:
     """A hall of half sizes a, b, perhaps with an office before it."""
     rng = canvas.rng
-    if a < b:
-        a, b, angle = b, a, angle + math.pi / 2
+    a, b, angle = lengthwise(a, b, angle)
     patch = canvas.patch(centre, angle, math.hypot(a, b) + 1)
     if patch is None:
         return

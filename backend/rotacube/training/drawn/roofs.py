@@ -94,11 +94,15 @@ def roof_terrace(canvas: Canvas, patch: Patch, depth: Floats, a: float, b: float
         canvas.paint(patch, panel, canvas.pick("glass"), 1 + 1.2 * frame, top + 0.7)
 
 
+def lengthwise(a: float, b: float, angle: float) -> tuple[float, float, float]:
+    """Half sizes, the longer one first, and the direction of that one."""
+    return (a, b, angle) if a >= b else (b, a, angle + math.pi / 2)
+
+
 def building(canvas: Canvas, centre: complex, angle: float, a: float, b: float, flat: float) -> None:
     """One building of half sizes a, b with its label; left out where roofs already stand."""
     rng = canvas.rng
-    if a < b:
-        a, b, angle = b, a, angle + math.pi / 2
+    a, b, angle = lengthwise(a, b, angle)
     patch = canvas.patch(centre, angle, math.hypot(a, b) + 1)
     if patch is None:
         return

@@ -82,7 +82,7 @@ def test_a_recipe_becomes_a_model_with_its_report_and_eval_prints_what_its_card_
     for key, value in figures.items():
         if not key.startswith(("turned", "quarter")):
             assert card["accuracy"][f"dhaka {key}"] == pytest.approx(value, abs=2e-3), key
-    assert "roofs f1" in done.out and len(list((tmp_path / "panels").iterdir())) == 2
+    assert "roofs f1, 95% interval" in done.out and len(list((tmp_path / "panels").iterdir())) == 2
     assert found["weights"] == card["weights"]["sha256"] and found["left_out"] == []
 
 

@@ -121,7 +121,7 @@ def _table(figures: dict[str, dict[str, float]]) -> Table:
     for name in names:
         if name.endswith(" high"):
             continue
-        title = name.replace(" low", ", 95% interval")
+        title = f"{name.removesuffix(' low')}, 95% interval" if name.endswith(" low") else name
         shown.add_row(title, *(_cell(found, name) for found in figures.values()))
     return shown
 

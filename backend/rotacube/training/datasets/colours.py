@@ -18,7 +18,7 @@ COARSER = (0.25, 0.85)
 
 
 def recolour(
-    image: Tensor, ids: NDArray[np.int32], labels: NDArray[np.uint8], rng: np.random.Generator, share: float = 0.3
+    image: Tensor, ids: NDArray[np.int32], labels: NDArray[np.uint8], rng: np.random.Generator, share: float
 ) -> None:
     """Give roofs, or the ground, other colours, in place: a roof is a shape, and no colour.
 

@@ -129,9 +129,9 @@ def drawn_areas(count: int, size: int, gsd: float, seed: int = 0, *, mix: bool =
     """Scenes of our own generator: with `mix` terraces, blocks, halls, water, car parks and yards among them."""
     for index in range(count):
         setting = MIX[index % len(MIX)] if mix else None
-        side = gsd * (HALLS if setting == "halls" else 1)
-        scene = draw_scene(seed + index, size, size, side, setting=setting)
-        yield Area("drawn", scene.image, (scene.ids > 0).astype(np.uint8), scene.ids, ~scene.nodata, side)
+        pixel = gsd * (HALLS if setting == "halls" else 1)
+        scene = draw_scene(seed + index, size, size, pixel, setting=setting)
+        yield Area("drawn", scene.image, (scene.ids > 0).astype(np.uint8), scene.ids, ~scene.nodata, pixel)
 
 
 def _files(folder: Path, images: dict[str, Path], name: str) -> TileFiles:

@@ -38,7 +38,8 @@ def halls(canvas: Canvas, rect: Rect) -> list[Crown]:
             lorry(canvas, complex(centre), float(np.angle(grow * side.axis)) + rng.choice((0, math.pi / 2)))
     for edge in sides(inner):
         parked(canvas, edge, 3, edge.length - 3, 1.6, rng.choice((0.0, 0.3, 0.7)))
-    spots = [sides(rect)[k].at(float(rng.uniform(0, 1)) * sides(rect)[k].length, verge * 0.4) for k in (0, 1, 2, 3, 0)]
+    around = sides(rect)
+    spots = [edge.at(float(rng.uniform(0, 1)) * edge.length, verge * 0.4) for edge in (*around, around[0])]
     return [(complex(canvas.place(spot)[0]), float(rng.uniform(1.2, 3))) for spot in spots if rng.random() < 0.5]
 
 
